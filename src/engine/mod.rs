@@ -1,0 +1,154 @@
+//! A host's Docker engine. One narrow trait is the only way out; the real one and the fake stand behind it alike.
+
+mod error;
+
+pub use error::{EngineError, ErrorKind};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
+use crate::world::{Health, Question, SeenHost, State};
+
+/// The engines of all hosts of the inventory.
+pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
+
+/// Calls to one host's engine. Each has a bound of its own, returns what the engine said, and names host and call in its error.
+/// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// What the engine shows now: itself, its swarm, containers, networks, volumes, and the images asked about.
+    async fn look(&self, question: &Question) -> Result<SeenHost, EngineError>;
+
+    /// Returns the new container's id.
+    async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError>;
+    async fn connect(&self, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), EngineError>;
+    async fn start(&self, container: &str) -> Result<(), EngineError>;
+    async fn stop(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError>;
+    async fn restart(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError>;
+    async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError>;
+    async fn pause(&self, container: &str) -> Result<(), EngineError>;
+    async fn unpause(&self, container: &str) -> Result<(), EngineError>;
+    async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError>;
+    async fn remove(&self, container: &str, volumes: bool, force: bool) -> Result<(), EngineError>;
+    /// Waits until the condition holds, or fails: at once when it cannot hold any more, `Timeout` after `at_most`.
+    async fn wait(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError>;
+    async fn inspect(&self, container: &str) -> Result<Inspected, EngineError>;
+    /// Runs a command inside; the output is standard output and error together, its first 64 KiB.
+    async fn exec(&self, container: &str, hook: &Hook) -> Result<ExecOutcome, EngineError>;
+    /// Lines as they come, until the container ends, or with `follow` until it is removed. Dropping the stream ends it.
+    async fn logs(
+        &self,
+        container: &str,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError>;
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+    /// `progress` is told a line now and then.
+    async fn pull(
+        &self,
+        image: &str,
+        platform: Option<&str>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError>;
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
+
+    async fn swarm_init(&self, advertise: &str) -> Result<(), EngineError>;
+    /// Asked of a manager. A secret: never shown.
+    async fn join_token(&self, role: Role) -> Result<String, EngineError>;
+    async fn swarm_join(&self, advertise: &str, remote: &str, token: &str) -> Result<(), EngineError>;
+    async fn swarm_leave(&self, force: bool) -> Result<(), EngineError>;
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
+    async fn node_remove(&self, node_id: &str, force: bool) -> Result<(), EngineError>;
+    async fn node_role(&self, node_id: &str, role: Role) -> Result<(), EngineError>;
+
+    /// Config objects of the swarm's Raft whose names start with `prefix`. Asked of a manager.
+    async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError>;
+    /// Returns the id; `Conflict` when the name is taken, which makes it an atomic claim.
+    async fn config_create(&self, name: &str, labels: &BTreeMap<String, String>, data: &[u8]) -> Result<String, EngineError>;
+    /// Replaces the labels if the object still has this version (compare-and-set); `Conflict` if not.
+    async fn config_relabel(&self, id: &str, version: u64, labels: &BTreeMap<String, String>) -> Result<(), EngineError>;
+    async fn config_remove(&self, id: &str) -> Result<(), EngineError>;
+}
+
+/// A container in detail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspected {
+    pub id: String,
+    pub name: String,
+    pub state: State,
+    pub health: Health,
+    /// Whether a healthcheck is configured, by the image's own too.
+    pub has_healthcheck: bool,
+    pub exit_code: i64,
+    /// The engine's own word on why it did not start or ended: empty mostly.
+    pub error: String,
+    pub oom_killed: bool,
+    pub restart_count: i64,
+    pub tty: bool,
+    /// RFC 3339, empty if it never started or ended.
+    pub started_at: String,
+    pub finished_at: String,
+    /// Output of the last probes of the healthcheck, the newest last.
+    pub health_log: Vec<String>,
+    /// The whole answer.
+    pub raw: serde_json::Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutcome {
+    pub exit_code: i64,
+    pub output: String,
+}
+
+/// What `logs` is asked for, times as the API takes them: seconds since 1970 with a fraction, empty for none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogQuery {
+    pub follow: bool,
+    /// Nothing: all.
+    pub tail: Option<u64>,
+    pub since: String,
+    pub until: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// RFC 3339 with nanoseconds, by the engine's clock.
+    pub time: String,
+    pub is_stderr: bool,
+    /// Without the line's end. Bytes that are no UTF-8 are replaced.
+    pub text: String,
+}
+
+/// A node of the swarm as a manager lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    pub id: String,
+    pub hostname: String,
+    pub is_manager: bool,
+    pub is_leader: bool,
+    /// `ready`, `down` …
+    pub state: String,
+    pub availability: String,
+    pub addr: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigObject {
+    pub id: String,
+    pub name: String,
+    /// For `config_relabel`.
+    pub version: u64,
+    pub labels: BTreeMap<String, String>,
+    pub data: Vec<u8>,
+    /// RFC 3339.
+    pub created_at: String,
+    pub updated_at: String,
+}

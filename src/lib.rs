@@ -1,0 +1,11 @@
+//! mcompose: an existing Compose file over many Docker hosts. Look, place, plan, apply.
+
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod composefile;
+pub mod engine;
+pub mod placement;
+pub mod plan;
+pub mod project;
+pub mod world;

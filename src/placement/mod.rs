@@ -1,0 +1,120 @@
+//! Who lives where. Turns a project, the hosts and the world into a placement. Never talks to a host.
+
+mod explain;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::project::{HostName, ServiceName, Slot};
+
+/// What a placement is made under, beside project, hosts and world.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// Breaks ties between equally good hosts. The same seed gives the same placement.
+    pub seed: u64,
+    /// Unreachable hosts that count as lost for good: their slots are placed anew, unless data holds them.
+    /// A host that is unreachable and not in here keeps its slots.
+    pub lost: BTreeSet<HostName>,
+}
+
+/// Every slot of the project, on a host or with the reason why on none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Placement {
+    pub seats: BTreeMap<Slot, Seat>,
+    pub refused: BTreeMap<Slot, Refusal>,
+}
+
+impl Placement {
+    /// The host of a slot that has one.
+    pub fn host_of(&self, slot: &Slot) -> Option<&HostName> {
+        self.seats.get(slot).map(|seat| &seat.host)
+    }
+}
+
+/// A slot's host and why it is this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    pub host: HostName,
+    pub why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// It is there already and may stay.
+    Stays,
+    /// It is there and the host does not answer: nothing is moved for that alone.
+    Held { because: String },
+    /// The best of `fitting` hosts; `rejected` says why the others were not asked.
+    Best { fitting: u32, rejected: BTreeMap<HostName, Misfit> },
+    /// Its volume lives there.
+    Volume { volume: String },
+    /// It shares a namespace, volumes or a host-only network with another service's replica.
+    With { service: ServiceName },
+    /// One replica on each host.
+    Global,
+}
+
+/// Why a slot fits on no host. Prints as "2 hosts lack memory (need 512 MiB), 1 is drained".
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Refusal {
+    pub misfits: BTreeMap<HostName, Misfit>,
+}
+
+/// Why one host cannot take one slot; each comes from one filter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Misfit {
+    Unreachable,
+    Paused,
+    Drained,
+    Constraint {
+        constraint: String,
+    },
+    Platform {
+        wanted: String,
+        has: String,
+    },
+    /// Billionths of a CPU.
+    Cpus {
+        needed: i64,
+        free: i64,
+    },
+    Memory {
+        needed_bytes: i64,
+        free_bytes: i64,
+    },
+    Generic {
+        kind: String,
+        needed: i64,
+        free: i64,
+    },
+    Port {
+        port: u16,
+        protocol: String,
+        holder: String,
+    },
+    MaxReplicas {
+        limit: u32,
+    },
+    /// The volume that the slot owns lives elsewhere.
+    VolumeElsewhere {
+        volume: String,
+        host: HostName,
+    },
+    /// It must be beside another service's replica, which lives elsewhere or nowhere.
+    NotBeside {
+        service: ServiceName,
+    },
+    Plugin {
+        kind: String,
+        name: String,
+    },
+    /// It needs another service over a network that does not cross hosts.
+    NetworkElsewhere {
+        service: ServiceName,
+        host: HostName,
+    },
+    ContainerName {
+        name: String,
+    },
+}

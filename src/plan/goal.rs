@@ -1,0 +1,126 @@
+//! What a verb asks for. Every verb that changes something is a goal.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::project::ServiceName;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Goal {
+    /// The project as its file says: `up`, `create`, `scale`.
+    Up(Up),
+    /// Containers and networks gone; with `volumes`, the project's volumes and anonymous ones too.
+    Down {
+        services: Selection,
+        volumes: bool,
+        rmi: Option<Rmi>,
+        remove_orphans: bool,
+        timeout_secs: Option<u64>,
+    },
+    Start {
+        services: Selection,
+    },
+    Stop {
+        services: Selection,
+        timeout_secs: Option<u64>,
+    },
+    Restart {
+        services: Selection,
+        timeout_secs: Option<u64>,
+        no_deps: bool,
+    },
+    Kill {
+        services: Selection,
+        signal: String,
+        remove_orphans: bool,
+    },
+    Pause {
+        services: Selection,
+    },
+    Unpause {
+        services: Selection,
+    },
+    /// Stopped containers gone; with `stop`, running ones are stopped first.
+    Remove {
+        services: Selection,
+        stop: bool,
+        volumes: bool,
+    },
+    /// Images only. `always` pulls what is there too.
+    Pull {
+        services: Selection,
+        always: bool,
+        include_deps: bool,
+    },
+}
+
+/// Which services a verb is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Selection {
+    #[default]
+    All,
+    Only(BTreeSet<ServiceName>),
+}
+
+impl Selection {
+    pub fn has(&self, service: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(services) => services.contains(service),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Up {
+    /// With `deps`, the services that these depend on are brought up too.
+    pub services: Selection,
+    pub deps: bool,
+    pub recreate: Recreate,
+    /// `--always-recreate-deps`
+    pub recreate_deps: Recreate,
+    /// `-V`: anonymous volumes are made anew instead of handed on to the next container.
+    pub renew_anonymous_volumes: bool,
+    /// `--no-start` and `create`: false.
+    pub start: bool,
+    pub remove_orphans: bool,
+    /// `--timeout`, for containers that are replaced.
+    pub timeout_secs: Option<u64>,
+    /// `--wait`: the plan ends with waits until every replica runs, or is healthy where it has a healthcheck.
+    pub wait_secs: Option<u64>,
+    /// `--pull`: nothing leaves each service's `pull_policy`.
+    pub pull: Option<String>,
+}
+
+impl Default for Up {
+    fn default() -> Self {
+        Self {
+            services: Selection::All,
+            deps: true,
+            recreate: Recreate::Changed,
+            recreate_deps: Recreate::Changed,
+            renew_anonymous_volumes: false,
+            start: true,
+            remove_orphans: false,
+            timeout_secs: None,
+            wait_secs: None,
+            pull: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recreate {
+    Changed,
+    Always,
+    Never,
+}
+
+/// `down --rmi`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rmi {
+    All,
+    /// Only images without a custom tag.
+    Local,
+}

@@ -1,0 +1,266 @@
+//! The plan as a value: steps with their causes and order, and what was not planned and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::placement::Refusal;
+use crate::project::{
+    ContainerId, ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, ProjectName, Role, ServiceName, Slot, Until, VolumeSpec,
+};
+
+/// Everything that is to be done, in an order in which each step stands behind all that it waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub project: ProjectName,
+    pub steps: Vec<Step>,
+    pub notes: Vec<Note>,
+}
+
+/// A step's index in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(pub usize);
+
+/// One engine call, or one bounded wait, on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub host: HostName,
+    pub subject: Subject,
+    pub op: Op,
+    pub cause: Cause,
+    /// Steps that must have ended well before; every one has a lower id.
+    pub after: Vec<StepId>,
+    pub tolerance: Tolerance,
+}
+
+/// What a step is about, for those who read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Subject {
+    Slot(Slot),
+    /// A container that fills no slot of the project: orphans, duplicates, one-offs.
+    Container(String),
+    Network(String),
+    Volume(String),
+    Image(String),
+    Host,
+}
+
+/// What a failed step means for those that wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Tolerance {
+    /// They are skipped, and the outcome is a failure.
+    #[default]
+    Strict,
+    /// They go on; the failure is a warning (`depends_on.*.required: false`).
+    Warn,
+}
+
+/// A container that was seen, or one that an earlier step makes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ContainerRef {
+    Id(ContainerId),
+    Name(String),
+}
+
+impl ContainerRef {
+    /// What the engine takes for either.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Id(id) => id.as_str(),
+            Self::Name(name) => name,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    SwarmInit {
+        advertise: String,
+    },
+    /// Joins the swarm that `via` manages; the token is asked of `via` when the step runs and never stands in a plan.
+    SwarmJoin {
+        via: HostName,
+        role: Role,
+        advertise: String,
+        remote: String,
+    },
+    SwarmLeave {
+        force: bool,
+    },
+    /// On a manager: takes a node that has left, or is gone, out of the list.
+    NodeRemove {
+        node_id: String,
+        force: bool,
+    },
+    NodeRole {
+        node_id: String,
+        role: Role,
+    },
+    CreateNetwork(NetworkSpec),
+    RemoveNetwork {
+        name: String,
+    },
+    CreateVolume(VolumeSpec),
+    RemoveVolume {
+        name: String,
+    },
+    Pull {
+        image: String,
+        platform: Option<String>,
+    },
+    RemoveImage {
+        image: String,
+    },
+    Create {
+        name: String,
+        spec: Box<ContainerSpec>,
+    },
+    Connect {
+        container: ContainerRef,
+        network: String,
+        endpoint: Endpoint,
+    },
+    Start {
+        container: ContainerRef,
+    },
+    /// The engine sends SIGKILL after `timeout_secs`; nothing leaves it the container's own stop timeout.
+    Stop {
+        container: ContainerRef,
+        timeout_secs: Option<u64>,
+    },
+    Restart {
+        container: ContainerRef,
+        timeout_secs: Option<u64>,
+    },
+    Kill {
+        container: ContainerRef,
+        signal: String,
+    },
+    Pause {
+        container: ContainerRef,
+    },
+    Unpause {
+        container: ContainerRef,
+    },
+    Rename {
+        container: ContainerRef,
+        to: String,
+    },
+    /// `volumes`: its anonymous volumes go with it. `force`: also if it runs.
+    Remove {
+        container: ContainerRef,
+        volumes: bool,
+        force: bool,
+    },
+    Await {
+        container: ContainerRef,
+        until: Until,
+        at_most_secs: u64,
+    },
+    /// A lifecycle hook inside the container; a non-zero exit code is a failure.
+    Exec {
+        container: ContainerRef,
+        hook: Box<Hook>,
+    },
+}
+
+/// Why a step is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Cause {
+    /// No container fills the slot; no such network, volume or image on the host.
+    Missing,
+    /// These attributes of the service differ from those the container was made with.
+    Changed {
+        keys: BTreeSet<String>,
+    },
+    /// The image's reference stands for another image now.
+    ImageChanged,
+    /// The container was made by another tool or version, and its hash differs.
+    Forced,
+    /// The container exists and does not run.
+    NotRunning {
+        state: String,
+    },
+    /// The verb itself asks for it.
+    Requested,
+    ScaledDown,
+    Orphan,
+    /// Another, newer or better container fills the slot.
+    Duplicate {
+        kept: String,
+    },
+    /// The slot's host is another one now.
+    Moved {
+        to: HostName,
+    },
+    /// The container is under a temporary name of an interrupted replacement.
+    Misnamed {
+        name: String,
+    },
+    /// A service that this one depends on with `restart: true`, or whose namespace it shares, was replaced.
+    DependencyReplaced {
+        service: ServiceName,
+    },
+    /// It is part of replacing, starting or stopping the subject of the same cause.
+    DependsOn {
+        service: ServiceName,
+    },
+    /// A hook of the service.
+    Hook {
+        hook: String,
+    },
+    /// The hosts need a common swarm for networks that cross them.
+    Fabric,
+    /// Nothing uses it any more.
+    Unused,
+}
+
+/// What was seen and is not acted on, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Note {
+    HostUnreachable {
+        host: HostName,
+        why: String,
+    },
+    /// The slot stays where it is and nothing is done about it.
+    Held {
+        slot: Slot,
+        host: HostName,
+        because: String,
+    },
+    Unplaced {
+        slot: Slot,
+        refusal: String,
+        misfits: BTreeMap<HostName, String>,
+    },
+    Orphan {
+        host: HostName,
+        container: String,
+        service: String,
+    },
+    /// An attribute that is not honoured, and why that is harmless.
+    Inert {
+        service: String,
+        attribute: String,
+        why: String,
+    },
+    /// Said for the reader: a translation such as bridge to overlay.
+    Remark {
+        text: String,
+    },
+}
+
+impl Note {
+    pub fn unplaced(slot: Slot, refusal: &Refusal) -> Self {
+        let misfits = refusal.misfits.iter().map(|(host, misfit)| (host.clone(), misfit.to_string())).collect();
+        Self::Unplaced { slot, refusal: refusal.to_string(), misfits }
+    }
+}
+
+impl Plan {
+    /// Nothing to do. Notes may still say why.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}

@@ -1,0 +1,69 @@
+//! What should run. Plain values, checked at the door, that every other room speaks of.
+
+mod container;
+mod duration;
+mod host;
+mod names;
+mod resource;
+mod service;
+mod spec_hash;
+
+pub use container::{
+    ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
+    NetworkingConfig, PortBinding, Until, VolumeSpec,
+};
+pub use duration::GoDuration;
+pub use host::{Address, Availability, Host, Role, Tls};
+pub use names::{ContainerId, HostName, InvalidName, NetworkName, ProjectName, ServiceName, Slot, VolumeName};
+pub use resource::{ByteSize, FileObject, IpamConfig, IpamPool, Network, Volume};
+pub use service::{
+    Attachment, Build, Condition, Dependency, Deploy, Device, DeviceRequest, DiscreteResource, FileGrant, GenericResource,
+    Healthcheck, Hook, Limits, Logging, Mode, Mount, MountBind, MountImage, MountTmpfs, MountVolume, Placement as PlacementRules,
+    Port, Preference, Protocol, Resources, RestartPolicy, Service, Ulimit, UpdateConfig,
+};
+pub use spec_hash::SpecHash;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// One Compose project, after every phase of the loader: names resolved, defaults filled in, only active services.
+///
+/// It serialises to JSON and back without loss: that is the form in which a record keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Project {
+    pub name: ProjectName,
+    /// Absolute directory that relative paths were resolved against.
+    pub working_dir: String,
+    /// The Compose files as docker compose writes them into `com.docker.compose.project.config_files`.
+    pub config_files: Vec<String>,
+    /// The `--env-file` files, for `com.docker.compose.project.environment_file`.
+    #[serde(default)]
+    pub environment_files: Vec<String>,
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Services left out because none of their profiles is active. Their containers are no orphans.
+    #[serde(default)]
+    pub disabled_services: BTreeSet<ServiceName>,
+    #[serde(default)]
+    pub networks: BTreeMap<NetworkName, Network>,
+    #[serde(default)]
+    pub volumes: BTreeMap<VolumeName, Volume>,
+    #[serde(default)]
+    pub configs: BTreeMap<String, FileObject>,
+    #[serde(default)]
+    pub secrets: BTreeMap<String, FileObject>,
+    /// docker compose's own hash of each service, for `com.docker.compose.config-hash`.
+    #[serde(default)]
+    pub config_hashes: BTreeMap<ServiceName, String>,
+}
+
+impl Project {
+    /// Every slot that replicated services ask for, in order of service and number.
+    /// Global services have one slot per host that fits; placement names those.
+    pub fn replicated_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.services
+            .iter()
+            .filter(|(_, service)| !service.mode().is_global())
+            .flat_map(|(name, service)| (1..=service.replicas()).filter_map(|number| Slot::new(name.clone(), number)))
+    }
+}

@@ -1,0 +1,286 @@
+//! What is, as last seen. One snapshot of every host; not seen is not absent.
+
+mod labels;
+
+pub use labels::{Labels, Reservation, keys};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::project::{ContainerId, Host, HostName, ProjectName, Protocol, Slot};
+
+/// Every host of the inventory with what it showed when it was last looked at.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct World {
+    pub hosts: BTreeMap<HostName, Sight>,
+}
+
+/// One host's part of a look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Sight {
+    Seen(Box<SeenHost>),
+    /// Nothing is known of what runs there, so nothing there may be counted as gone.
+    Unreachable {
+        why: String,
+    },
+}
+
+impl World {
+    /// The host as seen, or nothing where it is unreachable or not in the inventory.
+    pub fn seen(&self, host: &str) -> Option<&SeenHost> {
+        match self.hosts.get(host) {
+            Some(Sight::Seen(seen)) => Some(seen),
+            Some(Sight::Unreachable { .. }) | None => None,
+        }
+    }
+
+    pub fn seen_hosts(&self) -> impl Iterator<Item = (&HostName, &SeenHost)> {
+        self.hosts.iter().filter_map(|(name, sight)| match sight {
+            Sight::Seen(seen) => Some((name, seen.as_ref())),
+            Sight::Unreachable { .. } => None,
+        })
+    }
+
+    /// Hosts that did not answer, with the reason.
+    pub fn unreachable_hosts(&self) -> impl Iterator<Item = (&HostName, &str)> {
+        self.hosts.iter().filter_map(|(name, sight)| match sight {
+            Sight::Seen(_) => None,
+            Sight::Unreachable { why } => Some((name, why.as_str())),
+        })
+    }
+
+    /// Every container of a project that was seen, with its host, in order of host and name; one-off containers included.
+    pub fn containers_of<'a>(&'a self, project: &'a ProjectName) -> impl Iterator<Item = (&'a HostName, &'a Container)> {
+        self.seen_hosts().flat_map(move |(name, seen)| {
+            seen.containers.iter().filter(move |c| c.labels.project.as_deref() == Some(project.as_str())).map(move |c| (name, c))
+        })
+    }
+}
+
+/// An engine that answered.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SeenHost {
+    pub engine: EngineInfo,
+    pub swarm: Swarm,
+    /// Every container of the engine, foreign ones too (they hold ports and memory), by name.
+    pub containers: Vec<Container>,
+    pub networks: Vec<NetworkSeen>,
+    pub volumes: Vec<VolumeSeen>,
+    /// Image references that the look asked about, with the image each stands for here. Absent: not on this host.
+    pub images: BTreeMap<String, ImageSeen>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineInfo {
+    /// The engine's own id (`/info` ID): two inventory hosts with one id are one machine.
+    pub id: String,
+    pub hostname: String,
+    pub version: String,
+    /// The version spoken with it, within 1.41 to 1.51.
+    pub api_version: String,
+    pub min_api_version: String,
+    /// As Go names them: `linux`; `amd64`, `arm64` …
+    pub os: String,
+    pub arch: String,
+    pub cpus: u32,
+    pub memory_bytes: i64,
+    /// dockerd's own labels, `engine.labels.*` of placement constraints.
+    pub labels: BTreeMap<String, String>,
+    /// `--node-generic-resource` of dockerd: how many of a kind.
+    pub generic_resources: BTreeMap<String, i64>,
+    pub runtimes: BTreeSet<String>,
+    pub volume_plugins: BTreeSet<String>,
+    pub network_plugins: BTreeSet<String>,
+    pub live_restore: bool,
+    pub rootless: bool,
+    pub storage_driver: String,
+    pub root_dir: String,
+    /// The engine's clock at the look minus this machine's, in milliseconds.
+    pub clock_skew_ms: i64,
+}
+
+/// What an engine says of the swarm it is in.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub enum Swarm {
+    #[default]
+    Inactive,
+    /// Joining, locked, or in error: not usable now.
+    Pending {
+        state: String,
+        error: String,
+    },
+    Active(SwarmMember),
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SwarmMember {
+    /// Empty on a worker, which the engine does not tell.
+    pub cluster_id: String,
+    pub node_id: String,
+    /// The address other nodes know it by.
+    pub node_addr: String,
+    pub is_manager: bool,
+    /// Managers' node ids and `address:2377`, as this node knows them: the way to tell which swarm a worker is in.
+    pub managers: BTreeMap<String, String>,
+    /// Whether a manager answers; on a manager: whether the swarm has a leader.
+    pub control_available: bool,
+    pub error: String,
+}
+
+/// One container as a list shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub id: ContainerId,
+    /// Without the leading slash.
+    pub name: String,
+    /// The reference it was created from, and the id of the image it stands for.
+    pub image: String,
+    pub image_id: String,
+    pub state: State,
+    pub health: Health,
+    /// Seconds since 1970, by the engine's clock.
+    pub created: i64,
+    pub labels: Labels,
+    pub ports: Vec<PortSeen>,
+    pub mounts: Vec<MountSeen>,
+    /// By the engine's name of the network: the address there (empty while not running).
+    pub networks: BTreeMap<String, String>,
+    pub network_mode: String,
+    pub command: String,
+    /// The engine's own words: `Up 2 minutes (healthy)`.
+    pub status: String,
+}
+
+impl Container {
+    /// The slot it fills, if its labels say that it is a replica and no one-off.
+    pub fn slot(&self) -> Option<Slot> {
+        if self.labels.oneoff { None } else { self.labels.slot() }
+    }
+}
+
+/// A container's state by the engine's words; a word this version does not know is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum State {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    /// Exit code where the engine told it.
+    Exited {
+        code: Option<i64>,
+    },
+    Dead,
+    Other(String),
+}
+
+impl State {
+    /// Its process exists: running, paused or about to be started again by the engine.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+}
+
+impl std::fmt::Display for State {
+    /// The engine's word: `running`, `exited` …
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited { .. } => "exited",
+            Self::Dead => "dead",
+            Self::Other(word) => word,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Health {
+    /// No healthcheck, or the engine did not say.
+    #[default]
+    None,
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortSeen {
+    pub host_ip: String,
+    /// None for a port that is exposed but not published.
+    pub host_port: Option<u16>,
+    pub container_port: u16,
+    pub protocol: Protocol,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountSeen {
+    /// `volume`, `bind`, `tmpfs` …
+    pub kind: String,
+    /// The volume's name; empty for binds.
+    pub name: String,
+    pub source: String,
+    pub target: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkSeen {
+    pub id: String,
+    pub name: String,
+    pub driver: String,
+    /// `swarm` for overlay networks, `local` else.
+    pub scope: String,
+    pub attachable: bool,
+    pub internal: bool,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeSeen {
+    pub name: String,
+    pub driver: String,
+    pub options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageSeen {
+    pub id: String,
+    /// `name@sha256:…` of registries.
+    pub digests: Vec<String>,
+    pub size_bytes: i64,
+}
+
+/// What a look asks beyond what it always shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    /// Image references to look up on each host.
+    pub images: BTreeSet<String>,
+}
+
+/// How the containers of a project reach each other across hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fabric {
+    /// Each host alone: bridge networks, as docker compose makes them.
+    Bridge,
+    /// One swarm under all hosts: attachable overlay networks, made through any of these managers.
+    Overlay { managers: Vec<HostName> },
+}
+
+/// A host that placement may choose, with what was seen of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    pub host: &'a Host,
+    pub sight: &'a Sight,
+}
