@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod composefile;
 pub mod engine;
+pub mod inventory;
 pub mod placement;
 pub mod plan;
 pub mod project;

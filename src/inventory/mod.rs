@@ -1,0 +1,73 @@
+//! `hosts.toml` to hosts. Reading takes the text and gives values; edits take text and give text, with the comments kept.
+
+mod address;
+mod discover;
+pub mod edit;
+mod failure;
+mod read;
+mod suggest;
+
+pub use address::{AddressDefaults, InvalidAddress, parse_address};
+pub use discover::{Found, MissingInventory, Origin, Places, find};
+pub use failure::{Fault, InventoryFailure};
+pub use read::{Context, TEXT_BYTES_MAX, parse};
+
+use std::collections::BTreeMap;
+
+use crate::project::{Address, Availability, Host, HostName};
+
+/// What `hosts.toml` says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Inventory {
+    /// In the order of the file, `[defaults]` applied. At least one.
+    pub hosts: Vec<Host>,
+    pub network: NetworkSettings,
+}
+
+/// `[network]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkSettings {
+    pub driver: NetworkDriver,
+}
+
+/// How networks of a project are made when there are several hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkDriver {
+    /// Nothing said: bridge on one host, overlay on more.
+    #[default]
+    Auto,
+    /// Each host alone.
+    Bridge,
+    /// A swarm under all hosts.
+    Overlay,
+}
+
+/// The name of the one host where no inventory is found.
+pub const LOCAL_HOST: &str = "local";
+
+impl Inventory {
+    /// The inventory of those who have none: one engine, under the name `local`.
+    pub fn of_one(address: Address) -> Self {
+        let name = HostName::new(LOCAL_HOST).expect("a plain word is a host name");
+        let host = Host {
+            name,
+            address,
+            role: None,
+            availability: Availability::Active,
+            labels: BTreeMap::new(),
+            advertise: None,
+            identity: None,
+            jump: Vec::new(),
+        };
+        Self { hosts: vec![host], network: NetworkSettings::default() }
+    }
+
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name.as_str() == name)
+    }
+
+    /// The known name nearest to a mistyped one.
+    pub fn suggest(&self, name: &str) -> Option<&str> {
+        suggest::nearest(name, self.hosts.iter().map(|host| host.name.as_str()))
+    }
+}
