@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod cluster;
 pub mod composefile;
 pub mod engine;
 pub mod inventory;

@@ -28,8 +28,12 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["project", "world", "transport"],
         &["bollard", "tokio", "async_trait", "futures_util", "bytes", "hyper", "hyper_util", "http_body_util", "serde_json"],
     ),
-    ("cluster", &["project", "world", "plan", "engine"], &["tokio"]),
-    ("store", &["project", "world", "plan", "engine"], &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"]),
+    ("cluster", &["project", "inventory", "world", "plan", "engine"], &["tokio"]),
+    (
+        "store",
+        &["project", "world", "plan", "engine", "cluster"],
+        &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
+    ),
     ("apply", &["project", "world", "plan", "engine"], &["tokio", "futures_util"]),
     (
         "ui",
