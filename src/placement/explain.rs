@@ -26,6 +26,9 @@ impl fmt::Display for Misfit {
             Self::Plugin { kind, name } => write!(f, "lacks the {kind} plugin `{name}`"),
             Self::NetworkElsewhere { service, host } => write!(f, "shares no network with `{service}` on {host}"),
             Self::ContainerName { name } => write!(f, "has another container named `{name}`"),
+            Self::VolumeMissing { volume } => write!(f, "does not have the external volume `{volume}`"),
+            Self::NetworkMissing { network } => write!(f, "does not have the external network `{network}`"),
+            Self::ContainerMissing { name } => write!(f, "does not have the container `{name}`"),
         }
     }
 }

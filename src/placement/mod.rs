@@ -1,21 +1,39 @@
 //! Who lives where. Turns a project, the hosts and the world into a placement. Never talks to a host.
 
 mod explain;
+mod place;
+
+pub use place::place;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::project::{HostName, ServiceName, Slot};
+use crate::world::Fabric;
 
 /// What a placement is made under, beside project, hosts and world.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Breaks ties between equally good hosts. The same seed gives the same placement.
     pub seed: u64,
     /// Unreachable hosts that count as lost for good: their slots are placed anew, unless data holds them.
     /// A host that is unreachable and not in here keeps its slots.
     pub lost: BTreeSet<HostName>,
+    /// Where each slot was placed last, as the record says. It counts for hosts that are unreachable now: the slots that it
+    /// names there are not placed a second time. A slot that neither it nor the world knows counts as not placed.
+    pub known: BTreeMap<Slot, HostName>,
+    /// Whether the project's networks cross hosts.
+    pub fabric: Fabric,
+}
+
+impl Default for Request {
+    /// Seed 0, nothing lost, nothing known, networks that cross hosts.
+    fn default() -> Self {
+        let fabric = Fabric::Overlay { managers: Vec::new() };
+        Self { seed: 0, lost: BTreeSet::new(), known: BTreeMap::new(), fabric }
+    }
 }
 
 /// Every slot of the project, on a host or with the reason why on none.
@@ -43,10 +61,11 @@ pub struct Seat {
 pub enum Why {
     /// It is there already and may stay.
     Stays,
-    /// It is there and the host does not answer: nothing is moved for that alone.
+    /// It is there and must not be moved, though something speaks against the host: it does not answer, or it is drained
+    /// while a volume of the slot lives there. The reason is a sentence without its full stop.
     Held { because: String },
-    /// The best of `fitting` hosts; `rejected` says why the others were not asked.
-    Best { fitting: u32, rejected: BTreeMap<HostName, Misfit> },
+    /// The best of the `fitting` hosts (out of `hosts`) that meet the service's rules.
+    Best { fitting: u32, hosts: u32 },
     /// Its volume lives there.
     Volume { volume: String },
     /// It shares a namespace, volumes or a host-only network with another service's replica.
@@ -58,7 +77,8 @@ pub enum Why {
 /// Why a slot fits on no host. Prints as "2 hosts lack memory (need 512 MiB), 1 is drained".
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Refusal {
-    pub misfits: BTreeMap<HostName, Misfit>,
+    /// Shared, since every further replica of a service is refused for the same reasons.
+    pub misfits: Arc<BTreeMap<HostName, Misfit>>,
 }
 
 /// Why one host cannot take one slot; each comes from one filter.
@@ -115,6 +135,18 @@ pub enum Misfit {
         host: HostName,
     },
     ContainerName {
+        name: String,
+    },
+    /// An external volume that is not on this host.
+    VolumeMissing {
+        volume: String,
+    },
+    /// An external network that is not on this host.
+    NetworkMissing {
+        network: String,
+    },
+    /// A container of no project here whose namespace or volumes are to be shared.
+    ContainerMissing {
         name: String,
     },
 }
