@@ -10,4 +10,5 @@ pub mod inventory;
 pub mod placement;
 pub mod plan;
 pub mod project;
+pub mod store;
 pub mod world;

@@ -57,10 +57,13 @@ impl InventoryFailure {
         renderer.render(&[group])
     }
 
-    /// The part of a span that lies in the text, on character boundaries.
+    /// The part of a span that lies in the text, widened to character boundaries.
     fn within(&self, span: &Range<usize>) -> Range<usize> {
-        let start = self.text.floor_char_boundary(span.start);
-        start..self.text.ceil_char_boundary(span.end).max(start)
+        let length = self.text.len();
+        let is_boundary = |at: &usize| self.text.is_char_boundary(*at);
+        let start = (0..=span.start.min(length)).rev().find(is_boundary).unwrap_or(0);
+        let end = (span.end.clamp(start, length)..=length).find(is_boundary).unwrap_or(length);
+        start..end
     }
 }
 

@@ -1,0 +1,59 @@
+//! What was deployed, and who may deploy now: records and the deploy lock, in the swarm's Raft or in a local folder.
+#![expect(clippy::disallowed_methods, reason = "the store reads the disk, the environment and the clock")]
+
+mod error;
+mod folder;
+mod lock;
+mod open;
+mod raft;
+mod record;
+
+pub use error::StoreError;
+pub use folder::FolderStore;
+pub use lock::{Holder, LOCK_RENEWED_EVERY, LOCK_TTL, Lock};
+pub use open::{open, state_folder, whoami};
+pub use raft::RaftStore;
+pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead};
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::project::ProjectName;
+
+/// Records of a project that are kept; older ones go when a new one comes.
+pub const RECORDS_KEPT: usize = 10;
+
+/// Where records and locks are kept. Every call names project and place in its error.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Where it is, for those who read: "the swarm of `alpha`", a folder's path.
+    fn place(&self) -> String;
+
+    /// Takes the project's deploy lock, waiting for at most `wait_max`; `waiting` is told once who holds it.
+    async fn lock(
+        &self,
+        project: &ProjectName,
+        holder: &Holder,
+        wait_max: Duration,
+        waiting: &(dyn Fn(Holder) + Send + Sync),
+    ) -> Result<Lock, StoreError>;
+
+    /// The newest record.
+    async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError>;
+
+    async fn record(&self, project: &ProjectName, revision: u64) -> Result<Option<Record>, StoreError>;
+
+    /// The heads of all records of a project, the newest first.
+    async fn records(&self, project: &ProjectName) -> Result<Vec<RecordHead>, StoreError>;
+
+    /// The newest head of every project, by name.
+    async fn projects(&self) -> Result<Vec<RecordHead>, StoreError>;
+
+    /// Keeps what is to be deployed now, under the next revision; under the same one if it equals the newest record.
+    /// To be called with the lock held.
+    async fn put(&self, draft: Draft) -> Result<Record, StoreError>;
+
+    /// Takes away every record of a project. To be called with the lock held.
+    async fn remove(&self, project: &ProjectName) -> Result<(), StoreError>;
+}

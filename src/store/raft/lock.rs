@@ -1,0 +1,237 @@
+//! The deploy lock as a config object of the swarm.
+//!
+//! Its name is unique, so that creating it is an atomic claim. Its holder changes a label every few seconds, each time only
+//! if nobody else did (compare-and-set on the object's version). Who waits takes it over, by the same compare-and-set, once
+//! it has not changed for `LOCK_TTL` by the clock of who waits: clocks of several machines are never compared. Time in which
+//! the swarm did not answer does not count, since nobody can renew then.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep};
+
+use super::{failed, labels, prefix};
+use crate::cluster::{Managers, with_leader};
+use crate::engine::{ConfigObject, EngineError, ErrorKind};
+use crate::project::ProjectName;
+use crate::store::{Holder, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError};
+
+/// Between two looks at a lock that another holds.
+const LOCK_POLL: Duration = Duration::from_millis(250);
+/// A gap between two looks counts for at most this much of the time that the lock was seen unchanged.
+const POLL_COUNTS_MAX: Duration = Duration::from_secs(1);
+
+pub async fn acquire(
+    managers: &Managers,
+    project: &ProjectName,
+    holder: &Holder,
+    wait_max: Duration,
+    waiting: &(dyn Fn(Holder) + Send + Sync),
+) -> Result<Lock, StoreError> {
+    let claim = Claim {
+        managers: managers.clone(),
+        name: format!("{}lock", prefix(project)),
+        project: project.clone(),
+        holder: holder.clone(),
+    };
+    let began = Instant::now();
+    let mut watched = Watched::default();
+    let mut told = false;
+    loop {
+        let attempt = claim.attempt(&mut watched).await.map_err(failed(format!("take the deploy lock of `{project}`")))?;
+        let other = match attempt {
+            Attempt::Held(object) => return Ok(claim.keep(object)),
+            Attempt::Vanished => continue,
+            Attempt::Other(other) => other,
+        };
+        if !std::mem::replace(&mut told, true) {
+            waiting(other.clone());
+        }
+        if began.elapsed() >= wait_max {
+            let waited_secs = began.elapsed().as_secs();
+            return Err(StoreError::Held { project: project.clone(), holder: other.to_string(), waited_secs });
+        }
+        sleep(LOCK_POLL).await;
+    }
+}
+
+/// A wish to hold a lock.
+struct Claim {
+    managers: Managers,
+    name: String,
+    project: ProjectName,
+    holder: Holder,
+}
+
+enum Attempt {
+    Held(ConfigObject),
+    Other(Holder),
+    /// Given back just now.
+    Vanished,
+}
+
+/// How long another's lock was seen unchanged.
+#[derive(Default)]
+struct Watched {
+    version: Option<(String, u64)>,
+    last: Option<Instant>,
+    unchanged: Duration,
+}
+
+impl Watched {
+    fn see(&mut self, object: &ConfigObject) -> Duration {
+        let version = Some((object.id.clone(), object.version));
+        let now = Instant::now();
+        let gap = self.last.map(|last| now.duration_since(last).min(POLL_COUNTS_MAX)).unwrap_or_default();
+        self.unchanged = if self.version == version { self.unchanged + gap } else { Duration::ZERO };
+        self.version = version;
+        self.last = Some(now);
+        self.unchanged
+    }
+}
+
+impl Claim {
+    async fn attempt(&self, watched: &mut Watched) -> Result<Attempt, EngineError> {
+        if watched.version.is_none() {
+            match self.create().await {
+                Ok(_) => {}
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(object) = self.read().await? else {
+            watched.version = None;
+            return Ok(Attempt::Vanished);
+        };
+        if self.is_ours(&object) {
+            return Ok(Attempt::Held(object));
+        }
+        if watched.see(&object) < LOCK_TTL {
+            return Ok(Attempt::Other(holder_of(&object)));
+        }
+        match self.relabel(&object, self.labels(0)).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        // The next look tells whose it is, also where the answer to the relabelling was lost.
+        match self.read().await? {
+            Some(object) if self.is_ours(&object) => Ok(Attempt::Held(object)),
+            Some(object) => Ok(Attempt::Other(holder_of(&object))),
+            None => Ok(Attempt::Vanished),
+        }
+    }
+
+    fn is_ours(&self, object: &ConfigObject) -> bool {
+        object.labels.get(labels::TOKEN) == Some(&self.holder.token) && !object.labels.contains_key(labels::RELEASED)
+    }
+
+    fn labels(&self, beat: u64) -> BTreeMap<String, String> {
+        let pairs = [
+            (labels::PROJECT, self.project.to_string()),
+            (labels::BY, self.holder.who.clone()),
+            (labels::COMMAND, self.holder.what.clone()),
+            (labels::SINCE, self.holder.since.to_string()),
+            (labels::TOKEN, self.holder.token.clone()),
+            (labels::BEAT, beat.to_string()),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    async fn create(&self) -> Result<String, EngineError> {
+        let labels = &self.labels(0);
+        with_leader(&self.managers, |engine| async move { engine.config_create(&self.name, labels, b"lock").await }).await
+    }
+
+    async fn read(&self) -> Result<Option<ConfigObject>, EngineError> {
+        let list = with_leader(&self.managers, |engine| async move { engine.configs(&self.name).await }).await?;
+        Ok(list.into_iter().find(|object| object.name == self.name))
+    }
+
+    async fn relabel(&self, object: &ConfigObject, labels: BTreeMap<String, String>) -> Result<(), EngineError> {
+        let labels = &labels;
+        with_leader(&self.managers, |engine| async move { engine.config_relabel(&object.id, object.version, labels).await }).await
+    }
+
+    /// Starts the task that renews the lock until it is given back or lost.
+    fn keep(self, object: ConfigObject) -> Lock {
+        let (lost_sender, lost) = watch::channel(false);
+        let (release, released) = oneshot::channel();
+        let renewal = tokio::spawn(async move {
+            match self.renew_until(object, released).await {
+                Some(object) => self.give_back(object).await,
+                None => drop(lost_sender.send(true)),
+            }
+        });
+        Lock::of_task(lost, release, renewal)
+    }
+
+    /// Returns the lock's last state when it is to be given back, nothing when it was lost.
+    ///
+    /// A holder that could not renew for `LOCK_TTL` counts it as lost itself: another may have taken it meanwhile.
+    async fn renew_until(&self, mut object: ConfigObject, mut released: oneshot::Receiver<()>) -> Option<ConfigObject> {
+        let mut renewed = Instant::now();
+        let mut beat = 0;
+        loop {
+            tokio::select! {
+                _ = &mut released => return Some(object),
+                () = sleep(LOCK_RENEWED_EVERY) => {}
+            }
+            beat += 1;
+            let left = LOCK_TTL.saturating_sub(renewed.elapsed());
+            let attempt = tokio::select! {
+                _ = &mut released => return Some(object),
+                attempt = tokio::time::timeout(left, self.renew(&object, beat)) => attempt,
+            };
+            match attempt {
+                Ok(Ok(Some(newer))) => {
+                    object = newer;
+                    renewed = Instant::now();
+                }
+                Ok(Ok(None)) | Err(_) => return None,
+                Ok(Err(_)) => {}
+            }
+        }
+    }
+
+    /// The lock's new state; nothing where it is another's now.
+    async fn renew(&self, object: &ConfigObject, beat: u64) -> Result<Option<ConfigObject>, EngineError> {
+        match self.relabel(object, self.labels(beat)).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(self.read().await?.filter(|object| self.is_ours(object)))
+    }
+
+    /// First marked, then removed: the mark fails if another took the lock over, and nobody takes over what is marked until
+    /// it has been so for `LOCK_TTL`. Thus what is removed is never another's.
+    async fn give_back(&self, object: ConfigObject) {
+        let mut labels = self.labels(0);
+        labels.insert(labels::RELEASED.to_owned(), "true".to_owned());
+        let mut marked = self.relabel(&object, labels.clone()).await;
+        if marked.is_err() {
+            // A renewal may have been under way and have made a new version.
+            let Ok(Some(newer)) = self.read().await else { return };
+            if !self.is_ours(&newer) {
+                return;
+            }
+            marked = self.relabel(&newer, labels).await;
+        }
+        if marked.is_ok() {
+            let id = object.id.as_str();
+            let _ = with_leader(&self.managers, |engine| async move { engine.config_remove(id).await }).await;
+        }
+    }
+}
+
+fn holder_of(object: &ConfigObject) -> Holder {
+    let text = |key: &str| object.labels.get(key).cloned().unwrap_or_default();
+    Holder {
+        who: text(labels::BY),
+        what: text(labels::COMMAND),
+        since: text(labels::SINCE).parse().unwrap_or_default(),
+        token: text(labels::TOKEN),
+    }
+}

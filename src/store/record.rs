@@ -1,0 +1,137 @@
+//! One deployed revision of a project: its form in memory and as bytes.
+//!
+//! A record holds the project as it was resolved, environment values of services among it: whoever can read the swarm's
+//! configs, or the folder, reads them. Values that secrets and configs take from the environment are left out.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::project::{Project, ProjectName, ServiceName};
+
+/// Compressed; a project of a thousand services takes about a hundredth.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Decompressed, against a record that was made to fill the memory.
+const BODY_BYTES_MAX: u64 = 256 << 20;
+/// Characters of the command that are kept.
+const COMMAND_CHARS_MAX: usize = 200;
+/// Of the body; a larger one was written by a newer mcompose.
+const FORMAT: u32 = 1;
+
+/// What is to be kept of a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    pub project: Project,
+    /// Replicas that were asked for beside the file (`scale`), by service.
+    pub scales: BTreeMap<ServiceName, u32>,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// `user@host`
+    pub by: String,
+    /// The command, for those who read.
+    pub command: String,
+}
+
+/// A record without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordHead {
+    pub project: ProjectName,
+    /// From 1.
+    pub revision: u64,
+    /// Seconds since 1970, by the clock of the machine that wrote it.
+    pub created: i64,
+    pub by: String,
+    pub command: String,
+    /// SHA-256 of the content, hexadecimal.
+    pub hash: String,
+}
+
+/// A deployed revision of a project.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub head: RecordHead,
+    pub project: Project,
+    pub scales: BTreeMap<ServiceName, u32>,
+}
+
+/// The content as it is written.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    format: u32,
+    project: Project,
+    #[serde(default)]
+    scales: BTreeMap<ServiceName, u32>,
+}
+
+/// A draft on its way to a store: its bytes and all of its head but the revision.
+pub(super) struct Encoded {
+    pub head: RecordHead,
+    /// JSON, not compressed.
+    pub bytes: Vec<u8>,
+    record: Record,
+}
+
+impl Encoded {
+    pub fn of(draft: Draft) -> Self {
+        let project = without_values(draft.project);
+        let body = Body { format: FORMAT, project, scales: draft.scales };
+        let bytes = serde_json::to_vec(&body).expect("a project's maps have text keys, so it is JSON");
+        let digest = Sha256::digest(&bytes);
+        let head = RecordHead {
+            project: body.project.name.clone(),
+            revision: 0,
+            created: draft.created,
+            by: draft.by,
+            command: draft.command.chars().take(COMMAND_CHARS_MAX).collect(),
+            hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        Self { head: head.clone(), bytes, record: Record { head, project: body.project, scales: body.scales } }
+    }
+
+    /// The record that it becomes under this head.
+    pub fn record(self, head: RecordHead) -> Record {
+        Record { head, ..self.record }
+    }
+}
+
+/// Reads a record's content; the reason if it cannot be.
+pub(super) fn decode(head: RecordHead, bytes: &[u8]) -> Result<Record, String> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let format: Format = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if format.format > FORMAT {
+        return Err("a newer mcompose wrote it".to_owned());
+    }
+    let body: Body = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    Ok(Record { head, project: body.project, scales: body.scales })
+}
+
+/// Takes out what secrets and configs hold of their values where these come from the environment.
+fn without_values(mut project: Project) -> Project {
+    project.secrets.values_mut().for_each(|secret| secret.content = None);
+    let from_environment = project.configs.values_mut().filter(|config| config.environment.is_some());
+    from_environment.for_each(|config| config.content = None);
+    project
+}
+
+pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
+}
+
+pub(super) fn decompress(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut whole = Vec::new();
+    GzDecoder::new(bytes).take(BODY_BYTES_MAX + 1).read_to_end(&mut whole).map_err(|error| error.to_string())?;
+    if whole.len() as u64 > BODY_BYTES_MAX {
+        return Err(format!("it is larger than {} MiB", BODY_BYTES_MAX >> 20));
+    }
+    Ok(whole)
+}
