@@ -22,7 +22,7 @@ pub struct Plan {
 #[serde(transparent)]
 pub struct StepId(pub usize);
 
-/// One engine call, or one bounded wait, on one host.
+/// One engine call, or one bounded wait, on one host. A gate is neither: see `Op::Gate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub host: HostName,
@@ -44,9 +44,11 @@ pub enum Subject {
     Volume(String),
     Image(String),
     Host,
+    /// All replicas of a service together: gates.
+    Service(ServiceName),
 }
 
-/// What a failed step means for those that wait for it.
+/// What a step that failed, or was skipped, means for those that wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Tolerance {
     /// They are skipped, and the outcome is a failure.
@@ -163,6 +165,9 @@ pub enum Op {
         container: ContainerRef,
         hook: Box<Hook>,
     },
+    /// No call and no wait: ends as soon as every step in `after` has, and well only if they did. Where each of n steps waits
+    /// for each of m others, a gate between them makes n + m edges of n × m. Not shown to readers; takes no turn on its host.
+    Gate,
 }
 
 /// Why a step is there.
@@ -239,6 +244,14 @@ pub enum Note {
         container: String,
         service: String,
     },
+    /// Something asked for that cannot be honoured; the steps of the slots concerned are left out, and the run is no success.
+    Refused {
+        /// A service, or `networks.NAME` and the like.
+        subject: String,
+        attribute: String,
+        why: String,
+        hint: String,
+    },
     /// An attribute that is not honoured, and why that is harmless.
     Inert {
         service: String,
@@ -262,5 +275,11 @@ impl Plan {
     /// Nothing to do. Notes may still say why.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether something that was asked for is left out: slots that fit nowhere, attributes that are refused. Applying such a
+    /// plan well is still no success.
+    pub fn is_partial(&self) -> bool {
+        self.notes.iter().any(|note| matches!(note, Note::Unplaced { .. } | Note::Refused { .. }))
     }
 }
