@@ -1,21 +1,25 @@
 //! The swarm under several hosts: used for networks that cross them and as a replicated store, never as a scheduler.
 //!
-//! What is to be done is decided here as a value; `with_leader` is the one thing that is done here.
+//! What is to be done is decided here as a value; what is done here is asking: `resolve`, `probe_ports`, `with_leader`.
 
 mod address;
+mod check;
 mod error;
 mod fabric;
 mod form;
 mod leader;
 mod leave;
+mod probe;
 mod swarms;
 
 pub use address::{Addresses, NoAddress, resolve};
+pub use check::{Finding, Grade, check};
 pub use error::ClusterError;
 pub use fabric::{fabric, wants_swarm};
 pub use form::form;
 pub use leader::{LEADER_WAIT_MAX, Managers, with_leader};
 pub use leave::leave;
+pub use probe::{PortSign, Probe, Probes, probe_ports};
 pub use swarms::{SwarmSeen, swarms};
 
 /// The port at which managers answer those that join (Docker's `--listen-addr` default).
