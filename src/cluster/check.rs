@@ -137,9 +137,9 @@ fn check_storage(report: &mut Report<'_>, seen: &SeenHost, probe: &Probe) {
     let text = format!("{:.1} GiB left in {root}", free as f64 / f64::from(1 << 30));
     let remedy = || "`docker system prune` there takes away what nothing uses".to_owned();
     match free {
-        ..STORAGE_BAD_BYTES => report.bad("storage", text, remedy()),
-        ..STORAGE_WARNING_BYTES => report.warn("storage", text, remedy()),
-        _ => report.good("storage", text),
+        STORAGE_WARNING_BYTES.. => report.good("storage", text),
+        STORAGE_BAD_BYTES.. => report.warn("storage", text, remedy()),
+        _ => report.bad("storage", text, remedy()),
     }
 }
 
