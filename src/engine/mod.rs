@@ -1,6 +1,7 @@
 //! A host's Docker engine. One narrow trait is the only way out; the real one and the fake stand behind it alike.
 
 mod error;
+pub mod fake;
 
 pub use error::{EngineError, ErrorKind};
 

@@ -1,0 +1,336 @@
+//! The trait, call by call: faults first, then the cluster's own rules, then the error with host and call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use super::Fake;
+use super::faults::Fault;
+use super::logs::stream_of;
+use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
+use crate::engine::{ConfigObject, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
+use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
+use crate::world::{Health, Question, SeenHost, State};
+
+/// One host's engine.
+pub(super) struct FakeEngine {
+    pub(super) fake: Fake,
+    pub(super) host: HostName,
+}
+
+/// Whether a call changes something; faults by seed hit only such calls.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Reads,
+    Changes,
+}
+
+/// What each call adds to the clock.
+const CALL_MS: u64 = 1;
+
+impl FakeEngine {
+    async fn call<T>(
+        &self,
+        kind: Kind,
+        call: String,
+        run: impl FnOnce(&mut Cluster, &HostName) -> Result<T, Fail>,
+    ) -> Result<T, EngineError> {
+        self.in_flight(1);
+        // Others get their turn, so that calls of one plan overlap as they do in life.
+        tokio::task::yield_now().await;
+        let result = self.with_faults(kind, &call, run).await;
+        self.in_flight(-1);
+        let failed = result.is_err();
+        self.fake.lock().calls.push(Call { host: self.host.clone(), call: call.clone(), failed });
+        result.map_err(|fail| EngineError { host: self.host.clone(), call, kind: fail.kind, message: fail.message })
+    }
+
+    async fn with_faults<T>(
+        &self,
+        kind: Kind,
+        call: &str,
+        run: impl FnOnce(&mut Cluster, &HostName) -> Result<T, Fail>,
+    ) -> Result<T, Fail> {
+        let fault = self.fake.change(|cluster| cluster.faults.next(&self.host, call, kind == Kind::Changes));
+        let timeout = || Fail::new(ErrorKind::Timeout, "no answer in time");
+        match fault {
+            None => {}
+            Some(Fault::Fail { kind, message }) => return Err(Fail::new(kind, message)),
+            Some(Fault::Lost) => return Err(timeout()),
+            Some(Fault::Unanswered) => {
+                self.run(run)?;
+                return Err(timeout());
+            }
+            Some(Fault::Cut) => self.fake.change(|cluster| {
+                if let Some(host) = cluster.hosts.get_mut(&self.host) {
+                    host.reach = Reach::Cut;
+                }
+            }),
+            Some(Fault::Hang) => self.until_healed().await,
+        }
+        self.run(run)
+    }
+
+    fn run<T>(&self, run: impl FnOnce(&mut Cluster, &HostName) -> Result<T, Fail>) -> Result<T, Fail> {
+        self.fake.change(|cluster| {
+            cluster.reach(&self.host)?;
+            cluster.advance(CALL_MS);
+            run(cluster, &self.host)
+        })
+    }
+
+    /// Until somebody heals the faults: an empty list of rules says so.
+    async fn until_healed(&self) {
+        let mut changes = self.fake.changes.subscribe();
+        while !self.fake.lock().faults.rules.is_empty() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn in_flight(&self, by: i32) {
+        let mut cluster = self.fake.lock();
+        if let Some(host) = cluster.hosts.get_mut(&self.host) {
+            host.in_flight = host.in_flight.saturating_add_signed(by);
+            host.most_in_flight = host.most_in_flight.max(host.in_flight);
+        }
+    }
+}
+
+impl Cluster {
+    /// Moves the clock from one thing that happens to the next until the condition holds or cannot hold any more.
+    fn wait(&mut self, host: &HostName, container: &str, until: Until, at_most: Duration) -> Result<(), Fail> {
+        let deadline_ms = self.now_ms.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
+        loop {
+            if holds(self.host(host)?, container, until)? {
+                return Ok(());
+            }
+            match self.next_due_ms().filter(|due_ms| *due_ms <= deadline_ms) {
+                Some(due_ms) => self.advance(due_ms.saturating_sub(self.now_ms)),
+                None => {
+                    self.advance(deadline_ms.saturating_sub(self.now_ms));
+                    return Err(Fail::new(ErrorKind::Timeout, format!("not so within {} s", at_most.as_secs())));
+                }
+            }
+        }
+    }
+
+    fn exec(&mut self, host: &HostName, container: &str, hook: &Hook) -> Result<ExecOutcome, Fail> {
+        let found = self.host_mut(host)?.container(container)?;
+        if found.state != State::Running {
+            return Err(Fail::conflict(format!("Container {} is not running", found.id)));
+        }
+        let (image, command) = (found.spec.image.clone(), hook.command.clone().unwrap_or_default().join(" "));
+        let (exit_code, output) = self.behaviour(&image).exec.get(&command).cloned().unwrap_or_default();
+        Ok(ExecOutcome { exit_code, output })
+    }
+}
+
+/// Whether the condition holds, or an error when it never can.
+fn holds(host: &FakeHostState, container: &str, until: Until) -> Result<bool, Fail> {
+    let hopeless = |message: String| Err(Fail::new(ErrorKind::Hopeless, message));
+    let Some(found) = host.find(container) else { return hopeless(format!("No such container: {container}")) };
+    if let State::Exited { code } = found.state {
+        let code = code.unwrap_or_default();
+        return match until {
+            Until::Completed if code == 0 => Ok(true),
+            _ => hopeless(format!("container {} exited ({code})", found.name)),
+        };
+    }
+    if found.state == State::Created {
+        return hopeless(format!("container {} was never started", found.name));
+    }
+    match until {
+        Until::Completed => Ok(false),
+        Until::Running => Ok(found.state == State::Running),
+        Until::Healthy if !found.has_healthcheck => hopeless(format!("container {} has no healthcheck configured", found.name)),
+        Until::Ready if !found.has_healthcheck => Ok(found.state == State::Running),
+        Until::Healthy | Until::Ready => match found.health {
+            Health::Healthy => Ok(true),
+            Health::Unhealthy => hopeless(format!("container {} is unhealthy", found.name)),
+            Health::None | Health::Starting => Ok(false),
+        },
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
+        let call = "look at the host".to_owned();
+        self.call(Kind::Reads, call, |cluster, host| Ok(cluster.seen(cluster.host(host)?, Some(question)))).await
+    }
+
+    async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError> {
+        let call = format!("create container `{name}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.create(host, name, spec)).await
+    }
+
+    async fn connect(&self, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let call = format!("connect container `{container}` to network `{network}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.connect(host, network, container, endpoint)).await
+    }
+
+    async fn start(&self, container: &str) -> Result<(), EngineError> {
+        let call = format!("start container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.start(host, container)).await
+    }
+
+    async fn stop(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError> {
+        let call = format!("stop container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.stop(host, container, timeout_secs)).await
+    }
+
+    async fn restart(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError> {
+        let call = format!("restart container `{container}`");
+        let run = |cluster: &mut Cluster, host: &HostName| {
+            cluster.stop(host, container, timeout_secs)?;
+            cluster.start(host, container)
+        };
+        self.call(Kind::Changes, call, run).await
+    }
+
+    async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        let call = format!("kill container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.kill(host, container, signal)).await
+    }
+
+    async fn pause(&self, container: &str) -> Result<(), EngineError> {
+        let call = format!("pause container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.pause(host, container)).await
+    }
+
+    async fn unpause(&self, container: &str) -> Result<(), EngineError> {
+        let call = format!("unpause container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.unpause(host, container)).await
+    }
+
+    async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError> {
+        let call = format!("rename container `{container}` to `{to}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.rename(host, container, to)).await
+    }
+
+    async fn remove(&self, container: &str, volumes: bool, force: bool) -> Result<(), EngineError> {
+        let call = format!("remove container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.remove(host, container, volumes, force)).await
+    }
+
+    async fn wait(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError> {
+        let call = format!("wait for container `{container}`");
+        self.call(Kind::Reads, call, |cluster, host| cluster.wait(host, container, until, at_most)).await
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Inspected, EngineError> {
+        let call = format!("inspect container `{container}`");
+        self.call(Kind::Reads, call, |cluster, host| cluster.inspect(host, container)).await
+    }
+
+    async fn exec(&self, container: &str, hook: &Hook) -> Result<ExecOutcome, EngineError> {
+        let call = format!("run a command in container `{container}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.exec(host, container, hook)).await
+    }
+
+    async fn logs(
+        &self,
+        container: &str,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        let call = format!("read the log of container `{container}`");
+        let find = |cluster: &mut Cluster, host: &HostName| Ok(cluster.host_mut(host)?.container(container)?.id.clone());
+        let id = self.call(Kind::Reads, call, find).await?;
+        Ok(stream_of(self.fake.clone(), self.host.clone(), id, query))
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
+        let call = format!("create network `{}`", spec.name);
+        self.call(Kind::Changes, call, |cluster, host| cluster.create_network(host, spec)).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        let call = format!("remove network `{name}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.remove_network(host, name)).await
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
+        let call = format!("create volume `{}`", spec.name);
+        self.call(Kind::Changes, call, |cluster, host| cluster.create_volume(host, spec)).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        let call = format!("remove volume `{name}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.remove_volume(host, name)).await
+    }
+
+    async fn pull(
+        &self,
+        image: &str,
+        _platform: Option<&str>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        progress(format!("Pulling from {image}"));
+        let call = format!("pull image `{image}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.pull(host, image)).await
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        let call = format!("remove image `{image}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.remove_image(host, image)).await
+    }
+
+    async fn swarm_init(&self, advertise: &str) -> Result<(), EngineError> {
+        let call = "form a swarm".to_owned();
+        self.call(Kind::Changes, call, |cluster, host| cluster.swarm_init(host, advertise)).await
+    }
+
+    async fn join_token(&self, role: Role) -> Result<String, EngineError> {
+        let call = format!("ask for the token of a {role}");
+        self.call(Kind::Reads, call, |cluster, host| cluster.join_token(host, role)).await
+    }
+
+    async fn swarm_join(&self, advertise: &str, remote: &str, token: &str) -> Result<(), EngineError> {
+        let call = format!("join the swarm at {remote}");
+        self.call(Kind::Changes, call, |cluster, host| cluster.swarm_join(host, advertise, remote, token)).await
+    }
+
+    async fn swarm_leave(&self, force: bool) -> Result<(), EngineError> {
+        let call = "leave the swarm".to_owned();
+        self.call(Kind::Changes, call, |cluster, host| cluster.swarm_leave(host, force)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        let call = "list the swarm's nodes".to_owned();
+        self.call(Kind::Reads, call, |cluster, host| cluster.nodes(host)).await
+    }
+
+    async fn node_remove(&self, node_id: &str, force: bool) -> Result<(), EngineError> {
+        let call = format!("remove node `{node_id}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.node_remove(host, node_id, force)).await
+    }
+
+    async fn node_role(&self, node_id: &str, role: Role) -> Result<(), EngineError> {
+        let call = format!("make node `{node_id}` a {role}");
+        self.call(Kind::Changes, call, |cluster, host| cluster.node_role(host, node_id, role)).await
+    }
+
+    async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError> {
+        let call = format!("list configs `{prefix}*`");
+        self.call(Kind::Reads, call, |cluster, host| cluster.configs(host, prefix)).await
+    }
+
+    async fn config_create(&self, name: &str, labels: &BTreeMap<String, String>, data: &[u8]) -> Result<String, EngineError> {
+        let call = format!("create config `{name}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.config_create(host, name, labels, data)).await
+    }
+
+    async fn config_relabel(&self, id: &str, version: u64, labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
+        let call = format!("relabel config `{id}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.config_relabel(host, id, version, labels)).await
+    }
+
+    async fn config_remove(&self, id: &str) -> Result<(), EngineError> {
+        let call = format!("remove config `{id}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.config_remove(host, id)).await
+    }
+}

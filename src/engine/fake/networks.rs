@@ -1,0 +1,144 @@
+//! Networks of the fake: bridges of one host, overlays of a swarm.
+
+use super::state::{Cluster, Fail, FakeEndpoint, FakeHostState};
+use crate::project::{Endpoint, HostName, NetworkSpec};
+use crate::world::NetworkSeen;
+
+impl Cluster {
+    pub(super) fn create_network(&mut self, host: &HostName, spec: &NetworkSpec) -> Result<(), Fail> {
+        let driver = spec.driver.clone().unwrap_or_else(|| "bridge".to_owned());
+        if !self.host(host)?.info.network_plugins.contains(&driver) {
+            return Err(Fail::not_found(format!("could not find plugin {driver} in v1 plugin registry: plugin not found")));
+        }
+        if self.visible_networks(host).iter().any(|network| network.name == spec.name) {
+            return Err(Fail::conflict(format!("network with name {} already exists", spec.name)));
+        }
+        let id = self.new_id();
+        let network = NetworkSeen {
+            id,
+            name: spec.name.clone(),
+            scope: if driver == "overlay" { "swarm" } else { "local" }.to_owned(),
+            driver,
+            attachable: spec.attachable,
+            internal: spec.internal,
+            labels: spec.labels.clone(),
+        };
+        if network.scope == "local" {
+            self.host_mut(host)?.networks.insert(spec.name.clone(), network);
+            return Ok(());
+        }
+        let swarm = self.manager_of(host)?;
+        if swarm.networks.contains_key(&spec.name) {
+            return Err(Fail::conflict(format!("network with name {} already exists", spec.name)));
+        }
+        swarm.networks.insert(spec.name.clone(), network);
+        Ok(())
+    }
+
+    pub(super) fn remove_network(&mut self, host: &HostName, name: &str) -> Result<(), Fail> {
+        let Some(network) = self.visible_networks(host).into_iter().find(|network| network.name == name) else {
+            return Ok(());
+        };
+        let in_use = |state: &FakeHostState| {
+            state.containers.values().any(|container| container.state.is_up() && container.networks.contains_key(name))
+        };
+        if network.scope == "local" {
+            let state = self.host_mut(host)?;
+            if matches!(name, "bridge" | "host" | "none") {
+                return Err(Fail::refused(format!("{name} is a pre-defined network and cannot be removed")));
+            }
+            if in_use(state) {
+                return Err(Fail::refused(format!(
+                    "error while removing network: network {name} id {} has active endpoints",
+                    network.id
+                )));
+            }
+            state.networks.remove(name);
+            return Ok(());
+        }
+        self.manager_of(host)?;
+        let swarm_id = self.host(host)?.member.as_ref().map(|(swarm, _)| swarm.clone());
+        let of_swarm = |state: &&FakeHostState| state.member.as_ref().map(|(swarm, _)| swarm) == swarm_id.as_ref();
+        if self.hosts.values().filter(of_swarm).any(in_use) {
+            return Err(Fail::refused(format!(
+                "rpc error: code = FailedPrecondition desc = network {} is in use by task",
+                network.id
+            )));
+        }
+        self.manager_of(host)?.networks.remove(name);
+        Ok(())
+    }
+
+    pub(super) fn connect(&mut self, host: &HostName, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), Fail> {
+        let exists = self.reachable_network(host, network);
+        let state = self.host_mut(host)?;
+        let found = state.find(container).ok_or_else(|| Fail::not_found(format!("No such container: {container}")))?;
+        let (id, is_up) = (found.id.clone(), found.state.is_up());
+        let mode = found.spec.host_config.network_mode.clone().unwrap_or_default();
+        if mode == "host" || mode.starts_with("container:") {
+            let message =
+                "container sharing network namespace with another container or host cannot be connected to any other network";
+            return Err(Fail::refused(message));
+        }
+        exists?;
+        let state = self.host_mut(host)?;
+        if state.container(&id)?.networks.contains_key(network) {
+            return Err(Fail::refused(format!(
+                "endpoint with name {} already exists in network {network}",
+                state.container(&id)?.name
+            )));
+        }
+        state.next_addr += 1;
+        let addr = format!("172.19.{}.{}", state.next_addr / 250 % 250, state.next_addr % 250 + 2);
+        let addr = if is_up { addr } else { String::new() };
+        state.container(&id)?.networks.insert(network.to_owned(), FakeEndpoint { endpoint: endpoint.clone(), addr });
+        Ok(())
+    }
+
+    /// Every network that a container is to join exists and can be joined now.
+    pub(super) fn check_networks(&mut self, host: &HostName, id: &str) -> Result<(), Fail> {
+        let names: Vec<String> = self.host_mut(host)?.container(id)?.networks.keys().cloned().collect();
+        names.iter().try_for_each(|name| self.reachable_network(host, name))
+    }
+
+    /// The network is one of the host's own, or an attachable one of its swarm whose managers answer.
+    fn reachable_network(&self, host: &HostName, name: &str) -> Result<(), Fail> {
+        let state = self.host(host)?;
+        if state.networks.contains_key(name) {
+            return Ok(());
+        }
+        let missing = || Fail::not_found(format!("network {name} not found"));
+        let (swarm_id, _) = state.member.as_ref().ok_or_else(missing)?;
+        let swarm = self.swarms.get(swarm_id).ok_or_else(missing)?;
+        if !self.has_leader(swarm_id) || !self.is_connected(host) {
+            return Err(Fail::failed(format!(
+                "attaching to network {name} failed, make sure your network options are correct and check manager logs: \
+                 context deadline exceeded"
+            )));
+        }
+        let network = swarm.networks.get(name).ok_or_else(missing)?;
+        if network.attachable {
+            return Ok(());
+        }
+        Err(Fail::refused(format!(
+            "Could not attach to network {name}: rpc error: code = PermissionDenied desc = network {name} not manually attachable"
+        )))
+    }
+
+    /// As `docker network ls` on the host shows: a worker knows an overlay only while a container of its own is on it.
+    pub(super) fn visible_networks(&self, host: &HostName) -> Vec<NetworkSeen> {
+        let Ok(state) = self.host(host) else { return Vec::new() };
+        let mut networks: Vec<NetworkSeen> = state.networks.values().cloned().collect();
+        let member = state.member.as_ref();
+        let swarm = member.and_then(|(swarm, node)| Some((self.swarms.get(swarm)?, node)));
+        if let Some((swarm, node)) = swarm {
+            let is_manager = swarm.nodes.get(node).is_some_and(|node| node.is_manager);
+            let attached = |name: &str| {
+                state.containers.values().any(|container| container.state.is_up() && container.networks.contains_key(name))
+            };
+            networks.extend(swarm.networks.values().filter(|network| is_manager || attached(&network.name)).cloned());
+        }
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        networks
+    }
+}

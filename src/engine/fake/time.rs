@@ -1,0 +1,175 @@
+//! The cluster's own clock and what happens by itself as it moves.
+
+use super::state::{Cluster, Fail, FakeContainer, Reach};
+use crate::project::HostName;
+use crate::world::{Health, State};
+
+/// What happens to a container without anybody calling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Health(Health),
+    Exit(i64),
+    /// The engine starts it again by its restart policy.
+    Restart,
+}
+
+/// How long an engine waits before the first restart; it doubles up to a minute.
+const RESTART_DELAY_MS: u64 = 100;
+const RESTART_DELAY_MS_MAX: u64 = 60_000;
+
+impl Cluster {
+    /// Moves the clock, carrying out what falls due, in order of time, host and container.
+    pub(super) fn advance(&mut self, by_ms: u64) {
+        let until_ms = self.now_ms.saturating_add(by_ms);
+        while let Some(due_ms) = self.next_due_ms().filter(|due_ms| *due_ms <= until_ms) {
+            self.now_ms = self.now_ms.max(due_ms);
+            self.carry_out_due();
+        }
+        self.now_ms = until_ms;
+    }
+
+    /// When the next thing happens by itself on a host with power.
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        let powered = self.hosts.values().filter(|host| host.reach != Reach::Crashed);
+        powered.flat_map(|host| host.containers.values()).flat_map(|container| &container.due).map(|(due_ms, _)| *due_ms).min()
+    }
+
+    fn carry_out_due(&mut self) {
+        let now_ms = self.now_ms;
+        let mut changes = Vec::new();
+        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.reach != Reach::Crashed) {
+            for container in host.containers.values_mut() {
+                let (due, later): (Vec<_>, Vec<_>) = container.due.drain(..).partition(|(due_ms, _)| *due_ms <= now_ms);
+                container.due = later;
+                changes.extend(due.into_iter().map(|(_, change)| (name.clone(), container.id.clone(), change)));
+            }
+        }
+        for (host, container, change) in changes {
+            self.happen(&host, &container, change);
+        }
+    }
+
+    fn happen(&mut self, host: &HostName, id: &str, change: Change) {
+        match change {
+            Change::Exit(code) => self.exit(host, id, code),
+            Change::Restart => {
+                if let Err(Fail { message, .. }) = self.start_process(host, id)
+                    && let Some(container) = self.hosts.get_mut(host).and_then(|host| host.containers.get_mut(id))
+                {
+                    container.state = State::Exited { code: Some(128) };
+                    container.error = message;
+                }
+            }
+            Change::Health(health) => {
+                if let Some(container) = self.hosts.get_mut(host).and_then(|host| host.containers.get_mut(id))
+                    && container.state == State::Running
+                {
+                    container.health = health;
+                }
+            }
+        }
+    }
+
+    /// The process ended; the engine restarts it where the policy says so.
+    pub(super) fn exit(&mut self, host: &HostName, id: &str, code: i64) {
+        let now_ms = self.now_ms;
+        let Some(container) = self.hosts.get_mut(host).and_then(|host| host.containers.get_mut(id)) else { return };
+        if !container.state.is_up() {
+            return;
+        }
+        end_process(container, now_ms, code);
+        if should_restart(container, code) {
+            let delay_ms = (RESTART_DELAY_MS << container.restart_count.clamp(0, 20)).min(RESTART_DELAY_MS_MAX);
+            container.restart_count += 1;
+            container.state = State::Restarting;
+            container.due.push((now_ms + delay_ms, Change::Restart));
+        }
+    }
+
+    pub(super) fn exit_from_outside(&mut self, host: &str, container: &str, code: i64) {
+        let found =
+            self.hosts.get_key_value(host).and_then(|(name, host)| Some((name.clone(), host.find(container)?.id.clone())));
+        if let Some((host, id)) = found {
+            self.exit(&host, &id, code);
+        }
+    }
+
+    pub(super) fn crash(&mut self, host: &str) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.reach = Reach::Crashed;
+        }
+    }
+
+    /// Everything that ran is found dead with code 255, then restarted where the policy says so.
+    pub(super) fn boot(&mut self, host: &str) {
+        let now_ms = self.now_ms;
+        let Some(name) = self.hosts.get_key_value(host).map(|(name, _)| name.clone()) else { return };
+        let Some(host) = self.hosts.get_mut(&name).filter(|host| host.reach == Reach::Crashed) else { return };
+        host.reach = Reach::Up;
+        let mut restarts = Vec::new();
+        for container in host.containers.values_mut() {
+            if container.state.is_up() {
+                end_process(container, now_ms, 255);
+            }
+            let policy = container.spec.host_config.restart_policy.as_ref().map(|policy| policy.name.clone()).unwrap_or_default();
+            let has_run = matches!(container.state, State::Exited { .. });
+            if has_run && (policy == "always" || (policy == "unless-stopped" && !container.stopped_by_user)) {
+                restarts.push(container.id.clone());
+            }
+        }
+        for id in restarts {
+            // A container on an overlay whose managers are away stays exited, and the engine does not try again.
+            self.happen(&name, &id, Change::Restart);
+        }
+    }
+}
+
+/// Nothing runs any more; ports, addresses and plans for the future are gone.
+pub(super) fn end_process(container: &mut FakeContainer, now_ms: u64, code: i64) {
+    container.state = State::Exited { code: Some(code) };
+    container.exit_code = code;
+    container.finished_ms = Some(now_ms);
+    if container.health != Health::None {
+        container.health = Health::Unhealthy;
+    }
+    container.ports.clear();
+    container.due.clear();
+    for endpoint in container.networks.values_mut() {
+        endpoint.addr.clear();
+    }
+}
+
+fn should_restart(container: &FakeContainer, code: i64) -> bool {
+    let Some(policy) = &container.spec.host_config.restart_policy else { return false };
+    let attempts_left = policy.maximum_retry_count == 0 || container.restart_count < policy.maximum_retry_count;
+    match policy.name.as_str() {
+        "always" | "unless-stopped" => !container.stopped_by_user,
+        "on-failure" => !container.stopped_by_user && code != 0 && attempts_left,
+        _ => false,
+    }
+}
+
+/// The time as the API writes it, with milliseconds (days to a date as in Howard Hinnant's `civil_from_days`).
+pub(super) fn rfc3339(ms: u64) -> String {
+    let (secs, millis) = (ms / 1000, ms % 1000);
+    let (days, secs) = (secs / 86_400 + 719_468, secs % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}000000Z", secs / 3600, secs / 60 % 60, secs % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn times_are_written_as_the_api_writes_them() {
+        assert_eq!(rfc3339(1_700_000_000_250), "2023-11-14T22:13:20.250000000Z");
+        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000000000Z");
+    }
+}
