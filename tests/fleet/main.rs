@@ -1,0 +1,5 @@
+//! mcompose on several real engines.
+
+mod harness;
+
+mod harness_itself;
