@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mcompose::project::{FileObject, Project, ProjectName, Service, ServiceName};
-use mcompose::store::{Draft, FolderStore, Holder, RECORDS_KEPT, Store, StoreError};
+use mcompose::cluster::Managers;
+use mcompose::engine::ErrorKind;
+use mcompose::engine::fake::{Fake, Fault, FaultRule};
+use mcompose::project::{FileObject, HostName, Project, ProjectName, Role, Service, ServiceName};
+use mcompose::store::{Draft, FolderStore, Holder, LOCK_TTL, RECORDS_KEPT, RaftStore, Store, StoreError};
+use mcompose::world::Swarm;
 
 /// A folder that goes when the test ends.
 struct Folder(PathBuf);
@@ -30,6 +34,32 @@ impl Drop for Folder {
 async fn on_every_store(specification: impl AsyncFn(Arc<dyn Store>)) {
     let folder = Folder::new();
     specification(Arc::new(FolderStore::new(folder.0.clone()))).await;
+    let fake = swarm_of_three().await;
+    specification(Arc::new(raft_over(&fake, &["a", "b", "c"]))).await;
+}
+
+/// Hosts a, b and c, all managers of one swarm.
+async fn swarm_of_three() -> Fake {
+    let fake = Fake::new(&["a", "b", "c"]);
+    let engines = fake.engines();
+    engines["a"].swarm_init("10.0.0.1").await.expect("a swarm begins");
+    let token = engines["a"].join_token(Role::Manager).await.expect("it has a token");
+    let remote = match &fake.snapshot().seen("a").expect("it is up").swarm {
+        Swarm::Active(member) => member.managers[&member.node_id].clone(),
+        other => panic!("{other:?}"),
+    };
+    for (host, advertise) in [("b", "10.0.0.2"), ("c", "10.0.0.3")] {
+        engines[host].swarm_join(advertise, &remote, &token).await.expect("it joins");
+    }
+    fake
+}
+
+/// The store that reaches the swarm through these managers.
+fn raft_over(fake: &Fake, managers: &[&str]) -> RaftStore {
+    let engines = fake.engines();
+    let first = HostName::new(managers[0]).expect("a good name");
+    let reached = managers.iter().map(|name| engines[*name].clone()).collect();
+    RaftStore::new(Managers::new(reached).expect("there are managers"), first)
 }
 
 fn name(text: &str) -> ProjectName {
@@ -220,4 +250,93 @@ async fn who_waits_gets_the_lock_once_it_is_released() {
         second.expect("it is free").release().await;
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_whose_holder_is_cut_off_is_lost_to_it_and_taken_over_by_another() {
+    let fake = swarm_of_three().await;
+    let lock = raft_over(&fake, &["a"]).lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is free");
+    let mut lost = lock.lost();
+    fake.host("a").cut();
+    let others = raft_over(&fake, &["b", "c"]);
+    let taken = others.lock(&name("p"), &holder("second"), LOCK_TTL * 2, &|_| {}).await.expect("it is taken over");
+    lost.wait_for(|lost| *lost).await.expect("the first knows that it lost it");
+    fake.host("a").heal();
+    lock.release().await;
+    assert!(!*taken.lost().borrow());
+    let error = others.lock(&name("p"), &holder("third"), NO_WAIT, &|_| {}).await.expect_err("the second still holds it");
+    assert!(error.to_string().contains("second@here"), "{error}");
+    taken.release().await;
+    assert_eq!(fake.engines()["b"].configs("mcompose.").await.expect("it answers"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_renewed_is_never_taken_over() {
+    let fake = swarm_of_three().await;
+    let lock = raft_over(&fake, &["a"]).lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is free");
+    let others = raft_over(&fake, &["b"]);
+    let error = others.lock(&name("p"), &holder("second"), LOCK_TTL * 5, &|_| {}).await.expect_err("it is held");
+    assert!(matches!(error, StoreError::Held { .. }), "{error}");
+    assert!(!*lock.lost().borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loss_of_the_leader_costs_neither_lock_nor_record() {
+    let fake = swarm_of_three().await;
+    let store = raft_over(&fake, &["a", "b", "c"]);
+    let lock = store.lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is free");
+    fake.host("a").cut();
+    let no_leader = Fault::Fail { kind: ErrorKind::NoLeader, message: "The swarm does not have a leader".to_owned() };
+    // Both that are left are without a leader for a while: some twenty seconds of calls.
+    for (host, times) in [("b", 70), ("c", 70)] {
+        fake.fault(FaultRule { host: Some(host.to_owned()), call: String::new(), skip: 0, times, fault: no_leader.clone() });
+    }
+    assert_eq!(store.put(draft(project("p", "nginx"))).await.expect("it is kept").head.revision, 1);
+    tokio::time::sleep(LOCK_TTL).await;
+    assert!(!*lock.lost().borrow());
+    lock.release().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_leads_to_no_second_record() {
+    for what in ["create", "config"] {
+        let fake = swarm_of_three().await;
+        let store = raft_over(&fake, &["a", "b", "c"]);
+        fake.fault(FaultRule::once(what, Fault::Unanswered));
+        assert_eq!(store.put(draft(project("p", "nginx"))).await.expect("it is kept").head.revision, 1);
+        assert_eq!(store.records(&name("p")).await.expect("it answers").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_is_lost_is_held_all_the_same() {
+    let fake = swarm_of_three().await;
+    let store = raft_over(&fake, &["a", "b", "c"]);
+    fake.fault(FaultRule { host: None, call: "create".to_owned(), skip: 0, times: 1, fault: Fault::Unanswered });
+    let lock = store.lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is its own");
+    lock.release().await;
+}
+
+#[tokio::test]
+async fn who_writes_without_the_lock_is_told_that_somebody_was_faster() {
+    let fake = swarm_of_three().await;
+    let store = raft_over(&fake, &["a"]);
+    store.put(draft(project("p", "one"))).await.expect("it is kept");
+    let engines = fake.engines();
+    let mut theirs = engines["b"].configs("mcompose.p.1").await.expect("it answers").remove(0);
+    theirs.labels.insert("io.mcompose.revision".to_owned(), "2".to_owned());
+    // Between the look and the write, somebody else writes revision 2.
+    let write = Fault::Hang;
+    fake.fault(FaultRule::once("create config", write));
+    let put = store.put(draft(project("p", "two")));
+    let other = async {
+        tokio::task::yield_now().await;
+        engines["b"].config_create("mcompose.p.2", &theirs.labels, &theirs.data).await.expect("it is written");
+        fake.heal_faults();
+    };
+    let (put, ()) = tokio::join!(put, other);
+    assert_eq!(
+        put.expect_err("it was faster").to_string(),
+        "revision 2 of the project `p` was written by somebody else meanwhile"
+    );
 }
