@@ -1,5 +1,9 @@
 //! Walks a plan, one engine call per step, and tells what happens. It decides nothing.
 
+mod call;
 mod event;
+mod walk;
 
+pub use call::SWARM_SETTLES_MAX;
 pub use event::{Event, Outcome, StepEnd};
+pub use walk::{Limits, apply};

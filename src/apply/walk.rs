@@ -1,0 +1,177 @@
+//! The walk: a step runs when all that it waits for has ended well, as many at once as the limits let.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::call::carry_out;
+use super::{Event, Outcome, StepEnd};
+use crate::engine::Engines;
+use crate::plan::{Op, Plan, StepId, Tolerance};
+use crate::project::HostName;
+
+/// How many steps run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub per_host: usize,
+    pub total: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_host: 12, total: 256 }
+    }
+}
+
+/// Carries out a plan. Returns how every step ended; a failed one ends only what waits for it.
+///
+/// Once `interrupt` is true nothing new begins; what runs is waited for.
+pub async fn apply(
+    engines: &Engines,
+    plan: &Plan,
+    limits: &Limits,
+    events: mpsc::UnboundedSender<Event>,
+    mut interrupt: watch::Receiver<bool>,
+) -> Outcome {
+    let mut walk = Walk::new(plan, limits, &events);
+    let mut running = FuturesUnordered::new();
+    loop {
+        let interrupted = *interrupt.borrow_and_update();
+        while !interrupted && let Some(id) = walk.begin() {
+            let _ = events.send(Event::Started { step: id });
+            let (step, events) = (&plan.steps[id.0], &events);
+            running.push(async move {
+                let begun = Instant::now();
+                let end = carry_out(engines, step, id, events).await;
+                (id, end, begun.elapsed())
+            });
+        }
+        if running.is_empty() {
+            return walk.finish(interrupted);
+        }
+        tokio::select! {
+            Some((id, end, took)) = running.next() => walk.ended(id, end, took),
+            Ok(()) = interrupt.changed(), if !interrupted => {}
+        }
+    }
+}
+
+/// Which steps may begin, run and have ended.
+struct Walk<'a> {
+    plan: &'a Plan,
+    limits: &'a Limits,
+    events: &'a mpsc::UnboundedSender<Event>,
+    /// For each step, those that wait for it.
+    waiters: Vec<Vec<StepId>>,
+    /// For each step, how many it still waits for.
+    open: Vec<usize>,
+    /// For each step that cannot run any more, the step that is to blame.
+    blamed: Vec<Option<StepId>>,
+    /// Steps that may begin, by host, in the plan's order.
+    ready: BTreeMap<&'a HostName, VecDeque<StepId>>,
+    busy: BTreeMap<&'a HostName, usize>,
+    busy_total: usize,
+    outcome: Outcome,
+}
+
+impl<'a> Walk<'a> {
+    fn new(plan: &'a Plan, limits: &'a Limits, events: &'a mpsc::UnboundedSender<Event>) -> Self {
+        let mut waiters = vec![Vec::new(); plan.steps.len()];
+        for (index, step) in plan.steps.iter().enumerate() {
+            for before in &step.after {
+                waiters[before.0].push(StepId(index));
+            }
+        }
+        let open: Vec<usize> = plan.steps.iter().map(|step| step.after.len()).collect();
+        let mut walk = Self {
+            plan,
+            limits,
+            events,
+            waiters,
+            blamed: vec![None; open.len()],
+            open,
+            ready: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            busy_total: 0,
+            outcome: Outcome::default(),
+        };
+        let free: Vec<StepId> = (0..plan.steps.len()).map(StepId).filter(|id| plan.steps[id.0].after.is_empty()).collect();
+        free.into_iter().for_each(|id| walk.free(id).into_iter().for_each(|end| walk.settle(id, end, Duration::ZERO)));
+        walk
+    }
+
+    /// The next step that may begin now: of the host with the fewest running ones.
+    fn begin(&mut self) -> Option<StepId> {
+        if self.busy_total >= self.limits.total {
+            return None;
+        }
+        let busy = |host: &HostName| self.busy.get(host).copied().unwrap_or(0);
+        let hosts = self.ready.iter().filter(|(host, queue)| !queue.is_empty() && busy(host) < self.limits.per_host);
+        let host = hosts.map(|(host, _)| *host).min_by_key(|host| busy(host))?;
+        let id = self.ready.get_mut(host)?.pop_front()?;
+        *self.busy.entry(host).or_default() += 1;
+        self.busy_total += 1;
+        Some(id)
+    }
+
+    fn ended(&mut self, id: StepId, end: StepEnd, took: Duration) {
+        let host = &self.plan.steps[id.0].host;
+        if let Some(count) = self.busy.get_mut(host) {
+            *count -= 1;
+        }
+        self.busy_total -= 1;
+        self.settle(id, end, took);
+    }
+
+    /// All that a step waits for has ended: it may run now, unless it has ended with that: skipped, or a gate.
+    fn free(&mut self, id: StepId) -> Option<StepEnd> {
+        let step = &self.plan.steps[id.0];
+        match (self.blamed[id.0], &step.op) {
+            (Some(blamed), _) => Some(StepEnd::Skipped { because: Some(blamed) }),
+            (None, Op::Gate) => Some(StepEnd::Done),
+            (None, _) => {
+                self.ready.entry(&step.host).or_default().push_back(id);
+                None
+            }
+        }
+    }
+
+    /// Writes down how steps ended and frees those that waited for them; without recursion, since chains may be long.
+    fn settle(&mut self, id: StepId, end: StepEnd, took: Duration) {
+        let mut settled = VecDeque::from([(id, end, took)]);
+        while let Some((id, end, took)) = settled.pop_front() {
+            let step = &self.plan.steps[id.0];
+            let passes = end == StepEnd::Done || step.tolerance == Tolerance::Warn;
+            let blamed = match &end {
+                StepEnd::Skipped { because: Some(because) } => *because,
+                _ => id,
+            };
+            let _ = self.events.send(Event::Ended { step: id, end: end.clone(), took });
+            self.outcome.ends.insert(id, end);
+            for waiter in std::mem::take(&mut self.waiters[id.0]) {
+                if !passes {
+                    self.blamed[waiter.0].get_or_insert(blamed);
+                }
+                self.open[waiter.0] -= 1;
+                if self.open[waiter.0] > 0 {
+                    continue;
+                }
+                settled.extend(self.free(waiter).map(|end| (waiter, end, Duration::ZERO)));
+            }
+        }
+    }
+
+    /// What never began was skipped by the interruption.
+    fn finish(mut self, interrupted: bool) -> Outcome {
+        for id in (0..self.plan.steps.len()).map(StepId) {
+            self.outcome.ends.entry(id).or_insert(StepEnd::Skipped { because: None });
+        }
+        self.outcome.interrupted =
+            interrupted && self.outcome.ends.values().any(|end| *end == StepEnd::Skipped { because: None });
+        self.outcome
+    }
+}
