@@ -2,7 +2,7 @@
 //!
 //!   demo serve [ADDRESS]   an HTTP server, 0.0.0.0:80 when nothing is said
 //!   demo get URL           prints what URL answers; exit code 1 unless it is a 2xx: good as a healthcheck
-//!   demo work URL          takes a job from the queue at URL every second and prints it
+//!   demo work URL          takes jobs from the queue at URL and prints them; serves, too, so that it can be asked how it is
 //!
 //! The server answers:
 //!   GET /        its NAME (environment) and hostname, then a line of each server in UPSTREAM (host:port, comma-separated)
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 type Failure = Box<dyn Error>;
 
+const ADDRESS: &str = "0.0.0.0:80";
 /// For connecting, and for every read and write.
 const PATIENCE: Duration = Duration::from_secs(3);
 const BETWEEN_JOBS: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ static COUNT: Mutex<()> = Mutex::new(());
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] | ["serve"] => serve("0.0.0.0:80"),
+        [] | ["serve"] => serve(ADDRESS),
         ["serve", address] => serve(address),
         ["get", url] => get(url),
         ["work", url] => work(url),
@@ -117,7 +118,7 @@ fn greeting() -> String {
     let upstream = std::env::var("UPSTREAM").unwrap_or_default();
     for server in upstream.split(',').filter(|server| !server.is_empty()) {
         let line = fetch("GET", server, "/").map_or_else(|error| format!("{server}: {error}\n"), |(_, body)| body);
-        text.push_str(&format!("  {line}"));
+        line.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     text
 }
@@ -140,6 +141,11 @@ fn get(url: &str) -> Result<(), Failure> {
 fn work(url: &str) -> Result<(), Failure> {
     let (server, path) = split_url(url)?;
     println!("works on the queue at {url}");
+    std::thread::spawn(|| {
+        if let Err(error) = serve(ADDRESS) {
+            eprintln!("demo: cannot serve: {error}");
+        }
+    });
     // Never ends: a worker works until it is stopped.
     loop {
         match fetch("POST", &server, &path) {

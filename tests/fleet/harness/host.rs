@@ -31,6 +31,20 @@ impl FleetHost {
         Self { number, name, address, folder, fleet_folder: fleet_folder.to_owned(), prefix: prefix.to_owned() }
     }
 
+    /// The machine's own engine, which belongs to no fleet: it has an API and no faults.
+    pub fn local() -> Self {
+        let folder = PathBuf::from("/var/run");
+        let prefix = String::new();
+        Self {
+            number: 0,
+            name: "local".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            fleet_folder: folder.clone(),
+            folder,
+            prefix,
+        }
+    }
+
     /// Writes what the host needs before its first start.
     pub(super) fn prepare(fleet_folder: &Path, prefix: &str, number: usize) -> Self {
         let host = Self::at(fleet_folder, prefix, number);
@@ -89,6 +103,18 @@ impl FleetHost {
     /// Names of the containers that bear this project's label, also of those that do not run.
     pub fn containers_of(&self, project: &str) -> Vec<String> {
         self.names(&format!("/containers/json?all=1&{}", project_filter(project)), "Names")
+    }
+
+    /// Id and name of every container that runs.
+    pub fn running(&self) -> Vec<(String, String)> {
+        let Ok(answer) = self.try_api("GET", "/containers/json", b"") else { return Vec::new() };
+        let list = answer.json();
+        let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        let pair = |item: &Value| {
+            let name = item["Names"][0].as_str()?.trim_start_matches('/').to_owned();
+            Some((item["Id"].as_str()?.to_owned(), name))
+        };
+        items.iter().filter_map(pair).collect()
     }
 
     pub fn volumes_of(&self, project: &str) -> Vec<String> {

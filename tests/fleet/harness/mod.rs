@@ -52,7 +52,9 @@ impl Fleet {
 
     fn start_owned(hosts: usize, owned: bool) -> Self {
         assert!((1..=250).contains(&hosts), "a fleet has 1 to 250 hosts");
-        check_needs();
+        if let Some(obstacle) = obstacle() {
+            panic!("no fleet: {obstacle}");
+        }
         sweep();
         let mut fleet = claim(owned);
         if owned {
@@ -360,19 +362,24 @@ fn started(pid: u32) -> String {
     after_name.split(' ').nth(19).unwrap_or_default().to_owned()
 }
 
-fn check_needs() {
-    let root = run("id", &["-u"]).trim() == "0";
-    assert!(root, "a fleet makes network namespaces: run its tests as root");
-    let missing: Vec<&str> = ["ip", "dockerd", "nsenter", "unshare", "ssh-keygen", "busybox"]
-        .into_iter()
-        .filter(|program| !Path::new("/usr/sbin").join(program).exists() && !on_path(program))
-        .collect();
-    assert!(missing.is_empty(), "{} missing: `bash tests/run.sh` installs what the tests need", missing.join(", "));
-    let unshared = Command::new("unshare").args(["--net", "--mount", "--pid", "--fork", "true"]).output();
-    assert!(
-        unshared.is_ok_and(|output| output.status.success()),
-        "namespaces are not allowed here; in a container it needs --privileged"
-    );
+/// Why there can be no fleet here, with the remedy.
+pub fn obstacle() -> Option<String> {
+    if run("id", &["-u"]).trim() != "0" {
+        return Some("a fleet makes network namespaces: run this as root".to_owned());
+    }
+    let programs = ["ip", "dockerd", "sshd", "nsenter", "unshare", "ssh-keygen", "busybox"];
+    let missing: Vec<&str> = programs.into_iter().filter(|program| !is_installed(program)).collect();
+    if !missing.is_empty() {
+        return Some(format!("{} missing: `bash tests/run.sh` installs what the tests need", missing.join(", ")));
+    }
+    let arguments = ["--net", "--mount", "--pid", "--fork", "ip", "link", "add", "probe", "type", "bridge"];
+    let unshared = Command::new("unshare").args(arguments).stdin(Stdio::null()).output();
+    let allowed = unshared.is_ok_and(|output| output.status.success());
+    (!allowed).then(|| "namespaces and bridges are not allowed here; in a container it needs --privileged".to_owned())
+}
+
+fn is_installed(program: &str) -> bool {
+    Path::new("/usr/sbin").join(program).exists() || on_path(program)
 }
 
 fn on_path(program: &str) -> bool {
