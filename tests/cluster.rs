@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mcompose::apply::{Limits, apply};
 use mcompose::cluster::{Addresses, ClusterError, fabric, form, leave};
 use mcompose::engine::Node;
+use mcompose::engine::fake::Fake;
 use mcompose::inventory::{Inventory, NetworkDriver, NetworkSettings, parse_address};
-use mcompose::plan::{Op, Step};
-use mcompose::project::{Host, HostName, Role};
+use mcompose::plan::{Op, Plan, Step};
+use mcompose::project::{Host, HostName, ProjectName, Role};
 use mcompose::world::{EngineInfo, SeenHost, Sight, Swarm, SwarmMember, World};
 
 /// Hosts h1, h2 … as words: `-` in no swarm, `away`, `SWARM:m` manager or `SWARM:w` worker of a swarm,
@@ -312,4 +314,62 @@ fn the_last_manager_does_not_leave_the_others_alone() {
          hint: give another host `role = \"manager\"` and run `mcompose hosts init`, then take this one out",
     );
     check_leave("A:m", 1, 1, "0 h1: leave by force");
+}
+
+/// Forms the swarm of a fake fleet and returns the world after that.
+async fn formed(fake: &Fake, hosts: &[Host]) -> World {
+    let world = fake.snapshot();
+    let addresses: Addresses = fake_addresses(hosts);
+    let steps = form(hosts, &NetworkSettings::default(), &world, &addresses).expect("it can be formed");
+    carried_out(fake, steps).await;
+    fake.snapshot()
+}
+
+fn fake_addresses(hosts: &[Host]) -> Addresses {
+    let address = |number: usize| format!("10.0.0.{}", number + 2).parse().expect("an address");
+    hosts.iter().enumerate().map(|(number, host)| (host.name.clone(), Ok(address(number)))).collect()
+}
+
+async fn carried_out(fake: &Fake, steps: Vec<Step>) {
+    let plan = Plan { project: ProjectName::new("hosts").expect("a good name"), steps, notes: Vec::new() };
+    let (events, _) = tokio::sync::mpsc::unbounded_channel();
+    let (_stop, interrupt) = tokio::sync::watch::channel(false);
+    let outcome = apply(&fake.engines(), &plan, &Limits::default(), events, interrupt).await;
+    assert!(outcome.is_success(), "{:?}", outcome.failures().collect::<Vec<_>>());
+}
+
+fn three_hosts() -> (Fake, Vec<Host>) {
+    (Fake::new(&["h1", "h2", "h3"]), (1..=3).map(|number| host(number, None)).collect())
+}
+
+#[tokio::test]
+async fn a_swarm_that_was_formed_needs_nothing_more() {
+    let (fake, hosts) = three_hosts();
+    let world = formed(&fake, &hosts).await;
+    let again = form(&hosts, &NetworkSettings::default(), &world, &fake_addresses(&hosts)).expect("it is formed");
+    assert_eq!(again, []);
+    let fabric = fabric(&hosts, &NetworkSettings::default(), &world).expect("it is formed");
+    assert_eq!(format!("{fabric:?}"), "Overlay { managers: [HostName(\"h1\"), HostName(\"h2\"), HostName(\"h3\")] }");
+}
+
+#[tokio::test]
+async fn a_swarm_that_was_formed_in_part_is_completed() {
+    let (fake, hosts) = three_hosts();
+    let steps = form(&hosts, &NetworkSettings::default(), &fake.snapshot(), &fake_addresses(&hosts)).expect("it can be formed");
+    carried_out(&fake, steps[..1].to_vec()).await;
+    let world = formed(&fake, &hosts).await;
+    let managers = world.seen_hosts().filter(|(_, seen)| matches!(&seen.swarm, Swarm::Active(member) if member.is_manager));
+    assert_eq!(managers.count(), 3);
+}
+
+#[tokio::test]
+async fn a_host_that_left_is_in_no_list_and_in_no_swarm() {
+    let (fake, hosts) = three_hosts();
+    let world = formed(&fake, &hosts).await;
+    let nodes = fake.engines()["h1"].nodes().await.expect("it answers");
+    carried_out(&fake, leave(&hosts[2], &hosts, &world, &nodes).expect("it can leave")).await;
+    let nodes = fake.engines()["h1"].nodes().await.expect("it answers");
+    let roles: BTreeMap<&str, bool> = nodes.iter().map(|node| (node.hostname.as_str(), node.is_manager)).collect();
+    assert_eq!(roles, BTreeMap::from([("h1", true), ("h2", false)]));
+    assert_eq!(fake.snapshot().seen("h3").expect("it is up").swarm, Swarm::Inactive);
 }
