@@ -1,10 +1,33 @@
 //! From what should be and what is to what is to be done. The plan is complete: carrying it out needs no further choice.
 
+mod compose;
+mod container;
+mod diff;
+mod down;
+mod draft;
 mod goal;
+mod limits;
+mod mounts;
+mod networks;
+mod order;
+mod ports;
+mod redact;
+mod refusals;
+mod replace;
+mod resources;
+mod spec;
 mod step;
+mod teardown;
+mod text;
+mod up;
+mod view;
+mod volumes;
 
+pub use container::COMPOSE_VERSION;
 pub use goal::{Goal, Recreate, Rmi, Selection, Up};
+pub use redact::redacted;
 pub use step::{Cause, ContainerRef, Note, Op, Plan, Step, StepId, Subject, Tolerance};
+pub use text::{step_text, text};
 
 use crate::placement::Placement;
 use crate::project::{Host, Project};
@@ -20,4 +43,22 @@ pub struct Inputs<'a> {
     pub fabric: &'a Fabric,
     /// The record that new containers are made for.
     pub revision: u64,
+}
+
+/// What is to be done for the goal, complete and in order. Same inputs, same bytes. What is not done is said in its notes.
+pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
+    match goal {
+        Goal::Up(goal) => up::plan(goal, inputs),
+        Goal::Down { services, volumes, rmi, remove_orphans, timeout_secs } => {
+            let goal = down::Downing {
+                services,
+                volumes: *volumes,
+                rmi: *rmi,
+                remove_orphans: *remove_orphans,
+                timeout_secs: *timeout_secs,
+            };
+            down::plan(&goal, inputs)
+        }
+        _ => Plan { project: inputs.project.name.clone(), steps: Vec::new(), notes: Vec::new() },
+    }
 }

@@ -1,0 +1,137 @@
+//! What every part of a plan looks up: names, neighbours, hashes, hosts.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::view::View;
+use super::{Inputs, spec};
+use crate::placement::Placement;
+use crate::project::{Address, Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
+use crate::world::{Fabric, SeenHost, World};
+
+/// The inputs with what is looked up in them often.
+pub(super) struct Compose<'a> {
+    pub(super) project: &'a Project,
+    pub(super) placement: &'a Placement,
+    pub(super) world: &'a World,
+    pub(super) fabric: &'a Fabric,
+    pub(super) revision: u64,
+    pub(super) view: View<'a>,
+    hosts: BTreeMap<&'a str, &'a Host>,
+    /// Per service: the lowest number that has its seat on a host.
+    first_on_host: OnceCell<BTreeMap<(&'a ServiceName, &'a HostName), u32>>,
+    /// Services that another waits for to complete: a replica that exited with 0 is done and is not started again.
+    awaited_to_complete: BTreeSet<&'a str>,
+    /// Aliases that links of other services ask for, per service.
+    link_aliases: OnceCell<BTreeMap<&'a str, BTreeSet<&'a str>>>,
+}
+
+impl<'a> Compose<'a> {
+    pub(super) fn new(inputs: &Inputs<'a>) -> Self {
+        Self {
+            project: inputs.project,
+            placement: inputs.placement,
+            world: inputs.world,
+            fabric: inputs.fabric,
+            revision: inputs.revision,
+            view: View::new(inputs.world, &inputs.project.name),
+            hosts: inputs.hosts.iter().map(|host| (host.name.as_str(), host)).collect(),
+            first_on_host: OnceCell::new(),
+            awaited_to_complete: awaited_to_complete(inputs.project),
+            link_aliases: OnceCell::new(),
+        }
+    }
+
+    /// `container_name`, else `PROJECT-SERVICE-N`.
+    pub(super) fn container_name(&self, name: &ServiceName, service: &Service, number: u32) -> String {
+        service.container_name.clone().unwrap_or_else(|| format!("{}-{name}-{number}", self.project.name))
+    }
+
+    /// Whether a container's name is that of the slot, without making the name.
+    pub(super) fn has_name(&self, name: &ServiceName, service: &Service, number: u32, container: &str) -> bool {
+        if let Some(own) = &service.container_name {
+            return own == container;
+        }
+        let rest = container.strip_prefix(self.project.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let rest = rest.and_then(|rest| rest.strip_prefix(name.as_str())).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| !rest.starts_with(['0', '+']) && rest.parse() == Ok(number))
+    }
+
+    /// The seats of a service in order of number.
+    pub(super) fn seats(&self, name: &ServiceName) -> impl Iterator<Item = (u32, &'a HostName)> + use<'a> {
+        let first = Slot::new(name.clone(), 1);
+        let last = Slot::new(name.clone(), u32::MAX);
+        let range = first.zip(last).map(|(first, last)| self.placement.seats.range(first..=last));
+        range.into_iter().flatten().map(|(slot, seat)| (slot.number.get(), &seat.host))
+    }
+
+    /// The replica of another service that slot `number` on `host` is beside: the same number where that is on the host, else
+    /// the lowest there. Returns its number.
+    pub(super) fn neighbour(&self, service: &str, number: u32, host: &HostName) -> Option<(&'a ServiceName, u32)> {
+        let (name, _) = self.project.services.get_key_value(service)?;
+        let same = Slot::new(name.clone(), number)?;
+        if self.placement.host_of(&same) == Some(host) {
+            return Some((name, number));
+        }
+        self.first_on_host().get(&(name, host)).map(|number| (name, *number))
+    }
+
+    pub(super) fn neighbour_name(&self, service: &str, number: u32, host: &HostName) -> Option<String> {
+        let (name, number) = self.neighbour(service, number, host)?;
+        self.project.services.get(name).map(|service| self.container_name(name, service, number))
+    }
+
+    fn first_on_host(&self) -> &BTreeMap<(&'a ServiceName, &'a HostName), u32> {
+        self.first_on_host.get_or_init(|| {
+            let mut first = BTreeMap::new();
+            for (slot, seat) in &self.placement.seats {
+                first.entry((&slot.service, &seat.host)).or_insert(slot.number.get());
+            }
+            first
+        })
+    }
+
+    /// What other services call this one by their `links`, on networks that both are on.
+    pub(super) fn link_aliases(&self, service: &str) -> impl Iterator<Item = &'a str> {
+        let aliases = self.link_aliases.get_or_init(|| {
+            let mut aliases: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+            for link in self.project.services.values().flat_map(|service| &service.links) {
+                if let Some((target, alias)) = link.split_once(':').filter(|(target, alias)| target != alias) {
+                    aliases.entry(target).or_default().insert(alias);
+                }
+            }
+            aliases
+        });
+        aliases.get(service).into_iter().flatten().copied()
+    }
+
+    pub(super) fn spec_hash(&self, name: &ServiceName, service: &Service) -> SpecHash {
+        spec::of(self, name, service)
+    }
+
+    pub(super) fn is_awaited_to_complete(&self, service: &ServiceName) -> bool {
+        self.awaited_to_complete.contains(service.as_str())
+    }
+
+    pub(super) fn seen(&self, host: &HostName) -> Option<&'a SeenHost> {
+        self.world.seen(host.as_str())
+    }
+
+    /// Whether this machine's own engine is meant, so that paths of this machine are paths of the host.
+    pub(super) fn is_local(&self, host: &HostName) -> bool {
+        self.hosts.get(host.as_str()).is_some_and(|host| matches!(host.address, Address::Unix { .. }))
+    }
+
+    /// Whether the API spoken with a host is older than this version. A host that was not seen counts as new.
+    pub(super) fn api_is_before(&self, host: &HostName, version: (u32, u32)) -> bool {
+        let spoken = self.seen(host).and_then(|seen| seen.engine.api_version.split_once('.'));
+        let spoken = spoken.and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+        spoken.is_some_and(|spoken| spoken < version)
+    }
+}
+
+fn awaited_to_complete(project: &Project) -> BTreeSet<&str> {
+    let needs = project.services.values().flat_map(|service| &service.depends_on);
+    let awaited = needs.filter(|(_, needed)| needed.condition == Condition::ServiceCompletedSuccessfully);
+    awaited.map(|(name, _)| name.as_str()).collect()
+}

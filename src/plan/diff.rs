@@ -1,0 +1,200 @@
+//! Slot by slot: what is there, what should be, and what becomes of it.
+
+use super::compose::Compose;
+use super::view::Filler;
+use super::{Cause, Recreate, networks, order};
+use crate::project::{HostName, Service, ServiceName, SpecHash};
+use crate::world::{Container, State};
+
+/// What one service asks of all its slots.
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a ServiceName,
+    pub(super) service: &'a Service,
+    pub(super) hash: SpecHash,
+    pub(super) image: String,
+    /// Engine names of its networks, the main one first.
+    pub(super) networks: Vec<String>,
+    /// A replica that exited with 0 is done.
+    pub(super) completes: bool,
+    pub(super) recreate: Recreate,
+}
+
+/// What becomes of a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Action {
+    /// Nothing, or at most an unpausing or a start.
+    Keep(Wake),
+    Create,
+    /// The container that is there makes way for another on the same host.
+    Replace(Cause),
+    /// The same where the old one has to be gone before the new one can be made: it is dead, or holds an outdated network.
+    Remake(Cause),
+    /// The container that is there is on another host than the slot now.
+    Move,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Wake {
+    Nothing,
+    Start(Cause),
+    Unpause(Cause),
+    /// Stopped and started again, since a service that it depends on with `restart: true` is replaced.
+    Bounce(Cause),
+}
+
+/// One slot, its seat, its containers and what becomes of them.
+#[derive(Debug, Clone)]
+pub(super) struct Turn<'a> {
+    pub(super) number: u32,
+    pub(super) host: &'a HostName,
+    /// The container that fills it now, the best if there are several.
+    pub(super) filler: Option<Filler<'a>>,
+    /// Others that claim the same slot.
+    pub(super) extras: Vec<Filler<'a>>,
+    pub(super) action: Action,
+    /// The filler keeps its place under a name that is not the slot's.
+    pub(super) misnamed: bool,
+    /// Networks that a kept filler is not on, though it should be: an earlier run ended between create and connect.
+    pub(super) unconnected: Vec<usize>,
+}
+
+impl Turn<'_> {
+    /// The slot gets another container.
+    pub(super) fn is_new(&self) -> bool {
+        !matches!(self.action, Action::Keep(_))
+    }
+
+    /// A container that was there makes way.
+    pub(super) fn is_replaced(&self) -> bool {
+        matches!(self.action, Action::Replace(_) | Action::Remake(_) | Action::Move)
+    }
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(compose: &Compose<'a>, name: &'a ServiceName, service: &'a Service, recreate: Recreate) -> Self {
+        let networks = match service.network_mode {
+            Some(_) => Vec::new(),
+            None => networks::by_priority(service).into_iter().map(|(key, _)| networks::engine_name(compose, key)).collect(),
+        };
+        Self {
+            name,
+            service,
+            hash: compose.spec_hash(name, service),
+            image: service.image_name(compose.project.name.as_str(), name.as_str()),
+            networks,
+            completes: service.mode().is_job() || compose.is_awaited_to_complete(name),
+            recreate,
+        }
+    }
+
+    /// What becomes of a slot whose seat is on `host`, given every container that claims it.
+    pub(super) fn decide(&self, compose: &Compose<'a>, number: u32, host: &'a HostName, claims: &[Filler<'a>]) -> Turn<'a> {
+        let mut claims = claims.to_vec();
+        if claims.len() > 1 {
+            claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim)));
+        }
+        let mut claims = claims.into_iter();
+        let filler = claims.next();
+        let mut turn = Turn {
+            number,
+            host,
+            filler,
+            extras: claims.collect(),
+            action: Action::Create,
+            misnamed: false,
+            unconnected: Vec::new(),
+        };
+        if let Some(filler) = filler {
+            turn.action = self.action(compose, host, &filler);
+            if !turn.is_new() {
+                let container = filler.container;
+                let missing = |index: &usize| !container.networks.contains_key(&self.networks[*index]);
+                turn.unconnected = (0..self.networks.len()).filter(missing).collect();
+                turn.misnamed = !compose.has_name(self.name, self.service, number, &container.name);
+            }
+        }
+        turn
+    }
+
+    fn action(&self, compose: &Compose<'a>, host: &HostName, filler: &Filler<'a>) -> Action {
+        let container = filler.container;
+        if filler.host != host {
+            return Action::Move;
+        }
+        if let Some(cause) = self.difference(compose, filler) {
+            return Action::Replace(cause);
+        }
+        let not_running = || Cause::NotRunning { state: container.state.to_string() };
+        match &container.state {
+            State::Running | State::Restarting => Action::Keep(Wake::Nothing),
+            State::Paused => Action::Keep(Wake::Unpause(not_running())),
+            State::Exited { code: Some(0) } if self.completes => Action::Keep(Wake::Nothing),
+            State::Dead | State::Removing => Action::Remake(not_running()),
+            State::Created | State::Exited { .. } | State::Other(_) => Action::Keep(Wake::Start(not_running())),
+        }
+    }
+
+    /// Why the container is not the one that the service asks for; nothing where it is.
+    fn difference(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
+        match self.recreate {
+            Recreate::Never => return None,
+            Recreate::Always => return Some(Cause::Requested),
+            Recreate::Changed => {}
+        }
+        self.spec_difference(compose, filler.container)
+            .or_else(|| self.image_difference(compose, filler))
+            .or_else(|| self.stale_neighbour(compose, filler))
+    }
+
+    fn spec_difference(&self, compose: &Compose<'a>, container: &Container) -> Option<Cause> {
+        match &container.labels.spec {
+            Some(spec) if *spec == self.hash => None,
+            Some(spec) => Some(Cause::Changed { keys: spec.changed(&self.hash) }),
+            // docker compose made it: its own hash says as much, while the networks are the same ones.
+            None => {
+                let theirs = container.labels.config_hash.as_ref();
+                let is_same = theirs.is_some() && theirs == compose.project.config_hashes.get(self.name);
+                (!is_same).then_some(Cause::Forced)
+            }
+        }
+    }
+
+    fn image_difference(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
+        let image = compose.seen(filler.host)?.images.get(&self.image)?;
+        let container = filler.container;
+        let is_same = container.image_id == image.id || container.labels.image.as_ref() == Some(&image.id);
+        (!is_same).then_some(Cause::ImageChanged)
+    }
+
+    /// A container keeps the namespaces and volumes of the neighbour it was made beside; one made later is another neighbour.
+    fn stale_neighbour(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
+        order::shares(self.service).into_iter().find_map(|service| {
+            let (name, number) = compose.neighbour(service, filler.number, filler.host)?;
+            let neighbours = compose.view.of(name.as_str()).iter();
+            let neighbour = neighbours.rev().find(|other| other.number == number && other.host == filler.host)?;
+            let mode = filler.container.network_mode.strip_prefix("container:");
+            let is_network = self.service.network_mode.as_deref().and_then(|mode| mode.strip_prefix("service:")) == Some(service);
+            let other = neighbour.container;
+            let is_other = is_network && mode.is_some_and(|mode| mode != other.id.as_str() && mode != other.name);
+            let is_stale = is_other || other.created > filler.container.created;
+            is_stale.then(|| Cause::DependencyReplaced { service: name.clone() })
+        })
+    }
+
+    /// Which of several containers for one slot is kept: the one on the right host, then one that is as it should be, that
+    /// runs, of the newer record, the newer one; by id, so that there is always an answer.
+    fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>) -> impl Ord + use<'a> {
+        let container = claim.container;
+        let is_current = self.spec_difference(compose, container).is_none() && self.image_difference(compose, claim).is_none();
+        let is_usable = !matches!(container.state, State::Dead | State::Removing);
+        (
+            claim.host == host,
+            is_usable,
+            is_current,
+            container.state.is_up(),
+            container.labels.revision,
+            container.created,
+            &container.id,
+        )
+    }
+}

@@ -1,0 +1,182 @@
+//! What a container mounts, in the form docker compose chooses: `Binds` where they can say it, `Mounts` else.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::project::{FileGrant, FileObject, HostConfig, Mount, MountSpec, Project, Service};
+use crate::world::MountSeen;
+
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Mounted {
+    pub(super) binds: Vec<String>,
+    pub(super) mounts: Vec<MountSpec>,
+}
+
+/// `volumes`, and configs and secrets that are files, in order of target.
+pub(super) fn of_service(project: &Project, service: &Service) -> Mounted {
+    let mut by_target: BTreeMap<String, Mount> = BTreeMap::new();
+    for mount in &service.volumes {
+        by_target.insert(mount.target.clone(), mount.clone());
+    }
+    let secrets = service.secrets.iter().map(|grant| (secret_target(grant), project.secrets.get(&grant.source)));
+    let configs = service.configs.iter().map(|grant| (config_target(grant), project.configs.get(&grant.source)));
+    for (target, object) in secrets.chain(configs) {
+        if let Some(file) = object.and_then(|object: &FileObject| object.file.clone()) {
+            let mount = Mount {
+                kind: "bind".to_owned(),
+                source: Some(file),
+                target: target.clone(),
+                read_only: true,
+                ..Mount::default()
+            };
+            by_target.entry(target).or_insert(mount);
+        }
+    }
+    let mut mounted = Mounted::default();
+    for mount in by_target.values() {
+        match bind_text(project, mount) {
+            Some(text) => mounted.binds.push(text),
+            None => mounted.mounts.push(mount_spec(project, mount)),
+        }
+    }
+    mounted
+}
+
+/// Hands the anonymous volumes of the replaced container on. A target that the service now mounts otherwise keeps to that.
+pub(super) fn inherit(host_config: &mut HostConfig, inherited: &[MountSeen]) {
+    for old in inherited {
+        match host_config.mounts.iter_mut().find(|mount| mount.target == old.target) {
+            Some(mount) => {
+                if mount.kind == "volume" && mount.source.is_none() {
+                    mount.source = Some(old.name.clone());
+                }
+            }
+            None => {
+                let is_bound = host_config.binds.iter().any(|bind| bind.split(':').nth(1) == Some(old.target.as_str()));
+                if !is_bound {
+                    host_config.mounts.push(MountSpec {
+                        kind: "volume".to_owned(),
+                        source: Some(old.name.clone()),
+                        target: old.target.clone(),
+                        ..MountSpec::default()
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// An anonymous volume's name is 64 hexadecimal digits of the engine's choice.
+pub(super) fn is_anonymous(mount: &MountSeen) -> bool {
+    mount.kind == "volume" && mount.name.len() == 64 && mount.name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn secret_target(grant: &FileGrant) -> String {
+    absolute("/run/secrets/", grant)
+}
+
+fn config_target(grant: &FileGrant) -> String {
+    absolute("/", grant)
+}
+
+fn absolute(base: &str, grant: &FileGrant) -> String {
+    match grant.target.as_deref().filter(|target| !target.is_empty()) {
+        Some(target) if target.starts_with('/') => target.to_owned(),
+        Some(target) => format!("{base}{target}"),
+        None => format!("{base}{}", grant.source),
+    }
+}
+
+/// The name by which the engine knows a named volume.
+pub(super) fn volume_name<'a>(project: &'a Project, key: &'a str) -> &'a str {
+    project.volumes.get(key).map_or(key, |volume| volume.name.as_str())
+}
+
+/// `SOURCE:TARGET:OPTIONS` for what that can say: the engine makes a missing host path for it, which `Mounts` does not before
+/// API 1.42, and it knows SELinux labels.
+fn bind_text(project: &Project, mount: &Mount) -> Option<String> {
+    let source = mount.source.as_deref()?;
+    let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
+    let source = match mount.kind.as_str() {
+        "bind" => {
+            if let Some(bind) = &mount.bind {
+                if bind.create_host_path == Some(false) || bind.recursive.is_some() {
+                    return None;
+                }
+                options.extend(bind.selinux.as_deref());
+                options.extend(bind.propagation.as_deref());
+            }
+            source
+        }
+        "volume" => {
+            if mount.volume.as_ref().is_some_and(|volume| !volume.labels.is_empty() || volume.subpath.is_some()) {
+                return None;
+            }
+            if mount.volume.as_ref().is_some_and(|volume| volume.nocopy) {
+                options.push("nocopy");
+            }
+            volume_name(project, source)
+        }
+        _ => return None,
+    };
+    Some(format!("{source}:{}:{}", mount.target, options.join(",")))
+}
+
+fn mount_spec(project: &Project, mount: &Mount) -> MountSpec {
+    let source = mount.source.as_deref().map(|source| match mount.kind.as_str() {
+        "volume" => volume_name(project, source).to_owned(),
+        _ => source.to_owned(),
+    });
+    let mut options = BTreeMap::new();
+    let mut put = |key: &str, value: Value| {
+        if !value.as_object().is_none_or(serde_json::Map::is_empty) {
+            options.insert(key.to_owned(), value);
+        }
+    };
+    put("BindOptions", without_empty(mount.bind.as_ref().map(bind_options)));
+    put(
+        "VolumeOptions",
+        without_empty(
+            mount
+                .volume
+                .as_ref()
+                .map(|volume| json!({ "NoCopy": volume.nocopy, "Labels": volume.labels, "Subpath": volume.subpath })),
+        ),
+    );
+    put(
+        "TmpfsOptions",
+        without_empty(
+            mount.tmpfs.as_ref().map(|tmpfs| json!({ "SizeBytes": tmpfs.size.map(|size| size.bytes), "Mode": tmpfs.mode })),
+        ),
+    );
+    put("ImageOptions", without_empty(mount.image.as_ref().map(|image| json!({ "Subpath": image.subpath }))));
+    if let Some(consistency) = &mount.consistency {
+        options.insert("Consistency".to_owned(), consistency.as_str().into());
+    }
+    MountSpec { kind: mount.kind.clone(), source, target: mount.target.clone(), read_only: mount.read_only, options }
+}
+
+fn bind_options(bind: &crate::project::MountBind) -> Value {
+    let recursive = bind.recursive.as_deref();
+    json!({
+        "Propagation": bind.propagation,
+        "CreateMountpoint": bind.create_host_path.unwrap_or(true),
+        "NonRecursive": recursive == Some("disabled"),
+        "ReadOnlyNonRecursive": recursive == Some("writable"),
+        "ReadOnlyForceRecursive": recursive == Some("readonly"),
+    })
+}
+
+/// Leaves out what is null, false, zero or empty.
+fn without_empty(value: Option<Value>) -> Value {
+    let Some(Value::Object(map)) = value else { return Value::Null };
+    let is_empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::Bool(true) | Value::Array(_) => false,
+    };
+    Value::Object(map.into_iter().filter(|(_, value)| !is_empty(value)).collect())
+}

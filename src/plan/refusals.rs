@@ -1,0 +1,216 @@
+//! What of a service cannot be honoured: refused, so that no replica runs as something else than the file says, or inert.
+
+use std::collections::BTreeMap;
+
+use super::compose::Compose;
+use super::diff::Turn;
+use super::draft::Draft;
+use super::{Note, container, networks, order, volumes};
+use crate::project::{FileGrant, FileObject, HostName, Service, ServiceName};
+
+/// What keeps the replicas of one service from being made.
+pub(super) struct Refusals<'c, 'a> {
+    compose: &'c Compose<'a>,
+    name: &'a ServiceName,
+    service: &'a Service,
+    /// On every host.
+    everywhere: Vec<Note>,
+    /// On hosts whose files are not this machine's.
+    remote: Vec<Note>,
+    /// Verdicts of hosts that were asked about.
+    hosts: BTreeMap<&'a HostName, bool>,
+}
+
+impl<'c, 'a> Refusals<'c, 'a> {
+    pub(super) fn new(compose: &'c Compose<'a>, name: &'a ServiceName, service: &'a Service) -> Self {
+        let mut refusals = Self { compose, name, service, everywhere: Vec::new(), remote: Vec::new(), hosts: BTreeMap::new() };
+        refusals.find_everywhere();
+        refusals.find_files();
+        refusals
+    }
+
+    /// Whether no replica of the service can be made on this host; if so the reasons are noted.
+    pub(super) fn refuses(&mut self, host: &'a HostName, number: u32, draft: &mut Draft) -> bool {
+        if let Some(verdict) = self.hosts.get(host) {
+            return *verdict || self.has_no_neighbour(host, number, draft);
+        }
+        let mut notes = self.everywhere.clone();
+        if notes.is_empty() {
+            notes.extend(self.on_host(host));
+        }
+        if notes.is_empty() && !self.compose.is_local(host) {
+            notes.clone_from(&self.remote);
+        }
+        let verdict = !notes.is_empty();
+        notes.into_iter().for_each(|note| draft.note(note));
+        self.hosts.insert(host, verdict);
+        verdict || self.has_no_neighbour(host, number, draft)
+    }
+
+    fn refused(&self, attribute: &str, why: impl Into<String>, hint: &str) -> Note {
+        Note::Refused { subject: self.name.to_string(), attribute: attribute.to_owned(), why: why.into(), hint: hint.to_owned() }
+    }
+
+    fn find_everywhere(&mut self) {
+        let service = self.service;
+        let mut found = Vec::new();
+        if !service.pre_start.is_empty() {
+            let hint = "make it a service of its own and depend on it with `condition: service_completed_successfully`";
+            found.push(self.refused("pre_start", "hooks before the start are not supported yet", hint));
+        }
+        if service.provider.is_some() {
+            found.push(self.refused("provider", "providers are programs beside docker compose", "run the provider by hand"));
+        }
+        if !service.models.is_empty() {
+            found.push(self.refused("models", "models are not supported", "run the model as a service with an image"));
+        }
+        if service.use_api_socket {
+            let hint = "mount /var/run/docker.sock under `volumes`";
+            found.push(self.refused("use_api_socket", "the credentials it hands over stay on this machine", hint));
+        }
+        for (attribute, mode) in [("uts", &service.uts), ("cgroup", &service.cgroup)] {
+            if mode.as_deref().is_some_and(|mode| mode.starts_with("service:")) {
+                found.push(self.refused(attribute, "the engine shares this namespace with the host only", "use `host`"));
+            }
+        }
+        let is_profile = |option: &&String| {
+            let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"));
+            profile.is_some_and(|profile| profile != "unconfined" && profile != "builtin")
+        };
+        if let Some(option) = service.security_opt.iter().find(is_profile) {
+            let why = format!("`{option}` names a file, and files are not delivered to hosts yet");
+            found.push(self.refused("security_opt", why, "use `seccomp=unconfined`, or the engine's default profile"));
+        }
+        self.everywhere.extend(found);
+    }
+
+    /// Configs and secrets: files are mounted where this machine is the host, other sources need delivery.
+    fn find_files(&mut self) {
+        let project = self.compose.project;
+        let service = self.service;
+        let kinds: [(&str, &[FileGrant], &BTreeMap<String, FileObject>); 2] =
+            [("configs", &service.configs, &project.configs), ("secrets", &service.secrets, &project.secrets)];
+        for (kind, grants, objects) in kinds {
+            for grant in grants {
+                let source = &grant.source;
+                let attribute = format!("{kind}.{source}");
+                let Some(object) = objects.get(source) else { continue };
+                if object.external || object.driver.is_some() || object.template_driver.is_some() {
+                    let why = "external and driver-made ones belong to swarm services";
+                    self.everywhere.push(self.refused(&attribute, why, "give it a `file`"));
+                } else if object.file.is_none() {
+                    let why = "a value from `content` or `environment` is not delivered to hosts yet";
+                    self.everywhere.push(self.refused(&attribute, why, "put the value into a file and name it with `file`"));
+                } else {
+                    let why = "files are not delivered to other hosts yet";
+                    let hint = "place the service on this machine's own engine, or bake the file into the image";
+                    self.remote.push(self.refused(&attribute, why, hint));
+                }
+            }
+        }
+    }
+
+    fn on_host(&self, host: &'a HostName) -> Vec<Note> {
+        let compose = self.compose;
+        let Some(seen) = compose.seen(host) else { return Vec::new() };
+        let mut notes = Vec::new();
+        let volumes = volumes::of_service(compose.project, self.service).filter(|(_, volume)| volume.external);
+        for (key, volume) in volumes.filter(|(_, volume)| !seen.volumes.iter().any(|other| other.name == volume.name)) {
+            let why = format!("the external volume `{}` is not on {host}", volume.name);
+            notes.push(self.refused(&format!("volumes.{key}"), why, "create it there with `docker volume create`"));
+        }
+        for (key, network) in self.service.networks.keys().filter_map(|key| compose.project.networks.get_key_value(key)) {
+            let is_on_host = seen.networks.iter().any(|other| other.name == network.name);
+            let is_in_swarm = || networks::sightings(compose, &network.name).values().any(|other| other.scope == "swarm");
+            if network.external && !is_on_host && !is_in_swarm() {
+                let why = format!("the external network `{}` is not on {host}", network.name);
+                notes.push(self.refused(&format!("networks.{key}"), why, "create it there with `docker network create`"));
+            }
+        }
+        let image = self.service.image_name(compose.project.name.as_str(), self.name.as_str());
+        if !seen.images.contains_key(&image) {
+            let policy = self.service.pull_policy.as_deref();
+            if self.service.build.is_some() && (self.service.image.is_none() || policy == Some("build")) {
+                let why = format!("image `{image}` is not on {host}, and building is not supported yet");
+                notes.push(self.refused("build", why, "build it with `docker build` and load it on the host"));
+            } else if policy == Some("never") {
+                let why = format!("image `{image}` is not on {host}, and `never` forbids to pull it");
+                notes.push(self.refused("pull_policy", why, "load the image on the host, or allow to pull it"));
+            }
+        }
+        notes
+    }
+
+    /// A slot that shares something with another service's replica needs one on its host.
+    fn has_no_neighbour(&self, host: &HostName, number: u32, draft: &mut Draft) -> bool {
+        let alone = order::shares(self.service).into_iter().find(|needed| self.compose.neighbour(needed, number, host).is_none());
+        if let Some(needed) = alone {
+            let why = format!("no replica of `{needed}` is on {host} for {}.{number} to be beside", self.name);
+            draft.note(self.refused("network_mode", why, "give both services as many replicas"));
+        }
+        alone.is_some()
+    }
+
+    /// What is not honoured without harm, said once per service.
+    pub(super) fn note_inert(&self, turns: &[Turn<'a>], draft: &mut Draft) {
+        if turns.is_empty() {
+            return;
+        }
+        for (attribute, why) in inert(self.service) {
+            draft.note(Note::Inert { service: self.name.to_string(), attribute: attribute.to_owned(), why: why.to_owned() });
+        }
+        let starts_late = self.service.healthcheck.as_ref().is_some_and(|check| check.start_interval.is_some());
+        let is_old = |turn: &Turn<'a>| self.compose.api_is_before(turn.host, container::START_INTERVAL_API);
+        if let Some(turn) = turns.iter().find(|turn| starts_late && is_old(turn)) {
+            draft.note(Note::Inert {
+                service: self.name.to_string(),
+                attribute: "healthcheck.start_interval".to_owned(),
+                why: format!("the engine on {} is older than API 1.44; `interval` counts from the start", turn.host),
+            });
+        }
+        self.remark_on_paths(turns, draft);
+    }
+
+    /// A path below the project's folder is on this machine; on another host it is that host's own path of the same name.
+    fn remark_on_paths(&self, turns: &[Turn<'a>], draft: &mut Draft) {
+        let Some(remote) = turns.iter().find(|turn| turn.is_new() && !self.compose.is_local(turn.host)) else { return };
+        let base = self.compose.project.working_dir.trim_end_matches('/');
+        let is_below = |path: &str| path == base || path.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
+        let binds = self.service.volumes.iter().filter(|mount| mount.kind == "bind");
+        for source in binds.filter_map(|mount| mount.source.as_deref()).filter(|source| !base.is_empty() && is_below(source)) {
+            let text = format!(
+                "{}: `{source}` is meant as the path on {} itself; files of this machine are not delivered there yet",
+                self.name, remote.host
+            );
+            draft.note(Note::Remark { text });
+        }
+    }
+}
+
+/// Attributes that have no effect on a plain container, with the reason; those that the service sets.
+fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
+    let deploy = service.deploy.as_ref();
+    let policy = deploy.and_then(|deploy| deploy.restart_policy.as_ref());
+    let grants = service.configs.iter().chain(&service.secrets);
+    let has_owner = |grant: &FileGrant| grant.uid.is_some() || grant.gid.is_some() || grant.mode.is_some();
+    let refreshes = |policy: &str| matches!(policy, "daily" | "weekly" | "refresh") || policy.starts_with("every_");
+    let delays = policy.is_some_and(|policy| policy.delay.is_some() || policy.window.is_some());
+    let counts = policy.is_some_and(|policy| policy.max_attempts.is_some() && policy.condition.as_deref() != Some("on-failure"));
+    let table = [
+        ("credential_spec", service.credential_spec.is_some(), "it is for Windows containers"),
+        ("deploy.endpoint_mode", deploy.is_some_and(|d| d.endpoint_mode.is_some()), "a name stands for all replicas' addresses"),
+        ("deploy.labels", deploy.is_some_and(|d| !d.labels.is_empty()), "there is no swarm service to label"),
+        ("deploy.restart_policy.delay", delays, "the host's engine restarts with a delay of its own"),
+        ("deploy.restart_policy.max_attempts", counts, "the host's engine counts attempts for `on-failure` only"),
+        ("deploy.rollback_config", deploy.is_some_and(|d| d.rollback_config.is_some()), "rollbacks are not supported yet"),
+        ("deploy.update_config", deploy.is_some_and(|d| d.update_config.is_some()), "replicas are replaced all at once for now"),
+        (
+            "pull_policy",
+            service.pull_policy.as_deref().is_some_and(refreshes),
+            "`pull` refreshes images; `up` pulls missing ones",
+        ),
+        ("pull_refresh_after", service.pull_refresh_after.is_some(), "`pull` refreshes images; `up` pulls missing ones"),
+        ("configs", grants.into_iter().any(has_owner), "a file is mounted with the owner and mode that it has"),
+    ];
+    table.into_iter().filter(|(_, is_set, _)| *is_set).map(|(attribute, _, why)| (attribute, why)).collect()
+}

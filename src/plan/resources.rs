@@ -1,0 +1,128 @@
+//! What has to be on a host before a container can be made there: networks, volumes, images.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::compose::Compose;
+use super::draft::Draft;
+use super::up::Rise;
+use super::volumes;
+use super::{Cause, Note, Op, StepId, Subject, networks};
+use crate::project::{HostName, Network, NetworkName, Service};
+use crate::world::{Fabric, SeenHost};
+
+/// The steps that bring resources to hosts. What is there already has none.
+#[derive(Debug, Default)]
+pub(super) struct Resources<'a> {
+    /// Networks that cross hosts, by engine name.
+    shared_networks: BTreeMap<&'a str, StepId>,
+    networks: BTreeMap<(&'a str, &'a HostName), StepId>,
+    volumes: BTreeMap<(&'a str, &'a HostName), StepId>,
+    pulls: BTreeMap<(String, Option<&'a str>, &'a HostName), StepId>,
+}
+
+impl<'a> Resources<'a> {
+    /// Makes the steps for every resource that the turns of a service need and that is not there.
+    pub(super) fn require(&mut self, compose: &Compose<'a>, draft: &mut Draft, rise: &Rise<'a>) {
+        let hosts: BTreeSet<&'a HostName> = rise.turns.iter().map(|turn| turn.host).collect();
+        let hosts: Vec<(&'a HostName, &'a SeenHost)> =
+            hosts.into_iter().filter_map(|host| Some((host, compose.seen(host)?))).collect();
+        let service = rise.wanted.service;
+        if service.network_mode.is_none() && !hosts.is_empty() {
+            for key in service.networks.keys() {
+                if let Some((key, network)) = compose.project.networks.get_key_value(key).filter(|(_, network)| !network.external)
+                {
+                    self.require_network(compose, draft, key, network, &hosts);
+                }
+            }
+        }
+        for (key, volume) in volumes::of_service(compose.project, service) {
+            for (host, seen) in &hosts {
+                let is_there = seen.volumes.iter().any(|other| other.name == volume.name);
+                if is_there || volume.external || self.volumes.contains_key(&(volume.name.as_str(), *host)) {
+                    continue;
+                }
+                let op = Op::CreateVolume(volumes::spec(compose, key, volume));
+                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Missing, Vec::new());
+                self.volumes.insert((volume.name.as_str(), *host), step);
+            }
+        }
+        let platform = service.platform.as_deref();
+        let mut new_on: Vec<&'a HostName> = rise.turns.iter().filter(|turn| turn.is_new()).map(|turn| turn.host).collect();
+        new_on.sort_unstable();
+        new_on.dedup();
+        for host in new_on {
+            let is_there = compose.seen(host).is_none_or(|seen| seen.images.contains_key(&rise.wanted.image));
+            if is_there {
+                continue;
+            }
+            let image = rise.wanted.image.clone();
+            self.pulls.entry((image.clone(), platform, host)).or_insert_with(|| {
+                let op = Op::Pull { image: image.clone(), platform: platform.map(str::to_owned) };
+                draft.step(host, Subject::Image(image), op, Cause::Missing, Vec::new())
+            });
+        }
+    }
+
+    fn require_network(
+        &mut self,
+        compose: &Compose<'a>,
+        draft: &mut Draft,
+        key: &'a NetworkName,
+        network: &'a Network,
+        hosts: &[(&'a HostName, &'a SeenHost)],
+    ) {
+        let name = network.name.as_str();
+        let op = || Op::CreateNetwork(networks::spec(compose, key, network));
+        let subject = || Subject::Network(network.name.clone());
+        for note in networks::notes(compose, key, network) {
+            draft.note(note);
+        }
+        if !networks::crosses_hosts(compose.fabric, network) {
+            for (host, seen) in hosts {
+                let is_there = seen.networks.iter().any(|other| other.name == name);
+                if !is_there {
+                    self.networks
+                        .entry((name, *host))
+                        .or_insert_with(|| draft.step(host, subject(), op(), Cause::Missing, Vec::new()));
+                }
+            }
+            return;
+        }
+        let Fabric::Overlay { managers } = compose.fabric else { return };
+        let is_there = networks::sightings(compose, name).values().any(|seen| seen.driver == "overlay");
+        if is_there || self.shared_networks.contains_key(name) {
+            return;
+        }
+        match managers.iter().find(|manager| compose.seen(manager).is_some()) {
+            Some(manager) => {
+                let step = draft.step(manager, subject(), op(), Cause::Missing, Vec::new());
+                self.shared_networks.insert(name, step);
+            }
+            None => draft.note(Note::Refused {
+                subject: format!("networks.{key}"),
+                attribute: "driver".to_owned(),
+                why: "it crosses hosts, and no manager of the swarm answers to make it".to_owned(),
+                hint: "bring a manager back, then run the same command again".to_owned(),
+            }),
+        }
+    }
+
+    /// The steps that a container of this service waits for on that host.
+    pub(super) fn before(&self, compose: &Compose<'a>, service: &'a Service, image: &str, host: &'a HostName) -> Vec<StepId> {
+        let mut steps = Vec::new();
+        if !self.pulls.is_empty() {
+            steps.extend(self.pulls.get(&(image.to_owned(), service.platform.as_deref(), host)));
+        }
+        if service.network_mode.is_none() && !(self.networks.is_empty() && self.shared_networks.is_empty()) {
+            for network in service.networks.keys().filter_map(|key| compose.project.networks.get(key)) {
+                steps.extend(self.shared_networks.get(network.name.as_str()));
+                steps.extend(self.networks.get(&(network.name.as_str(), host)));
+            }
+        }
+        if !self.volumes.is_empty() {
+            let volumes = volumes::of_service(compose.project, service);
+            steps.extend(volumes.filter_map(|(_, volume)| self.volumes.get(&(volume.name.as_str(), host))));
+        }
+        steps
+    }
+}

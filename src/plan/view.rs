@@ -1,0 +1,54 @@
+//! The world as a plan looks at it: the project's containers by service and number.
+
+use std::collections::BTreeMap;
+
+use crate::project::{HostName, ProjectName};
+use crate::world::{Container, World};
+
+/// A container that fills a slot, with its host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Filler<'a> {
+    pub(super) number: u32,
+    pub(super) host: &'a HostName,
+    pub(super) container: &'a Container,
+}
+
+/// The containers of one project on every host that was seen.
+#[derive(Debug, Default)]
+pub(super) struct View<'a> {
+    /// By service name, in order of number, then host and name. Services that the project does not have are among them.
+    services: BTreeMap<&'a str, Vec<Filler<'a>>>,
+    /// Containers with the project's label that no slot can be read from.
+    pub(super) strays: Vec<(&'a HostName, &'a Container)>,
+    /// One-off containers (`run`).
+    pub(super) oneoffs: Vec<(&'a HostName, &'a Container)>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(world: &'a World, project: &'a ProjectName) -> Self {
+        let mut view = Self::default();
+        for (host, container) in world.containers_of(project) {
+            let labels = &container.labels;
+            match (labels.service.as_deref(), labels.number.filter(|number| *number > 0)) {
+                _ if labels.oneoff => view.oneoffs.push((host, container)),
+                (Some(service), Some(number)) => {
+                    view.services.entry(service).or_default().push(Filler { number, host, container });
+                }
+                _ => view.strays.push((host, container)),
+            }
+        }
+        for fillers in view.services.values_mut() {
+            fillers.sort_by_key(|filler| filler.number);
+        }
+        view
+    }
+
+    /// A service's containers in order of number.
+    pub(super) fn of(&self, service: &str) -> &[Filler<'a>] {
+        self.services.get(service).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn services(&self) -> impl Iterator<Item = (&'a str, &[Filler<'a>])> {
+        self.services.iter().map(|(name, fillers)| (*name, fillers.as_slice()))
+    }
+}
