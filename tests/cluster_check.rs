@@ -73,7 +73,7 @@ fn a_sound_host_has_only_good_findings() {
     + a engine: 28.5.1 on linux/amd64
     + a api: 1.51 (the engine's least is 1.24)
     + a clock: -0.1 s from this machine's
-    + a storage: 20.0 GiB left in /var/lib/docker
+    + a storage: 20480 MiB left in /var/lib/docker
     ");
 }
 
@@ -97,7 +97,7 @@ fn every_failure_has_its_remedy() {
     + b engine: 28.5.1 on linux/amd64
     + b api: 1.51 (the engine's least is 1.24)
     ! b clock: +90.0 s from this machine's → let an NTP client (chrony, systemd-timesyncd) set the clock there
-    ! b storage: 0.0 GiB left in /var/lib/docker → `docker system prune` there takes away what nothing uses
+    ! b storage: 1 MiB left in /var/lib/docker → `docker system prune` there takes away what nothing uses
     ! b live-restore: on, which excludes a swarm → take `"live-restore": true` out of /etc/docker/daemon.json there and restart docker
     ? b swarm: in none yet → `mcompose hosts init`, or the next `mcompose up`
     + b port: 2377/tcp is free

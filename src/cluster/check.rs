@@ -134,7 +134,7 @@ fn check_engine(report: &mut Report<'_>, seen: &SeenHost) {
 fn check_storage(report: &mut Report<'_>, seen: &SeenHost, probe: &Probe) {
     let root = &seen.engine.root_dir;
     let Some(free) = probe.storage_free_bytes else { return };
-    let text = format!("{:.1} GiB left in {root}", free as f64 / f64::from(1 << 30));
+    let text = format!("{} MiB left in {root}", free >> 20);
     let remedy = || "`docker system prune` there takes away what nothing uses".to_owned();
     match free {
         STORAGE_WARNING_BYTES.. => report.good("storage", text),
@@ -196,20 +196,21 @@ fn check_ports(report: &mut Report<'_>, host: &Host, seen: &SeenHost, addresses:
         let remedy = "set `advertise` of that host to its address in the network that all hosts share".to_owned();
         report.bad("address", error.why.clone(), remedy);
     }
-    for (port, sign) in &probe.ports {
-        let listens = member.is_some_and(|member| *port != super::SWARM_PORT || member.is_manager);
+    // A worker has nothing at the managers' port.
+    let is_worker = member.is_some_and(|member| !member.is_manager);
+    for (port, sign) in probe.ports.iter().filter(|(port, _)| !(is_worker && **port == super::SWARM_PORT)) {
+        let listens = member.is_some();
         let at = format!("{port}/tcp");
         match (sign, listens) {
             (PortSign::Open, true) => report.good("port", format!("{at} answers")),
             (PortSign::Refused, false) => report.good("port", format!("{at} is free")),
-            (PortSign::Open, false) if member.is_none() => {
+            (PortSign::Open, false) => {
                 report.bad(
                     "port",
                     format!("{at} is taken by another program"),
                     format!("find and move it: `ss -ltnp 'sport = :{port}'` there"),
                 );
             }
-            (PortSign::Open, false) => report.good("port", format!("{at} answers")),
             (PortSign::Refused, true) => {
                 report.bad(
                     "port",

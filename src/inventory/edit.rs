@@ -189,6 +189,9 @@ pub fn label(text: &str, name: &str, changes: &[LabelChange]) -> Result<String, 
         }
         if labels.is_empty() {
             host.remove("labels");
+        } else if let Some(Item::Value(Value::InlineTable(labels))) = host.get_mut("labels") {
+            // The space before the closing brace belongs to the last entry, which may be gone.
+            labels.fmt();
         }
         Ok(())
     })

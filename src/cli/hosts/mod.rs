@@ -1,0 +1,62 @@
+//! `mcompose hosts`: the inventory and the hosts in it. A file per verb.
+
+mod add;
+mod availability;
+mod check;
+mod error;
+mod fleet;
+mod init;
+mod label;
+mod ls;
+mod remove;
+mod rows;
+
+pub use error::HostsError;
+pub use fleet::{Fleet, InventoryFile};
+
+use clap::Subcommand;
+use futures_util::future::BoxFuture;
+
+use crate::apply::Outcome;
+use crate::engine::Engines;
+use crate::plan::Plan;
+
+/// The verbs of `mcompose hosts`.
+#[derive(Debug, Subcommand)]
+pub enum HostsVerb {
+    Ls(ls::LsArgs),
+    Check(check::CheckArgs),
+    Init(init::InitArgs),
+    Add(add::AddArgs),
+    Rm(remove::RmArgs),
+    Drain(availability::DrainArgs),
+    Pause(availability::PauseArgs),
+    Activate(availability::ActivateArgs),
+    Label(label::LabelArgs),
+}
+
+/// How a verb speaks and has plans carried out.
+pub trait Stage: Send + Sync {
+    /// The answer, to standard output.
+    fn data(&self, text: &str);
+    fn table(&self, headings: &[&str], rows: &[Vec<String>]);
+    /// What else is to be said.
+    fn note(&self, text: &str);
+    /// Carries out a plan and shows how it goes.
+    fn carry_out<'a>(&'a self, engines: &'a Engines, plan: &'a Plan) -> BoxFuture<'a, Outcome>;
+}
+
+/// Runs a verb; false where what was checked is not as it should be.
+pub async fn run(verb: &HostsVerb, fleet: &Fleet, stage: &dyn Stage) -> Result<bool, HostsError> {
+    match verb {
+        HostsVerb::Ls(args) => ls::run(args, fleet, stage).await,
+        HostsVerb::Check(args) => check::run(args, fleet, stage).await,
+        HostsVerb::Init(args) => init::run(args, fleet, stage).await,
+        HostsVerb::Add(args) => add::run(args, fleet, stage).await,
+        HostsVerb::Rm(args) => remove::run(args, fleet, stage).await,
+        HostsVerb::Drain(args) => availability::drain(args, fleet, stage).await,
+        HostsVerb::Pause(args) => availability::pause(args, fleet, stage),
+        HostsVerb::Activate(args) => availability::activate(args, fleet, stage),
+        HostsVerb::Label(args) => label::run(args, fleet, stage),
+    }
+}

@@ -1,0 +1,293 @@
+//! `mcompose hosts …` on hosts in memory: what is said, what becomes of hosts.toml and of the swarm.
+#![expect(clippy::disallowed_methods, reason = "the verbs edit a file, so the tests look into it")]
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use clap::Parser;
+use futures_util::future::BoxFuture;
+use insta::assert_snapshot;
+use mcompose::apply::{Limits, Outcome, apply};
+use mcompose::cli::hosts::{Fleet, HostsVerb, InventoryFile, Stage, run};
+use mcompose::cluster::Probes;
+use mcompose::engine::Engines;
+use mcompose::engine::fake::Fake;
+use mcompose::plan::Plan;
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    verb: HostsVerb,
+}
+
+/// Remembers what was said.
+#[derive(Default)]
+struct Heard {
+    lines: Mutex<Vec<String>>,
+}
+
+impl Heard {
+    fn hear(&self, line: String) {
+        self.lines.lock().expect("nobody panicked").push(line);
+    }
+}
+
+impl Stage for Heard {
+    fn data(&self, text: &str) {
+        self.hear(text.to_owned());
+    }
+
+    fn table(&self, headings: &[&str], rows: &[Vec<String>]) {
+        self.hear(headings.join(" | "));
+        rows.iter().for_each(|row| self.hear(row.join(" | ")));
+    }
+
+    fn note(&self, text: &str) {
+        self.hear(format!("note: {text}"));
+    }
+
+    fn carry_out<'a>(&'a self, engines: &'a Engines, plan: &'a Plan) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let (events, _) = tokio::sync::mpsc::unbounded_channel();
+            let (_stop, interrupt) = tokio::sync::watch::channel(false);
+            self.hear(format!("{} steps", plan.steps.len()));
+            apply(engines, plan, &Limits::default(), events, interrupt).await
+        })
+    }
+}
+
+/// A hosts.toml on disk over hosts in memory.
+struct Desk {
+    path: PathBuf,
+    fake: Fake,
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Desk {
+    /// Lists the first hosts of h1 to h4, at the addresses that the fake gives them.
+    fn with(listed: usize) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("mcompose-hosts-{}-{number}.toml", std::process::id()));
+        let entry = |number: usize| format!("[hosts.h{number}] # number {number}\naddress = \"ssh://10.0.0.{}\"\n", number + 1);
+        std::fs::write(&path, (1..=listed).map(entry).collect::<Vec<_>>().join("\n")).expect("a temporary file");
+        Self { path, fake: Fake::new(&["h1", "h2", "h3", "h4"]) }
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.path).expect("the inventory is there")
+    }
+
+    /// What a command line leads to, with the file's name made the same in every run.
+    async fn type_in(&self, line: &str) -> String {
+        let file = InventoryFile { path: self.path.clone(), text: self.text() };
+        let inventory = file.meaning_of(&file.text).expect("a good inventory");
+        let fake = self.fake.clone();
+        let open = move |hosts: &[mcompose::project::Host]| -> Engines {
+            let named = |name: &str| hosts.iter().any(|host| host.name.as_str() == name);
+            fake.engines().into_iter().filter(|(name, _)| named(name.as_str())).collect()
+        };
+        let mut fleet = Fleet::new(inventory, Some(file), Box::new(open));
+        fleet.probe = Box::new(|_| Box::pin(async { Probes::new() }));
+        let heard = Heard::default();
+        let words = std::iter::once("hosts").chain(line.split(' '));
+        let verb = Line::try_parse_from(words).expect("a good command line").verb;
+        let end = match run(&verb, &fleet, &heard).await {
+            Ok(true) => None,
+            Ok(false) => Some("not as it should be".to_owned()),
+            Err(error) => Some(error.excerpts(false).unwrap_or_else(|| {
+                let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+                format!("error: {error}{hint}")
+            })),
+        };
+        let mut lines = heard.lines.into_inner().expect("nobody panicked");
+        lines.extend(end);
+        lines.join("\n").replace(&self.path.display().to_string(), "hosts.toml")
+    }
+}
+
+#[tokio::test]
+async fn hosts_are_made_one_swarm_and_listed() {
+    let desk = Desk::with(3);
+    assert_snapshot!(desk.type_in("ls").await, @r"
+    NAME | ADDRESS | ROLE | AVAILABILITY | STATE | ENGINE | CPUS | MEMORY | REPLICAS
+    h1 | ssh://10.0.0.2 | - | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h2 | ssh://10.0.0.3 | - | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h3 | ssh://10.0.0.4 | - | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    ");
+    assert_snapshot!(desk.type_in("init").await, @"3 steps");
+    assert_snapshot!(desk.type_in("init").await, @"note: the hosts are in one swarm already");
+    desk.fake.host("h2").cut();
+    assert_snapshot!(desk.type_in("ls").await, @r"
+    NAME | ADDRESS | ROLE | AVAILABILITY | STATE | ENGINE | CPUS | MEMORY | REPLICAS
+    h1 | ssh://10.0.0.2 | manager | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h2 | ssh://10.0.0.3 | - | active | unreachable | - | - | - | -
+    h3 | ssh://10.0.0.4 | leader | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    note: h2: no route to host
+    ");
+    assert_snapshot!(desk.type_in("ls -q").await, @r"
+    h1
+    h2
+    h3
+    ");
+}
+
+#[tokio::test]
+async fn a_host_is_added_and_joins() {
+    let desk = Desk::with(3);
+    desk.type_in("init").await;
+    assert_snapshot!(desk.type_in("add h4 ssh://10.0.0.5 --role worker -l zone=b").await, @r"
+    1 steps
+    note: host `h4` is in hosts.toml
+    ");
+    assert_snapshot!(desk.text(), @r#"
+    [hosts.h1] # number 1
+    address = "ssh://10.0.0.2"
+
+    [hosts.h2] # number 2
+    address = "ssh://10.0.0.3"
+
+    [hosts.h3] # number 3
+    address = "ssh://10.0.0.4"
+
+    [hosts.h4]
+    address = "ssh://10.0.0.5"
+    role = "worker"
+    labels = { zone = "b" }
+    "#);
+    assert_snapshot!(desk.type_in("ls").await, @r"
+    NAME | ADDRESS | ROLE | AVAILABILITY | STATE | ENGINE | CPUS | MEMORY | REPLICAS
+    h1 | ssh://10.0.0.2 | manager | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h2 | ssh://10.0.0.3 | manager | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h3 | ssh://10.0.0.4 | leader | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h4 | ssh://10.0.0.5 | worker | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    ");
+    assert_snapshot!(desk.type_in("add h4 ssh://10.0.0.5").await, @"error: there is a host `h4` in the inventory already");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_not_added_unless_that_is_wanted() {
+    let desk = Desk::with(2);
+    desk.fake.host("h3").cut();
+    let before = desk.text();
+    assert_snapshot!(desk.type_in("add h3 ssh://10.0.0.4").await, @r"
+    error: host `h3` does not answer: no route to host
+    hint: `mcompose hosts check h3` tells more; --force goes on without it
+    ");
+    assert_eq!(desk.text(), before);
+    assert_snapshot!(desk.type_in("add h3 ssh://10.0.0.4 --force").await, @"note: host `h3` is in hosts.toml");
+    assert!(desk.text().contains("[hosts.h3]"));
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_is_not_added() {
+    let desk = Desk::with(2);
+    let before = desk.text();
+    assert_snapshot!(desk.type_in("add h3 ssh://10.0.0.3").await, @r#"
+    error: hosts `h2` and `h3` have one address
+     --> hosts.toml:8:11
+      |
+    5 | address = "ssh://10.0.0.3"
+      |           ---------------- first here
+    ...
+    8 | address = "ssh://10.0.0.3"
+      |           ^^^^^^^^^^^^^^^^ `ssh://10.0.0.3` again
+      |
+      = hint: a host is listed once; for one engine under two names use labels
+    "#);
+    assert_snapshot!(desk.type_in("add h3 10.0.0.4").await, @r#"
+    error: `10.0.0.4` has no scheme: an address is ssh://, tcp:// or unix://
+     --> hosts.toml:8:11
+      |
+    8 | address = "10.0.0.4"
+      |           ^^^^^^^^^^
+      |
+      = hint: `ssh://10.0.0.4`?
+    "#);
+    assert_snapshot!(desk.type_in("add h3 unix:///run/docker.sock").await, @r"
+    error: the address at which other hosts reach `h3` is not known: `unix:///run/docker.sock` is an address of this machine only
+    hint: set `advertise` of that host to its address in the network that all hosts share
+    ");
+    assert_eq!(desk.text(), before);
+}
+
+#[tokio::test]
+async fn a_host_is_taken_out_and_leaves() {
+    let desk = Desk::with(3);
+    desk.type_in("init").await;
+    assert_snapshot!(desk.type_in("rm h2").await, @r"
+    4 steps
+    note: host `h2` is no more in hosts.toml
+    ");
+    assert_snapshot!(desk.text(), @r#"
+    [hosts.h1] # number 1
+    address = "ssh://10.0.0.2"
+
+    [hosts.h3] # number 3
+    address = "ssh://10.0.0.4"
+    "#);
+    assert_snapshot!(desk.type_in("ls").await, @r"
+    NAME | ADDRESS | ROLE | AVAILABILITY | STATE | ENGINE | CPUS | MEMORY | REPLICAS
+    h1 | ssh://10.0.0.2 | leader | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h3 | ssh://10.0.0.4 | worker | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    ");
+    assert_snapshot!(desk.type_in("rm h7").await, @"error: there is no host `h7` in the inventory; did you mean `h1`?");
+}
+
+#[tokio::test]
+async fn a_lost_host_is_taken_out_by_force() {
+    let desk = Desk::with(3);
+    desk.type_in("init").await;
+    desk.fake.host("h3").crash();
+    assert_snapshot!(desk.type_in("rm h3").await, @r"
+    error: host `h3` does not answer: connection timed out
+    hint: `mcompose hosts check h3` tells more; --force goes on without it
+    ");
+    assert_snapshot!(desk.type_in("rm h3 --force").await, @r"
+    3 steps
+    note: host `h3` is no more in hosts.toml
+    ");
+    assert_snapshot!(desk.type_in("check").await, @r"
+    HOST | CHECK |  | FOUND
+    h1 | reach | ok | ssh://10.0.0.2 answers
+    h1 | engine | ok | 20.10.24 on linux/amd64
+    h1 | api | ok | 1.41 (the engine's least is 1.12)
+    h1 | clock | ok | +0.0 s from this machine's
+    h1 | swarm | ok | manager at 10.0.0.2
+    h2 | reach | ok | ssh://10.0.0.3 answers
+    h2 | engine | ok | 20.10.24 on linux/amd64
+    h2 | api | ok | 1.41 (the engine's least is 1.12)
+    h2 | clock | ok | +0.0 s from this machine's
+    h2 | swarm | ok | worker at 10.0.0.3
+    - | cluster | ok | 2 of 2 hosts are in the swarm, managers: 1
+    ");
+}
+
+#[tokio::test]
+async fn availability_and_labels_are_noted_beside_the_comments() {
+    let desk = Desk::with(2);
+    assert_snapshot!(desk.type_in("pause h1 h2").await, @r"
+    note: host `h1`: pause
+    note: host `h2`: pause
+    ");
+    assert_snapshot!(desk.type_in("activate h2").await, @"note: host `h2`: active");
+    assert_snapshot!(desk.type_in("label h1 zone=a gpu=no").await, @"note: labels of `h1`: gpu=no, zone=a");
+    assert_snapshot!(desk.type_in("label h1 gpu-").await, @"note: labels of `h1`: zone=a");
+    assert_snapshot!(desk.text(), @r#"
+    [hosts.h1] # number 1
+    address = "ssh://10.0.0.2"
+    availability = "pause"
+    labels = { zone = "a" }
+
+    [hosts.h2] # number 2
+    address = "ssh://10.0.0.3"
+    availability = "active"
+    "#);
+    assert_snapshot!(desk.type_in("drain h3").await, @"error: there is no host `h3` in the inventory; did you mean `h1`?");
+}
