@@ -6,11 +6,13 @@ mod diff;
 mod down;
 mod draft;
 mod goal;
+mod lifecycle;
 mod limits;
 mod mounts;
 mod networks;
 mod order;
 mod ports;
+mod pull;
 mod redact;
 mod refusals;
 mod replace;
@@ -22,6 +24,7 @@ mod text;
 mod up;
 mod view;
 mod volumes;
+mod waits;
 
 pub use container::COMPOSE_VERSION;
 pub use goal::{Goal, Recreate, Rmi, Selection, Up};
@@ -59,6 +62,13 @@ pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             };
             down::plan(&goal, inputs)
         }
-        _ => Plan { project: inputs.project.name.clone(), steps: Vec::new(), notes: Vec::new() },
+        Goal::Pull { services, always, include_deps } => pull::plan(services, *always, *include_deps, inputs),
+        Goal::Start { .. }
+        | Goal::Stop { .. }
+        | Goal::Restart { .. }
+        | Goal::Kill { .. }
+        | Goal::Pause { .. }
+        | Goal::Unpause { .. }
+        | Goal::Remove { .. } => lifecycle::plan(goal, inputs),
     }
 }
