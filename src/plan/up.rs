@@ -221,7 +221,8 @@ impl<'a, 'c> Upping<'a, 'c> {
 
     /// What a service's starts wait for: every condition of its `depends_on` that is not met already.
     fn ready_for(&mut self, before: &[Rise<'a>], rise: &Rise<'a>) -> Vec<StepId> {
-        if !self.goal.start {
+        let has_starts = rise.turns.iter().any(|turn| turn.action != Action::Keep(Wake::Nothing));
+        if !self.goal.start || !has_starts {
             return Vec::new();
         }
         let mut ready = Vec::new();

@@ -1,0 +1,212 @@
+//! Stories of plans: each file of tests/scenarios is a script with the text of every plan in it.
+//!
+//! A line is a command; what it prints stands below it behind `> `. An indented block below `file` is the Compose file in
+//! canonical form. `MCOMPOSE_ACCEPT=1 cargo test --test scenarios` writes what is printed now.
+
+#![expect(clippy::disallowed_methods, reason = "a test reads its scenarios from disk")]
+
+mod planning;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use mcompose::apply::StepEnd;
+use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
+use mcompose::plan::{Goal, Plan, Recreate, Rmi, Selection, Up};
+use mcompose::project::{Availability, ContainerSpec, ServiceName};
+use planning::{Bed, project};
+
+#[test]
+fn every_scenario_goes_as_it_is_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("it is readable").path()).collect();
+    files.sort();
+    let mut faults = Vec::new();
+    for file in files {
+        let expected = std::fs::read_to_string(&file).expect("a scenario is readable");
+        let actual = play(&expected);
+        if actual == expected {
+            continue;
+        }
+        if std::env::var("MCOMPOSE_ACCEPT").is_ok() {
+            std::fs::write(&file, actual).expect("a scenario is writable");
+        } else {
+            faults.push(format!("{}:\n{}", file.display(), difference(&expected, &actual)));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn difference(expected: &str, actual: &str) -> String {
+    let (expected, actual): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
+    let same = expected.iter().zip(&actual).take_while(|(a, b)| a == b).count();
+    let part =
+        |lines: &[&str]| lines[same.min(lines.len())..].iter().take(12).map(|line| format!("  {line}\n")).collect::<String>();
+    format!("line {}, expected:\n{}printed:\n{}", same + 1, part(&expected), part(&actual))
+}
+
+/// Plays a script and returns it with what its commands print now.
+fn play(script: &str) -> String {
+    let mut stage = Stage { bed: None, plan: None };
+    let mut out = String::new();
+    let lines: Vec<&str> = script.lines().filter(|line| !line.starts_with("> ")).collect();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        at += 1;
+        let _ = writeln!(out, "{line}");
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let block: Vec<&str> = lines[at..].iter().take_while(|line| line.starts_with("  ")).copied().collect();
+        for line in &block {
+            let _ = writeln!(out, "{line}");
+        }
+        at += block.len();
+        let printed = stage.command(line, &block.join("\n"));
+        for line in printed.lines() {
+            let _ = writeln!(out, "> {line}");
+        }
+    }
+    out
+}
+
+struct Stage {
+    bed: Option<Bed>,
+    plan: Option<Plan>,
+}
+
+impl Stage {
+    fn command(&mut self, line: &str, block: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["hosts", names @ ..] => {
+                self.bed = Some(Bed::new(names, project("services: {}")));
+                return String::new();
+            }
+            ["file"] => {
+                self.bed().project = project(block);
+                return String::new();
+            }
+            ["swarm"] => self.bed().form_swarm(),
+            ["apply"] => return self.apply(),
+            ["ps"] => return self.ps(),
+            ["revision", number] => self.bed().revision = number.parse().expect("a number"),
+            ["cut", host] => self.bed().fake.host(host).cut(),
+            ["heal", host] => self.bed().fake.host(host).heal(),
+            ["local", host] => {
+                let host = self.bed().hosts.iter_mut().find(|known| known.name.as_str() == *host).expect("a host");
+                host.address = mcompose::project::Address::Unix { path: "/var/run/docker.sock".to_owned() };
+            }
+            ["drain", host] => {
+                let host = self.bed().hosts.iter_mut().find(|known| known.name.as_str() == *host).expect("a host");
+                host.availability = Availability::Drain;
+            }
+            ["exit", host, container, code] => {
+                self.bed().fake.host(host).exit_container(container, code.parse().expect("a code"));
+            }
+            ["rm", host, container] => self.bed().fake.host(host).remove_container(container),
+            ["publish", image] => self.bed().fake.publish(image),
+            ["image", host, image] => self.bed().fake.host(host).add_image(image),
+            ["volume", host, name] => self.bed().fake.host(host).add_volume(name),
+            ["completes", image] => {
+                let behaviour = Behaviour { exits: Some((std::time::Duration::from_secs(1), 0)), ..Behaviour::default() };
+                self.bed().fake.behave(image, behaviour);
+            }
+            ["run", host, name, image] => {
+                let spec = ContainerSpec { image: (*image).to_owned(), ..ContainerSpec::default() };
+                self.bed().fake.host(host).run(name, &spec).expect("it runs");
+            }
+            ["fails", call @ ..] => {
+                let fault = Fault::Fail { kind: mcompose::engine::ErrorKind::Failed, message: "out of luck".to_owned() };
+                self.bed().fake.fault(FaultRule::once(&call.join(" "), fault));
+            }
+            [verb, options @ ..] => return self.plan(verb, options),
+            [] => {}
+        }
+        String::new()
+    }
+
+    fn bed(&mut self) -> &mut Bed {
+        self.bed.as_mut().expect("`hosts` comes first")
+    }
+
+    fn plan(&mut self, verb: &str, options: &[&str]) -> String {
+        let goal = goal(verb, options);
+        let plan = self.bed().plan(&goal);
+        let text = mcompose::plan::text(&plan);
+        self.plan = Some(plan);
+        if text.is_empty() { "nothing to do\n".to_owned() } else { text }
+    }
+
+    /// Prints nothing when all goes well.
+    fn apply(&mut self) -> String {
+        let plan = self.plan.take().expect("a plan comes first");
+        let outcome = self.bed().apply(&plan);
+        let mut text = String::new();
+        for (id, end) in &outcome.ends {
+            let step = mcompose::plan::step_text(&plan.steps[id.0]);
+            match end {
+                StepEnd::Done => {}
+                StepEnd::Failed { error, .. } => writeln!(text, "failed: {step}: {}", error.message).expect("a text"),
+                StepEnd::Skipped { .. } => writeln!(text, "skipped: {step}").expect("a text"),
+            }
+        }
+        text
+    }
+
+    fn ps(&mut self) -> String {
+        let world = self.bed().fake.snapshot();
+        let lines = world.seen_hosts().flat_map(|(host, seen)| {
+            seen.containers.iter().map(move |container| {
+                let networks: Vec<&str> = container.networks.keys().map(String::as_str).collect();
+                format!("{} on {host}: {}, {}\n", container.name, container.state, networks.join(" "))
+            })
+        });
+        lines.collect()
+    }
+}
+
+/// `up web --no-start`: a verb, services, and flags as the command line has them.
+fn goal(verb: &str, options: &[&str]) -> Goal {
+    let has = |flag: &str| options.contains(&flag);
+    let number = |flag: &str| options.iter().find_map(|option| option.strip_prefix(flag)?.parse().ok());
+    let names = options.iter().filter(|option| !option.starts_with('-'));
+    let names: std::collections::BTreeSet<ServiceName> =
+        names.map(|name| ServiceName::new(*name).expect("a service name")).collect();
+    let services = if names.is_empty() { Selection::All } else { Selection::Only(names) };
+    let timeout_secs = number("--timeout=");
+    match verb {
+        "up" => Goal::Up(Up {
+            services,
+            deps: !has("--no-deps"),
+            recreate: match (has("--force-recreate"), has("--no-recreate")) {
+                (true, _) => Recreate::Always,
+                (_, true) => Recreate::Never,
+                _ => Recreate::Changed,
+            },
+            start: !has("--no-start"),
+            remove_orphans: has("--remove-orphans"),
+            renew_anonymous_volumes: has("-V"),
+            timeout_secs,
+            wait_secs: has("--wait").then_some(0),
+            ..Up::default()
+        }),
+        "down" => Goal::Down {
+            services,
+            volumes: has("-v"),
+            rmi: has("--rmi").then_some(Rmi::All),
+            remove_orphans: has("--remove-orphans"),
+            timeout_secs,
+        },
+        "start" => Goal::Start { services },
+        "stop" => Goal::Stop { services, timeout_secs },
+        "restart" => Goal::Restart { services, timeout_secs, no_deps: has("--no-deps") },
+        "kill" => Goal::Kill { services, signal: "SIGKILL".to_owned(), remove_orphans: has("--remove-orphans") },
+        "pause" => Goal::Pause { services },
+        "unpause" => Goal::Unpause { services },
+        "remove" => Goal::Remove { services, stop: has("--stop"), volumes: has("-v") },
+        "pull" => Goal::Pull { services, always: has("--always"), include_deps: has("--include-deps") },
+        _ => panic!("`{verb}` is no command of a scenario"),
+    }
+}
