@@ -12,5 +12,4 @@ pub mod placement;
 pub mod plan;
 pub mod project;
 pub mod store;
-pub mod transport;
 pub mod world;

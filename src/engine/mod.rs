@@ -1,6 +1,5 @@
 //! A host's Docker engine. One narrow trait is the only way out; the real one and the fake stand behind it alike.
 
-pub mod docker;
 mod error;
 pub mod fake;
 

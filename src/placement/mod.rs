@@ -1,8 +1,21 @@
 //! Who lives where. Turns a project, the hosts and the world into a placement. Never talks to a host.
 
+mod anchor;
+mod beside;
+mod bits;
+mod claims;
 mod explain;
+mod fill;
+mod filters;
+mod global;
+mod keep;
 mod place;
+mod rule;
+mod scene;
+mod score;
+mod site;
 
+pub use filters::resources::reservation;
 pub use place::place;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,6 +103,11 @@ pub enum Misfit {
     Constraint {
         constraint: String,
     },
+    /// A constraint that no host can meet, since it is none.
+    BadConstraint {
+        constraint: String,
+        why: String,
+    },
     Platform {
         wanted: String,
         has: String,
@@ -127,6 +145,10 @@ pub enum Misfit {
     },
     Plugin {
         kind: String,
+        name: String,
+    },
+    /// A container runtime (`runtime: nvidia`).
+    Runtime {
         name: String,
     },
     /// It needs another service over a network that does not cross hosts.

@@ -1,70 +1,157 @@
 //! The way from project, hosts and world to a placement.
+//!
+//! First what is somewhere already stays where it may (`keep.rs`); then services choose in turn, those with the least choice
+//! first (`fill.rs`, `global.rs`). Nothing that was decided is taken back, except that a replica that waited for the service it
+//! must be beside moves after it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::anchor;
+use super::claims::Claims;
+use super::filters::{self, Query, Stance};
+use super::scene::Scene;
+use super::site::{Site, roles};
 use super::{Misfit, Placement, Refusal, Request, Seat, Why};
-use crate::project::{Availability, Host, HostName, Project, Slot};
-use crate::world::{Sight, World};
+use crate::project::{Host, HostName, Project, Slot};
+use crate::world::World;
+
+/// A placement in the making. Services and hosts are indexes, in the order of the project and of the inventory.
+pub(super) struct Draft<'a> {
+    pub(super) scene: Scene<'a>,
+    pub(super) claims: Claims<'a>,
+    pub(super) request: &'a Request,
+    /// By service.
+    pub(super) seats: Vec<Vec<SeatDraft>>,
+    /// By service: numbers that have no host yet, in order.
+    pub(super) open: Vec<Vec<u32>>,
+    pub(super) refused: Vec<(usize, u32, Refusal)>,
+    pub(super) is_filled: Vec<bool>,
+    /// By service: those that must be beside it.
+    pub(super) followers: Vec<Vec<usize>>,
+}
+
+pub(super) struct SeatDraft {
+    pub(super) number: u32,
+    pub(super) site: usize,
+    pub(super) why: WhyDraft,
+}
+
+#[derive(Clone)]
+pub(super) enum WhyDraft {
+    Stays,
+    /// A job's replica that has done its work: it stays, and takes nothing.
+    Done,
+    Held(String),
+    Best {
+        fitting: u32,
+    },
+    Volume(String),
+    /// Index of the other service.
+    With(usize),
+    Global,
+}
 
 /// Gives every slot of the project a host, or the reason why none. Same input, same bytes.
+///
+/// Hosts that the world does not show count as unreachable; hosts that only the world shows are left out.
 pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request) -> Placement {
-    let mut placement = Placement::default();
-    let mut load: BTreeMap<&HostName, u32> = BTreeMap::new();
-    let mut held: BTreeMap<Slot, &HostName> = BTreeMap::new();
-    for (host, container) in world.containers_of(&project.name) {
-        if let Some(slot) = container.slot() {
-            held.entry(slot).or_insert(host);
-        }
+    let roles = roles(hosts, |host| world.seen(host.name.as_str()));
+    let mut sites: Vec<Site> = Vec::with_capacity(hosts.len());
+    for (host, role) in hosts.iter().zip(roles) {
+        let mut site = Site::new(host, world.seen(host.name.as_str()), role);
+        site.is_only_host = hosts.len() == 1;
+        site.is_lost = site.seen.is_none() && request.lost.contains(&host.name);
+        sites.push(site);
     }
-    let mut slots: Vec<Slot> = project.replicated_slots().collect();
-    for (name, _) in project.services.iter().filter(|(_, service)| service.mode().is_global()) {
-        slots.extend((1..=hosts.len()).filter_map(|number| Slot::new(name.clone(), u32::try_from(number).ok()?)));
+    let claims = Claims::read(project, &mut sites, world, request);
+    let mut scene = Scene::new(project, sites);
+    anchor::settle(&mut scene, request, &claims);
+    let count = scene.asks.len();
+    let mut followers = vec![Vec::new(); count];
+    for (index, ask) in scene.asks.iter().enumerate() {
+        ask.beside.iter().for_each(|leader| followers[*leader].push(index));
     }
-    let misfit = |host: &Host| match (world.hosts.get(&host.name), host.availability) {
-        (Some(Sight::Seen(_)), Availability::Active) => None,
-        (Some(Sight::Seen(_)), Availability::Pause) => Some(Misfit::Paused),
-        (Some(Sight::Seen(_)), Availability::Drain) => Some(Misfit::Drained),
-        (Some(Sight::Unreachable { .. }) | None, _) => Some(Misfit::Unreachable),
+    let mut draft = Draft {
+        scene,
+        claims,
+        request,
+        seats: (0..count).map(|_| Vec::new()).collect(),
+        open: vec![Vec::new(); count],
+        refused: Vec::new(),
+        is_filled: vec![false; count],
+        followers,
     };
-    let mut open = Vec::new();
-    for slot in slots {
-        let stays = held
-            .get(&slot)
-            .copied()
-            .filter(|name| hosts.iter().any(|host| host.name == **name && host.availability != Availability::Drain));
-        match stays {
-            Some(host) => {
-                *load.entry(host).or_default() += 1;
-                placement.seats.insert(slot, Seat { host: host.clone(), why: Why::Stays });
-            }
-            None => match request.known.get(&slot).filter(|host| world.seen(host.as_str()).is_none()) {
-                Some(host) => {
-                    let because = format!("host `{host}` is unreachable");
-                    placement.seats.insert(slot, Seat { host: host.clone(), why: Why::Held { because } });
-                }
-                None => open.push(slot),
-            },
-        }
+    draft.keep_all();
+    for service in draft.order() {
+        draft.fill(service);
     }
-    for slot in open {
-        let is_global = project.services.get(&slot.service).is_some_and(|service| service.mode().is_global());
-        let fitting: Vec<&Host> = hosts.iter().filter(|host| misfit(host).is_none()).collect();
-        let free = |host: &&&Host| {
-            !is_global || !placement.seats.iter().any(|(other, seat)| other.service == slot.service && seat.host == host.name)
+    draft.finish()
+}
+
+impl<'a> Draft<'a> {
+    /// Services in the order in which they choose: those that others must be beside first, then those whose hosts are given,
+    /// then those with fewer hosts to choose from, then those that need more; last by name.
+    fn order(&self) -> Vec<usize> {
+        let key = |index: &usize| {
+            let ask = &self.scene.asks[*index];
+            let mut fitting = ask.meets.clone();
+            fitting.keep(&self.scene.active);
+            let size = (Reverse(ask.needs.memory_bytes), Reverse(ask.needs.nano_cpus));
+            (ask.level, !ask.mode.is_global(), fitting.count(), size, *index)
         };
-        match fitting.iter().filter(free).min_by_key(|host| load.get(&host.name).copied().unwrap_or_default()) {
-            Some(host) => {
-                *load.entry(&host.name).or_default() += 1;
-                let why = Why::Best { fitting: fitting.len() as u32, hosts: hosts.len() as u32 };
-                placement.seats.insert(slot, Seat { host: host.name.clone(), why });
-            }
-            None if is_global => {}
-            None => {
-                let misfits = hosts.iter().filter_map(|host| Some((host.name.clone(), misfit(host)?))).collect();
-                placement.refused.insert(slot, Refusal { misfits: Arc::new(misfits) });
+        let mut order: Vec<usize> = (0..self.scene.asks.len()).collect();
+        order.sort_by_cached_key(key);
+        order
+    }
+
+    pub(super) fn seat(&mut self, query: Query, why: WhyDraft) {
+        self.scene.seat(query);
+        self.seats[query.service].push(SeatDraft { number: query.number, site: query.site, why });
+    }
+
+    pub(super) fn set_open(&mut self, service: usize, mut numbers: Vec<u32>) {
+        numbers.sort_unstable();
+        self.scene.undecided[service] = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        self.open[service] = numbers;
+    }
+
+    /// Every host's reason against one more replica.
+    pub(super) fn refusal(&self, service: usize, number: u32) -> Refusal {
+        let misfits = (0..self.scene.sites.len()).filter_map(|site| {
+            let misfit = filters::misfit(&self.scene, Query { service, number, site, stance: Stance::New })?;
+            Some((self.scene.sites[site].host.name.clone(), misfit))
+        });
+        Refusal { misfits: Arc::new(misfits.collect()) }
+    }
+
+    pub(super) fn refuse_at(&mut self, service: usize, number: u32, site: usize, misfit: Misfit) {
+        let misfits = BTreeMap::from([(self.scene.sites[site].host.name.clone(), misfit)]);
+        self.refused.push((service, number, Refusal { misfits: Arc::new(misfits) }));
+    }
+
+    fn finish(mut self) -> Placement {
+        let (asks, sites) = (&self.scene.asks, &self.scene.sites);
+        let hosts = u32::try_from(sites.len()).unwrap_or(u32::MAX);
+        let name = |site: usize| -> HostName { sites[site].host.name.clone() };
+        let slot = |service: usize, number: u32| Slot::new(asks[service].name.clone(), number);
+        let mut seats = Vec::with_capacity(self.seats.iter().map(Vec::len).sum());
+        for (service, drafts) in self.seats.iter_mut().enumerate() {
+            drafts.sort_unstable_by_key(|draft| draft.number);
+            for draft in drafts.drain(..) {
+                let why = match draft.why {
+                    WhyDraft::Stays | WhyDraft::Done => Why::Stays,
+                    WhyDraft::Held(because) => Why::Held { because },
+                    WhyDraft::Best { fitting } => Why::Best { fitting, hosts },
+                    WhyDraft::Volume(volume) => Why::Volume { volume },
+                    WhyDraft::With(other) => Why::With { service: asks[other].name.clone() },
+                    WhyDraft::Global => Why::Global,
+                };
+                seats.extend(slot(service, draft.number).map(|slot| (slot, Seat { host: name(draft.site), why })));
             }
         }
+        let refused = self.refused.into_iter().filter_map(|(service, number, refusal)| Some((slot(service, number)?, refusal)));
+        Placement { seats: seats.into_iter().collect(), refused: refused.collect() }
     }
-    placement
 }

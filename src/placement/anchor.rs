@@ -1,0 +1,224 @@
+//! What binds all replicas of several services to one host: a host-local volume, or a network that does not cross hosts.
+//!
+//! A named volume of the `local` driver is one directory on one host, and docker compose means the same one for every replica
+//! of every service that names it. So they all share that host. Replicas of global services are left out: each has the volume
+//! of its own host. With bridge networks on several hosts, services that share a network share a host for the same reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Request;
+use super::bits::Bits;
+use super::claims::{Claims, Holding};
+use super::scene::Scene;
+use crate::project::Project;
+use crate::world::Fabric;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Thing<'a> {
+    /// By the engine's name.
+    Volume(&'a str),
+    Network(&'a str),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Anchor<'a> {
+    pub(super) thing: Thing<'a>,
+    /// Services that are not global, in order.
+    pub(super) users: Vec<usize>,
+    pub(super) home: Home,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Home {
+    /// Not decided: the first replica decides.
+    Open,
+    /// It exists on several hosts and nothing says which one counts: one of these.
+    OneOf(Bits),
+    At(usize),
+}
+
+impl Anchor<'_> {
+    pub(super) fn allows(&self, site: usize) -> bool {
+        match &self.home {
+            Home::Open => true,
+            Home::OneOf(sites) => sites.has(site),
+            Home::At(home) => *home == site,
+        }
+    }
+
+    /// A host to name when another is refused.
+    pub(super) fn somewhere(&self) -> Option<usize> {
+        match &self.home {
+            Home::Open => None,
+            Home::OneOf(sites) => sites.iter().next(),
+            Home::At(home) => Some(*home),
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.home, Home::At(_))
+    }
+}
+
+/// Finds the project's anchors and where each is, and tells the services.
+pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
+    let mut anchors: Vec<Anchor> = Vec::new();
+    for (thing, users) in things(scene, request) {
+        anchors.push(Anchor { thing, users: users.into_iter().collect(), home: Home::Open });
+    }
+    for (index, anchor) in anchors.iter().enumerate() {
+        for user in &anchor.users {
+            scene.asks[*user].anchors.push(index);
+        }
+    }
+    scene.anchors = anchors;
+    if scene.anchors.is_empty() {
+        return;
+    }
+    let existing = existing_volumes(scene);
+    for index in 0..scene.anchors.len() {
+        scene.anchors[index].home = match scene.anchors[index].thing {
+            Thing::Volume(name) => home_of_volume(scene, claims, name, &scene.anchors[index].users, existing.get(name)),
+            Thing::Network(_) => Home::Open,
+        };
+    }
+    propagate(scene);
+    for index in 0..scene.anchors.len() {
+        if let (Thing::Network(_), Home::Open) = (scene.anchors[index].thing, &scene.anchors[index].home) {
+            let users = &scene.anchors[index].users;
+            scene.anchors[index].home = busiest(scene, claims, users, |_| true).map_or(Home::Open, Home::At);
+        }
+    }
+    propagate(scene);
+}
+
+/// Every anchor with the services that it binds.
+fn things<'a>(scene: &Scene<'a>, request: &Request) -> BTreeMap<Thing<'a>, BTreeSet<usize>> {
+    let project: &'a Project = scene.project;
+    let mut things: BTreeMap<Thing<'a>, BTreeSet<usize>> = BTreeMap::new();
+    for (index, ask) in scene.asks.iter().enumerate().filter(|(_, ask)| !ask.mode.is_global()) {
+        let service = ask.service;
+        let sources = service.volumes.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
+        for volume in sources.filter_map(|key| project.volumes.get(key)) {
+            if !volume.external && volume.is_host_local() {
+                things.entry(Thing::Volume(&volume.name)).or_default().insert(index);
+            }
+        }
+        if request.fabric == Fabric::Bridge && scene.sites.len() > 1 {
+            for network in service.networks.keys().filter_map(|key| project.networks.get(key)) {
+                if !matches!(network.driver.as_deref(), Some("macvlan" | "ipvlan")) {
+                    things.entry(Thing::Network(&network.name)).or_default().insert(index);
+                }
+            }
+        }
+    }
+    // Replicas of one service do not need each other over the network.
+    things.retain(|thing, users| matches!(thing, Thing::Volume(_)) || users.len() > 1);
+    things
+}
+
+/// Volumes of anchors that exist, with their hosts.
+fn existing_volumes<'a>(scene: &Scene<'a>) -> BTreeMap<&'a str, Bits> {
+    let mut existing: BTreeMap<&str, Bits> = BTreeMap::new();
+    for anchor in &scene.anchors {
+        if let Thing::Volume(name) = anchor.thing {
+            existing.insert(name, Bits::none(scene.sites.len()));
+        }
+    }
+    for (index, site) in scene.sites.iter().enumerate() {
+        for volume in site.seen.into_iter().flat_map(|seen| &seen.volumes) {
+            if let Some(sites) = existing.get_mut(volume.name.as_str()) {
+                sites.set(index);
+            }
+        }
+    }
+    existing
+}
+
+/// In this order: where most containers of its users have it mounted; where the last record says that its users are, if that
+/// host is unreachable or has the volume; the only host that has it; of several, the one with most of its users' containers;
+/// where most of its users' containers are that may stay; else anywhere.
+fn home_of_volume(scene: &Scene, claims: &Claims, name: &str, users: &[usize], existing: Option<&Bits>) -> Home {
+    let mounts = |holding: &Holding| holding.container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name);
+    if let Some(site) = busiest(scene, claims, users, mounts) {
+        return Home::At(site);
+    }
+    let has = |site: usize| existing.is_some_and(|sites| sites.has(site));
+    let mut known: BTreeMap<usize, u32> = BTreeMap::new();
+    for (_, _, site) in claims.known.iter().filter(|(user, _, _)| users.contains(user)) {
+        if scene.sites[*site].seen.is_none() || has(*site) {
+            *known.entry(*site).or_default() += 1;
+        }
+    }
+    if let Some(site) = most(&known) {
+        return Home::At(site);
+    }
+    let may_stay = |holding: &Holding| {
+        let (ask, site) = (&scene.asks[holding.service], &scene.sites[holding.site]);
+        ask.meets.has(holding.site) && super::filters::availability::of(site, super::filters::Stance::Keep).is_none()
+    };
+    match existing.map(|sites| (sites.count(), sites)) {
+        Some((1, sites)) => sites.iter().next().map_or(Home::Open, Home::At),
+        Some((2.., sites)) => {
+            let site = busiest(scene, claims, users, |holding| sites.has(holding.site));
+            site.map_or_else(|| Home::OneOf(sites.clone()), Home::At)
+        }
+        _ => busiest(scene, claims, users, may_stay).map_or(Home::Open, Home::At),
+    }
+}
+
+/// The host with most of the users' containers of which the question is true.
+fn busiest(scene: &Scene, claims: &Claims, users: &[usize], counts: impl Fn(&Holding) -> bool) -> Option<usize> {
+    let mut sites: BTreeMap<usize, u32> = BTreeMap::new();
+    for user in users {
+        for holding in claims.of(*user).iter().filter(|holding| holding.number <= scene.asks[*user].replicas) {
+            if counts(holding) {
+                *sites.entry(holding.site).or_default() += 1;
+            }
+        }
+    }
+    most(&sites)
+}
+
+/// The site with the highest count, the first of equals.
+fn most(counts: &BTreeMap<usize, u32>) -> Option<usize> {
+    counts.iter().max_by_key(|(site, count)| (**count, std::cmp::Reverse(**site))).map(|(site, _)| *site)
+}
+
+/// A service whose one anchor has a home takes its other anchors there.
+pub(super) fn propagate(scene: &mut Scene) {
+    loop {
+        let mut settled = Vec::new();
+        for ask in &scene.asks {
+            let home = ask.anchors.iter().find_map(|anchor| match scene.anchors[*anchor].home {
+                Home::At(site) => Some(site),
+                Home::Open | Home::OneOf(_) => None,
+            });
+            if let Some(site) = home {
+                let open = ask.anchors.iter().filter(|anchor| !scene.anchors[**anchor].is_settled());
+                settled.extend(open.filter(|anchor| scene.anchors[**anchor].allows(site)).map(|anchor| (*anchor, site)));
+            }
+        }
+        if settled.is_empty() {
+            return;
+        }
+        for (anchor, site) in settled {
+            if !scene.anchors[anchor].is_settled() {
+                scene.anchors[anchor].home = Home::At(site);
+            }
+        }
+    }
+}
+
+/// The services that are bound to one host with this one through anchors whose home is not decided, itself among them.
+pub(super) fn bundle(scene: &Scene, service: usize) -> Vec<usize> {
+    let mut members = BTreeSet::new();
+    let mut open = vec![service];
+    while let Some(member) = open.pop() {
+        if members.insert(member) {
+            let anchors = scene.anchors_of(member).filter(|anchor| !anchor.is_settled());
+            open.extend(anchors.flat_map(|anchor| anchor.users.iter().copied()));
+        }
+    }
+    members.into_iter().collect()
+}

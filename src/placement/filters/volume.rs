@@ -1,0 +1,17 @@
+//! Host-local volumes: a service goes where its volume lives.
+
+use super::Query;
+use crate::placement::Misfit;
+use crate::placement::anchor::Thing;
+use crate::placement::scene::Scene;
+
+pub(in crate::placement) fn misfit(scene: &Scene, query: Query) -> Option<Misfit> {
+    scene.anchors_of(query.service).find_map(|anchor| {
+        let Thing::Volume(volume) = anchor.thing else { return None };
+        if anchor.allows(query.site) {
+            return None;
+        }
+        let host = scene.sites[anchor.somewhere()?].host.name.clone();
+        Some(Misfit::VolumeElsewhere { volume: volume.to_owned(), host })
+    })
+}

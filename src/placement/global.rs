@@ -1,0 +1,109 @@
+//! Services with one replica on each host that fits.
+//!
+//! A replica's number stays with its host as long as its container does. A host without one gets the number that the last
+//! record gave it, else the smallest that is free, hosts in the order of their names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::claims::Holding;
+use super::filters::{self, Query, Stance};
+use super::place::{Draft, SeatDraft, WhyDraft};
+use super::{Misfit, Refusal};
+
+impl<'a> Draft<'a> {
+    pub(super) fn keep_global(&mut self, service: usize) {
+        let mut holdings: Vec<Holding<'a>> = self.claims.of(service).to_vec();
+        // Of several numbers on one host the lowest stays; of several hosts for one number the best container's.
+        holdings.sort_by_key(|holding| holding.number);
+        let mut sites = BTreeSet::new();
+        let mut numbers = BTreeSet::new();
+        for holding in &holdings {
+            let (number, site) = (holding.number, holding.site);
+            if sites.contains(&site) || !numbers.insert(number) {
+                continue;
+            }
+            sites.insert(site);
+            let query = Query { service, number, site, stance: Stance::Keep };
+            if holding.is_done(&self.scene) {
+                self.seats[service].push(SeatDraft { number, site, why: WhyDraft::Done });
+                continue;
+            }
+            match self.misfit_of_keeping(query) {
+                None => self.seat(query, WhyDraft::Stays),
+                Some(misfit) if filters::is_of_capacity(&misfit) => self.refuse_at(service, number, site, misfit),
+                Some(_) => {}
+            }
+        }
+        for (number, site) in self.known_unreachable(service) {
+            if !self.scene.sites[site].is_lost && !sites.contains(&site) && numbers.insert(number) {
+                sites.insert(site);
+                let because = format!("host `{}` is unreachable", self.scene.sites[site].host.name);
+                self.seat(Query { service, number, site, stance: Stance::Keep }, WhyDraft::Held(because));
+            }
+        }
+        self.scene.undecided[service] = 1;
+    }
+
+    pub(super) fn fill_global(&mut self, service: usize) {
+        let mut numbers: BTreeSet<u32> = self.claims.of(service).iter().map(|holding| holding.number).collect();
+        numbers.extend(self.seats[service].iter().map(|seat| seat.number));
+        let mut decided: BTreeSet<usize> = self.seats[service].iter().map(|seat| seat.site).collect();
+        decided.extend(self.refused_sites(service));
+        let known = self.known_numbers(service);
+        numbers.extend(known.values());
+        let mut fitting = self.scene.asks[service].meets.clone();
+        fitting.keep(&self.scene.active);
+        let mut sites: Vec<usize> = fitting.iter().filter(|site| !decided.contains(site)).collect();
+        sites.sort_by_key(|site| &self.scene.sites[*site].host.name);
+        let mut given: BTreeSet<u32> = self.seats[service].iter().map(|seat| seat.number).collect();
+        let mut next = 1;
+        for site in sites {
+            let remembered =
+                known.get(&site).copied().filter(|number| !given.contains(number) && !self.is_claimed(service, *number));
+            let number = remembered.unwrap_or_else(|| {
+                while numbers.contains(&next) {
+                    next += 1;
+                }
+                next
+            });
+            let query = Query { service, number, site, stance: Stance::New };
+            match filters::misfit_of_the_moment(&self.scene, query) {
+                None => self.seat(query, WhyDraft::Global),
+                Some(misfit) if filters::is_of_capacity(&misfit) => self.refuse_at(service, number, site, misfit),
+                Some(_) => continue,
+            }
+            numbers.insert(number);
+            given.insert(number);
+        }
+        self.scene.undecided[service] = 0;
+        self.refuse_if_nowhere(service);
+    }
+
+    /// A host that its rules leave out is no fault of a global service, but it is one if it runs nowhere for another reason.
+    fn refuse_if_nowhere(&mut self, service: usize) {
+        if !self.seats[service].is_empty() || self.refused.iter().any(|(other, ..)| *other == service) {
+            return;
+        }
+        let Refusal { misfits } = self.refusal(service, 1);
+        let is_meant = |misfit: &Misfit| matches!(misfit, Misfit::Constraint { .. } | Misfit::Platform { .. });
+        if misfits.is_empty() || !misfits.values().all(is_meant) {
+            self.refused.push((service, 1, Refusal { misfits }));
+        }
+    }
+
+    fn refused_sites(&self, service: usize) -> Vec<usize> {
+        let names =
+            self.refused.iter().filter(|(other, ..)| *other == service).flat_map(|(_, _, refusal)| refusal.misfits.keys());
+        names.filter_map(|name| self.scene.sites.iter().position(|site| site.host.name == *name)).collect()
+    }
+
+    fn is_claimed(&self, service: usize, number: u32) -> bool {
+        self.claims.of(service).iter().any(|holding| holding.number == number)
+    }
+
+    /// The numbers that the last record gave hosts.
+    fn known_numbers(&self, service: usize) -> BTreeMap<usize, u32> {
+        let of_service = self.claims.known.iter().filter(|(other, ..)| *other == service);
+        of_service.map(|(_, number, site)| (*site, *number)).collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! Who stays where it is.
+//!
+//! A replica stays unless a rule forbids its host. Of several containers for one slot the best counts that may stay: of the
+//! newest revision, up, healthy, the youngest. On a host that does not answer, the last record says which slots are there; they
+//! are held. And data holds: where the host itself is what speaks against a replica (drained, a constraint …), but a volume of
+//! the replica lives there, it is held too, with the reason, for it cannot have its data elsewhere.
+
+use super::anchor::Thing;
+use super::claims::Holding;
+use super::filters::{self, Query, Stance};
+use super::place::{Draft, SeatDraft, WhyDraft};
+use super::{Misfit, filters::availability};
+
+impl<'a> Draft<'a> {
+    /// Goes through all services, those that others must be beside first.
+    pub(super) fn keep_all(&mut self) {
+        let mut order: Vec<usize> = (0..self.scene.asks.len()).collect();
+        order.sort_by_key(|service| (self.scene.asks[*service].level, *service));
+        for service in order {
+            if self.scene.asks[service].mode.is_global() {
+                self.keep_global(service);
+            } else {
+                self.keep_replicated(service);
+            }
+        }
+    }
+
+    fn keep_replicated(&mut self, service: usize) {
+        let replicas = self.scene.asks[service].replicas;
+        let holdings: Vec<Holding<'a>> = self.claims.of(service).to_vec();
+        let known = self.known_unreachable(service);
+        let mut open = Vec::new();
+        let mut rest = holdings.as_slice();
+        for number in 1..=replicas {
+            let (group, after) = rest.split_at(rest.partition_point(|holding| holding.number <= number));
+            rest = after;
+            let stays = match group {
+                [] => false,
+                group => self.keep_slot(group),
+            };
+            let is_held = !stays && group.is_empty() && self.hold_known(service, number, &known);
+            if !stays && !is_held {
+                open.push(number);
+            }
+        }
+        self.set_open(service, open);
+    }
+
+    /// Seats the slot at the first of its containers that may stay, else at the first with data there.
+    fn keep_slot(&mut self, group: &[Holding<'a>]) -> bool {
+        let mut held = None;
+        for holding in group {
+            let query = Query { service: holding.service, number: holding.number, site: holding.site, stance: Stance::Keep };
+            if holding.is_done(&self.scene) {
+                // Its work is done; it needs nothing of its host any more.
+                let draft = SeatDraft { number: query.number, site: query.site, why: WhyDraft::Done };
+                self.seats[query.service].push(draft);
+                return true;
+            }
+            match self.misfit_of_keeping(query) {
+                None => {
+                    self.seat(query, WhyDraft::Stays);
+                    return true;
+                }
+                Some(misfit) => held = held.or_else(|| Some((query, self.data_hold(holding, &misfit)?))),
+            }
+        }
+        match held {
+            Some((query, because)) => {
+                self.seat(query, WhyDraft::Held(because));
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn misfit_of_keeping(&self, query: Query) -> Option<Misfit> {
+        let is_met = self.scene.asks[query.service].meets.has(query.site);
+        let is_available = availability::of(&self.scene.sites[query.site], Stance::Keep).is_none();
+        if is_met && is_available {
+            return filters::misfit_of_the_moment(&self.scene, query);
+        }
+        filters::misfit(&self.scene, query)
+    }
+
+    /// Why the replica must not leave though its host does not fit: a volume of it lives there.
+    pub(super) fn data_hold(&self, holding: &Holding, misfit: &Misfit) -> Option<String> {
+        if filters::is_of_capacity(misfit) {
+            return None;
+        }
+        let volumes = self.scene.anchors_of(holding.service).filter_map(|anchor| match anchor.thing {
+            Thing::Volume(name) => Some(name),
+            Thing::Network(_) => None,
+        });
+        let mounts = &holding.container.mounts;
+        let mut mounted = volumes.filter(|name| mounts.iter().any(|mount| mount.kind == "volume" && mount.name == *name));
+        let volume = mounted.next()?;
+        Some(format!("host `{}` {misfit}, but volume `{volume}` lives there", self.scene.sites[holding.site].host.name))
+    }
+
+    /// The service's slots of the last record on hosts that do not answer: number and host.
+    pub(super) fn known_unreachable(&self, service: usize) -> Vec<(u32, usize)> {
+        let first = self.claims.known.partition_point(|(other, ..)| *other < service);
+        let of_service = self.claims.known[first..].iter().take_while(|(other, ..)| *other == service);
+        let unreachable = of_service.filter(|(_, _, site)| self.scene.sites[*site].seen.is_none());
+        unreachable.map(|(_, number, site)| (*number, *site)).collect()
+    }
+
+    fn hold_known(&mut self, service: usize, number: u32, known: &[(u32, usize)]) -> bool {
+        let Ok(found) = known.binary_search_by_key(&number, |(number, _)| *number) else { return false };
+        let site = known[found].1;
+        let name = &self.scene.sites[site].host.name;
+        let because = if self.scene.sites[site].is_lost {
+            // A slot whose data is lost with the host is not started on an empty volume.
+            let volume = self.scene.anchors_of(service).find_map(|anchor| match anchor.thing {
+                Thing::Volume(name) => Some(name),
+                Thing::Network(_) => None,
+            });
+            match volume {
+                Some(volume) => format!("host `{name}` is lost, and volume `{volume}` with it"),
+                None => return false,
+            }
+        } else {
+            format!("host `{name}` is unreachable")
+        };
+        self.seat(Query { service, number, site, stance: Stance::Keep }, WhyDraft::Held(because));
+        true
+    }
+}
