@@ -1,6 +1,7 @@
 //! `mcompose hosts …` on hosts in memory: what is said, what becomes of hosts.toml and of the swarm.
 #![expect(clippy::disallowed_methods, reason = "the verbs edit a file, so the tests look into it")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,10 +11,14 @@ use futures_util::future::BoxFuture;
 use insta::assert_snapshot;
 use mcompose::apply::{Limits, Outcome, apply};
 use mcompose::cli::hosts::{Fleet, HostsVerb, InventoryFile, Stage, run};
-use mcompose::cluster::Probes;
+use mcompose::cluster::{Probes, fabric};
 use mcompose::engine::Engines;
 use mcompose::engine::fake::Fake;
-use mcompose::plan::Plan;
+use mcompose::placement::{Request, place};
+use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
+use mcompose::project::{Project, ProjectName, Service, ServiceName};
+use mcompose::store::{Draft, open};
+use tokio::sync::watch;
 
 #[derive(Parser)]
 struct Line {
@@ -47,10 +52,15 @@ impl Stage for Heard {
         self.hear(format!("note: {text}"));
     }
 
-    fn carry_out<'a>(&'a self, engines: &'a Engines, plan: &'a Plan) -> BoxFuture<'a, Outcome> {
+    fn carry_out<'a>(
+        &'a self,
+        engines: &'a Engines,
+        plan: &'a Plan,
+        _stop: Option<watch::Receiver<bool>>,
+    ) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let (events, _) = tokio::sync::mpsc::unbounded_channel();
-            let (_stop, interrupt) = tokio::sync::watch::channel(false);
+            let (_stop, interrupt) = watch::channel(false);
             self.hear(format!("{} steps", plan.steps.len()));
             apply(engines, plan, &Limits::default(), events, interrupt).await
         })
@@ -290,4 +300,82 @@ async fn availability_and_labels_are_noted_beside_the_comments() {
     availability = "active"
     "#);
     assert_snapshot!(desk.type_in("drain h3").await, @"error: there is no host `h3` in the inventory; did you mean `h1`?");
+}
+
+impl Desk {
+    /// Brings a project of so many web replicas up, as `mcompose up -d` does.
+    async fn deploy(&self, replicas: u32) {
+        let service = Service { image: Some("demo".to_owned()), scale: Some(replicas), ..Service::default() };
+        let project = Project {
+            name: ProjectName::new("shop").expect("a good name"),
+            working_dir: "/srv".to_owned(),
+            config_files: vec!["/srv/compose.yaml".to_owned()],
+            environment_files: Vec::new(),
+            services: BTreeMap::from([(ServiceName::new("web").expect("a good name"), service)]),
+            disabled_services: Default::default(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            config_hashes: BTreeMap::new(),
+        };
+        let file = InventoryFile { path: self.path.clone(), text: self.text() };
+        let inventory = file.meaning_of(&file.text).expect("a good inventory");
+        let (engines, world) = (self.fake.engines(), self.fake.snapshot());
+        let fabric = fabric(&inventory.hosts, &inventory.network, &world).expect("they are one swarm");
+        let store = open(&fabric, &engines, &world, std::path::Path::new("/nowhere"), "").expect("there is a store");
+        let request = Request { fabric: fabric.clone(), ..Request::default() };
+        let placement = place(&project, &inventory.hosts, &world, &request);
+        let seats = placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
+        let (created, by, command) = (0, "me@here".to_owned(), "up".to_owned());
+        let draft = Draft { project: project.clone(), scales: BTreeMap::new(), seats, created, by, command };
+        let revision = store.put(draft).await.expect("it is kept").head.revision;
+        let hosts = &inventory.hosts;
+        let inputs = Inputs { project: &project, placement: &placement, hosts, world: &world, fabric: &fabric, revision };
+        let outcome = Heard::default().carry_out(&engines, &plan(&Goal::Up(Up::default()), &inputs), None).await;
+        assert!(outcome.is_success(), "{outcome:?}");
+    }
+
+    fn replicas(&self) -> String {
+        let on = |host: &str| self.fake.host(host).containers().iter().filter(|c| c.state.is_up()).count();
+        ["h1", "h2", "h3"].map(|host| format!("{host}: {}", on(host))).join(", ")
+    }
+}
+
+#[tokio::test]
+async fn a_drained_host_gives_its_replicas_to_the_others() {
+    let desk = Desk::with(3);
+    desk.type_in("init").await;
+    desk.deploy(6).await;
+    assert_eq!(desk.replicas(), "h1: 2, h2: 2, h3: 2");
+    assert_snapshot!(desk.type_in("rm h2").await, @r"
+    error: host `h2` has 2 running replicas
+    hint: move them with `mcompose hosts drain h2` first, or leave them to their fate with --force
+    ");
+    assert_snapshot!(desk.type_in("drain h2").await, @r"
+    note: host `h2`: drain
+    8 steps
+    ");
+    assert_eq!(desk.replicas(), "h1: 3, h2: 0, h3: 3");
+    assert!(desk.text().contains("availability = \"drain\""));
+    assert_snapshot!(desk.type_in("drain h2").await, @"note: host `h2`: drain");
+    assert_snapshot!(desk.type_in("rm h2").await, @r"
+    4 steps
+    note: host `h2` is no more in hosts.toml
+    ");
+}
+
+#[tokio::test]
+async fn what_fits_nowhere_else_is_said() {
+    let desk = Desk::with(2);
+    desk.type_in("init").await;
+    desk.deploy(2).await;
+    desk.type_in("pause h2").await;
+    assert_snapshot!(desk.type_in("drain h1").await, @r"
+    note: host `h1`: drain
+    note: unplaced: web.1 fits nowhere: 1 host: is drained, 1 host: is paused
+    0 steps
+    note: 1 replicas are still on `h1`
+    not as it should be
+    ");
 }

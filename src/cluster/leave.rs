@@ -2,10 +2,10 @@
 
 use super::error::ClusterError;
 use super::fabric::{managers_of, the_swarm};
-use super::form::{last, managers_wanted, step};
+use super::form::{self, last, managers_wanted};
 use super::swarms::SwarmSeen;
 use crate::engine::Node;
-use crate::plan::{Op, Step};
+use crate::plan::{Cause, Op, Step, StepId};
 use crate::project::{Host, HostName, Role};
 use crate::world::World;
 
@@ -40,6 +40,10 @@ pub fn leave(leaving: &Host, hosts: &[Host], world: &World, nodes: &[Node]) -> R
         steps.push(step(via, Op::NodeRole { node_id, role: Role::Worker }, last(&steps)));
     }
     Ok(steps)
+}
+
+fn step(host: &HostName, op: Op, after: Vec<StepId>) -> Step {
+    Step { cause: Cause::Requested, ..form::step(host, op, after) }
 }
 
 struct Leaver {

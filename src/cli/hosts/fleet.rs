@@ -91,8 +91,13 @@ impl InventoryFile {
 
 /// Looks at every host at once; each look has its own bound.
 pub async fn look(engines: &Engines) -> World {
+    look_for(engines, &Question::default()).await
+}
+
+/// Looks at every host with a question.
+pub async fn look_for(engines: &Engines, question: &Question) -> World {
     let looks = engines.iter().map(|(name, engine)| async move {
-        let sight = match engine.look(&Question::default()).await {
+        let sight = match engine.look(question).await {
             Ok(seen) => Sight::Seen(Box::new(seen)),
             Err(error) => Sight::Unreachable { why: error.message },
         };
@@ -122,5 +127,5 @@ pub async fn steps_to_form(inventory: &Inventory, world: &World) -> Result<Vec<S
 pub async fn carry_out(stage: &dyn Stage, engines: &Engines, steps: Vec<Step>) -> bool {
     let project = ProjectName::new("hosts").expect("a plain word is a project name");
     let plan = Plan { project, steps, notes: Vec::new() };
-    plan.is_empty() || stage.carry_out(engines, &plan).await.is_success()
+    plan.is_empty() || stage.carry_out(engines, &plan, None).await.is_success()
 }

@@ -3,6 +3,7 @@
 mod add;
 mod availability;
 mod check;
+mod drain;
 mod error;
 mod fleet;
 mod init;
@@ -16,6 +17,7 @@ pub use fleet::{Fleet, InventoryFile};
 
 use clap::Subcommand;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::apply::Outcome;
 use crate::engine::Engines;
@@ -29,7 +31,7 @@ pub enum HostsVerb {
     Init(init::InitArgs),
     Add(add::AddArgs),
     Rm(remove::RmArgs),
-    Drain(availability::DrainArgs),
+    Drain(drain::DrainArgs),
     Pause(availability::PauseArgs),
     Activate(availability::ActivateArgs),
     Label(label::LabelArgs),
@@ -42,8 +44,13 @@ pub trait Stage: Send + Sync {
     fn table(&self, headings: &[&str], rows: &[Vec<String>]);
     /// What else is to be said.
     fn note(&self, text: &str);
-    /// Carries out a plan and shows how it goes.
-    fn carry_out<'a>(&'a self, engines: &'a Engines, plan: &'a Plan) -> BoxFuture<'a, Outcome>;
+    /// Carries out a plan and shows how it goes. Nothing new begins once `stop` is true: the lock was lost.
+    fn carry_out<'a>(
+        &'a self,
+        engines: &'a Engines,
+        plan: &'a Plan,
+        stop: Option<watch::Receiver<bool>>,
+    ) -> BoxFuture<'a, Outcome>;
 }
 
 /// Runs a verb; false where what was checked is not as it should be.
@@ -54,7 +61,7 @@ pub async fn run(verb: &HostsVerb, fleet: &Fleet, stage: &dyn Stage) -> Result<b
         HostsVerb::Init(args) => init::run(args, fleet, stage).await,
         HostsVerb::Add(args) => add::run(args, fleet, stage).await,
         HostsVerb::Rm(args) => remove::run(args, fleet, stage).await,
-        HostsVerb::Drain(args) => availability::drain(args, fleet, stage).await,
+        HostsVerb::Drain(args) => drain::run(args, fleet, stage).await,
         HostsVerb::Pause(args) => availability::pause(args, fleet, stage),
         HostsVerb::Activate(args) => availability::activate(args, fleet, stage),
         HostsVerb::Label(args) => label::run(args, fleet, stage),
