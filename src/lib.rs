@@ -12,4 +12,5 @@ pub mod placement;
 pub mod plan;
 pub mod project;
 pub mod store;
+pub mod transport;
 pub mod world;

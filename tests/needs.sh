@@ -20,11 +20,12 @@ needs() {
     [ "$(id -u)" = 0 ] || { echo "missing:$missing; run this as root, or install them" >&2; return 1; }
     command -v apt-get >/dev/null || { echo "missing:$missing; this is no Debian, so install them yourself" >&2; return 1; }
     echo "installing from Debian:$missing"
-    # The machine gets no new SSH server by this: only the program is needed.
+    # Only the programs are wanted: nothing is started, least of all an SSH server. (And where there is no init that could start
+    # docker, its package would fail to install.)
     guard=
-    if [ ! -e /usr/sbin/policy-rc.d ] && [ ! -x /usr/sbin/sshd ]; then
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
         guard=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\ncase $1 in ssh|ssh.service|ssh.socket) exit 101 ;; esac\nexit 0\n' >$guard
+        printf '#!/bin/sh\nexit 101\n' >$guard
         chmod +x $guard
     fi
     log=$(mktemp)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mcompose::cluster::Managers;
 use mcompose::engine::ErrorKind;
 use mcompose::engine::fake::{Fake, Fault, FaultRule};
-use mcompose::project::{FileObject, HostName, Project, ProjectName, Role, Service, ServiceName};
+use mcompose::project::{FileObject, HostName, Project, ProjectName, Role, Service, ServiceName, Slot};
 use mcompose::store::{Draft, FolderStore, Holder, LOCK_TTL, RECORDS_KEPT, RaftStore, Store, StoreError};
 use mcompose::world::Swarm;
 
@@ -84,7 +84,14 @@ fn project(project: &str, image: &str) -> Project {
 }
 
 fn draft(project: Project) -> Draft {
-    Draft { project, scales: BTreeMap::new(), created: 1_700_000_000, by: "me@here".to_owned(), command: "up -d".to_owned() }
+    Draft {
+        project,
+        scales: BTreeMap::new(),
+        seats: BTreeMap::new(),
+        created: 1_700_000_000,
+        by: "me@here".to_owned(),
+        command: "up -d".to_owned(),
+    }
 }
 
 fn holder(token: &str) -> Holder {
@@ -130,6 +137,30 @@ async fn the_same_project_again_is_the_same_revision() {
         let mut scaled = draft(project("p", "a"));
         scaled.scales.insert(ServiceName::new("web").expect("a good name"), 2);
         assert_eq!(store.put(scaled).await.expect("it is kept").head.revision, 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_slots_are_is_kept_beside_the_record_and_makes_no_new_one() {
+    on_every_store(async |store| {
+        let seats = |host: &str| {
+            let slot = |number| Slot::new(ServiceName::new("web").expect("a good name"), number).expect("not 0");
+            let host = HostName::new(host).expect("a good name");
+            BTreeMap::from([(slot(1), host.clone()), (slot(2), host)])
+        };
+        for (image, host, revision) in
+            [("a", "alpha", 1), ("a", "beta", 1), ("a", "beta", 1), ("b", "beta", 2), ("b", "alpha", 2)]
+        {
+            let put = store.put(Draft { seats: seats(host), ..draft(project("p", image)) }).await.expect("it is kept");
+            assert_eq!((put.head.revision, &put.seats), (revision, &seats(host)));
+            assert_eq!(store.latest(&name("p")).await.expect("it answers"), Some(put));
+        }
+        assert_eq!(store.record(&name("p"), 1).await.expect("it answers").expect("it is kept").seats, seats("alpha"));
+        store.remove(&name("p")).await.expect("it is removed");
+        let anew = store.put(draft(project("p", "a"))).await.expect("it is kept");
+        assert_eq!(store.latest(&name("p")).await.expect("it answers").expect("it is kept"), anew);
+        assert_eq!(anew.seats, BTreeMap::new());
     })
     .await;
 }
@@ -192,6 +223,15 @@ async fn a_long_name_and_a_large_project_are_kept_whole() {
         assert_eq!(store.latest(&name(long)).await.expect("it answers"), None);
     })
     .await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_project_that_was_removed() {
+    let fake = swarm_of_three().await;
+    let store = raft_over(&fake, &["a"]);
+    store.put(draft(project("p", "a"))).await.expect("it is kept");
+    store.remove(&name("p")).await.expect("it is removed");
+    assert_eq!(fake.engines()["b"].configs("").await.expect("it answers"), []);
 }
 
 #[tokio::test]

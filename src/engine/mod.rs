@@ -1,5 +1,6 @@
 //! A host's Docker engine. One narrow trait is the only way out; the real one and the fake stand behind it alike.
 
+pub mod docker;
 mod error;
 pub mod fake;
 

@@ -1,8 +1,9 @@
 //! Records of one host outside of a swarm: a folder on this machine.
 //!
 //! `FOLDER/PROJECT/REVISION.json` has the head on its first line and the content on the second. Files appear whole or
-//! not at all (written beside, synced, renamed). The lock is a file lock that ends with its process.
+//! not at all (written beside, synced, renamed). `FOLDER/PROJECT/seats` says where each slot is. The lock is a file lock that ends with its process.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -12,9 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use super::record::{Encoded, decode};
+use super::record::{Encoded, decode, decode_seats, encode_seats};
 use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, Store, StoreError};
-use crate::project::ProjectName;
+use crate::project::{HostName, ProjectName, Slot};
 
 /// Between two looks at a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -67,21 +68,45 @@ impl FolderStore {
         Ok(self.read(project, revision)?.map(|(head, _)| head))
     }
 
-    fn write(&self, head: &RecordHead, body: &[u8]) -> Result<(), StoreError> {
-        let folder = self.project_folder(&head.project);
-        make_folder(&folder)?;
+    fn write_record(&self, head: &RecordHead, body: &[u8]) -> Result<(), StoreError> {
         let path = self.record_path(&head.project, head.revision);
-        let beside = folder.join(format!(".{}.new", head.revision));
         let mut bytes = serde_json::to_vec(head).map_err(|error| damaged(&path, error.to_string()))?;
         bytes.push(b'\n');
         bytes.extend(body);
+        self.write(&head.project, &path, &bytes)
+    }
+
+    fn seats_path(&self, project: &ProjectName) -> PathBuf {
+        self.project_folder(project).join("seats")
+    }
+
+    fn seats(&self, project: &ProjectName) -> Result<BTreeMap<Slot, HostName>, StoreError> {
+        let path = self.seats_path(project);
+        match fs::read(&path) {
+            Ok(bytes) => decode_seats(&bytes).map_err(|why| damaged(&path, why)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(io("read the seats", &path)(error)),
+        }
+    }
+
+    fn write_seats(&self, project: &ProjectName, seats: &BTreeMap<Slot, HostName>) -> Result<(), StoreError> {
+        if self.seats(project).is_ok_and(|known| known == *seats) {
+            return Ok(());
+        }
+        self.write(project, &self.seats_path(project), &encode_seats(seats))
+    }
+
+    fn write(&self, project: &ProjectName, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let folder = self.project_folder(project);
+        make_folder(&folder)?;
+        let beside = folder.join(".new");
         let written =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).and_then(|mut file| {
-                file.write_all(bytes)?;
+                file.write_all(&bytes)?;
                 file.sync_all()
             });
-        let renamed = written.and_then(|()| fs::rename(&beside, path)).and_then(|()| File::open(&folder)?.sync_all());
-        renamed.map_err(io("write a record", path))
+        let renamed = written.and_then(|()| fs::rename(&beside, &path)).and_then(|()| File::open(&folder)?.sync_all());
+        renamed.map_err(io("write a record", &path))
     }
 }
 
@@ -127,7 +152,7 @@ impl Store for FolderStore {
 
     async fn record(&self, project: &ProjectName, revision: u64) -> Result<Option<Record>, StoreError> {
         let Some((head, body)) = self.read(project, revision)? else { return Ok(None) };
-        decode(head, &body).map(Some).map_err(|why| damaged(&self.record_path(project, revision), why))
+        decode(head, &body, self.seats(project)?).map(Some).map_err(|why| damaged(&self.record_path(project, revision), why))
     }
 
     async fn records(&self, project: &ProjectName) -> Result<Vec<RecordHead>, StoreError> {
@@ -154,10 +179,12 @@ impl Store for FolderStore {
         let revisions = self.revisions(&project)?;
         let newest = revisions.first().copied().unwrap_or(0);
         if let Some(head) = self.head(&project, newest)?.filter(|head| head.hash == encoded.head.hash) {
+            self.write_seats(&project, encoded.seats())?;
             return Ok(encoded.record(head));
         }
         let head = RecordHead { revision: newest + 1, ..encoded.head.clone() };
-        self.write(&head, &encoded.bytes)?;
+        self.write_record(&head, &encoded.bytes)?;
+        self.write_seats(&project, encoded.seats())?;
         for old in revisions.iter().skip(RECORDS_KEPT - 1) {
             let path = self.record_path(&project, *old);
             fs::remove_file(&path).map_err(io("remove an old record", &path))?;

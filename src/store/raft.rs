@@ -2,7 +2,8 @@
 //!
 //! `mcompose.PROJECT.REVISION` is a record: its labels are the head, its data the compressed content. What one object
 //! cannot hold goes on in `mcompose.PROJECT.REVISION.PART`, written before it, so that a record is whole once its name is
-//! there. `mcompose.PROJECT.lock` is the deploy lock.
+//! there. `mcompose.PROJECT.seats.N` says where each slot is: data does not change, so the next one takes its place.
+//! `mcompose.PROJECT.lock` is the deploy lock.
 
 mod lock;
 
@@ -12,17 +13,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::record::{Encoded, compress, decode, decompress};
+use super::record::{Encoded, compress, decode, decode_seats, decompress, encode_seats};
 use super::{Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, Store, StoreError};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
-use crate::project::{HostName, ProjectName};
+use crate::project::{HostName, ProjectName, Slot};
 
 /// A config object holds less than 500 KiB (engine 20.10; newer ones twice that).
 const PART_BYTES_MAX: usize = 500_000;
 /// Names of config objects have at most 64 characters (swarmkit), this many of them for the project.
 const PROJECT_CHARS_MAX: usize = 36;
 const PREFIX: &str = "mcompose.";
+const SEATS: &str = "seats";
 
 mod labels {
     pub const PROJECT: &str = "io.mcompose.project";
@@ -105,6 +107,35 @@ impl RaftStore {
         Ok(objects.records.get(&head.revision).is_some_and(|record| record.head == *head))
     }
 
+    /// Writes where the slots are, then takes away what said so before.
+    async fn write_seats(
+        &self,
+        project: &ProjectName,
+        seats: &BTreeMap<Slot, HostName>,
+        old: &Objects,
+    ) -> Result<(), StoreError> {
+        if old.seats().is_ok_and(|known| known == *seats) {
+            return Ok(());
+        }
+        let what = || format!("write the seats of `{project}`");
+        let data = compress(&encode_seats(seats));
+        if data.len() > PART_BYTES_MAX {
+            return Err(StoreError::TooLarge { project: project.clone(), bytes: data.len(), max: PART_BYTES_MAX });
+        }
+        let number = old.seats.last_key_value().map_or(1, |(number, _)| number + 1);
+        let name = format!("{}{SEATS}.{number}", prefix(project));
+        let labels = BTreeMap::from([(labels::PROJECT.to_owned(), project.to_string())]);
+        match self.create(&name, &labels, &data).await {
+            // Under the lock nobody else writes: it is an attempt of this call that timed out and was carried out.
+            Err(error) if error.kind == ErrorKind::Conflict => {}
+            end => drop(end.map_err(failed(what()))?),
+        }
+        for object in old.seats.values() {
+            self.delete(&object.id).await.map_err(failed(what()))?;
+        }
+        Ok(())
+    }
+
     async fn prune(&self, project: &ProjectName, objects: &Objects) -> Result<(), StoreError> {
         for (revision, stored) in objects.records.iter().rev().skip(RECORDS_KEPT - 1) {
             self.delete_record(project, *revision, stored, objects).await?;
@@ -177,6 +208,7 @@ impl Store for RaftStore {
         let newest = objects.records.last_key_value();
         if let Some((_, stored)) = newest.filter(|(_, stored)| stored.head.hash == encoded.head.hash) {
             let head = stored.head.clone();
+            self.write_seats(&project, encoded.seats(), &objects).await?;
             return Ok(encoded.record(head));
         }
         let head = RecordHead { revision: newest.map_or(1, |(revision, _)| revision + 1), ..encoded.head.clone() };
@@ -185,6 +217,7 @@ impl Store for RaftStore {
             return Err(StoreError::TooLarge { project, bytes: data.len(), max: RECORD_BYTES_MAX });
         }
         self.write(&head, &data, &objects).await?;
+        self.write_seats(&project, encoded.seats(), &objects).await?;
         self.prune(&project, &objects).await?;
         Ok(encoded.record(head))
     }
@@ -194,7 +227,7 @@ impl Store for RaftStore {
         for (revision, stored) in &objects.records {
             self.delete_record(project, *revision, stored, &objects).await?;
         }
-        for part in objects.parts.values() {
+        for part in objects.parts.values().chain(objects.seats.values()) {
             self.delete(&part.id).await.map_err(failed(format!("remove the records of `{project}`")))?;
         }
         Ok(())
@@ -205,24 +238,28 @@ impl Store for RaftStore {
 struct Objects {
     records: BTreeMap<u64, Stored>,
     /// By revision and number, from 1.
-    parts: BTreeMap<(u64, usize), ConfigObject>,
+    parts: BTreeMap<(u64, u64), ConfigObject>,
+    /// By number; the last one counts.
+    seats: BTreeMap<u64, ConfigObject>,
 }
 
 struct Stored {
     head: RecordHead,
-    parts: usize,
+    parts: u64,
     object: ConfigObject,
 }
 
 impl Objects {
     fn of(project: &ProjectName, list: Vec<ConfigObject>) -> Self {
         let prefix = prefix(project);
-        let mut objects = Self { records: BTreeMap::new(), parts: BTreeMap::new() };
+        let mut objects = Self { records: BTreeMap::new(), parts: BTreeMap::new(), seats: BTreeMap::new() };
         for object in list {
             let Some(rest) = object.name.strip_prefix(&prefix) else { continue };
             if let Some((revision, part)) = rest.split_once('.') {
-                if let (Ok(revision), Ok(part)) = (revision.parse(), part.parse()) {
-                    objects.parts.insert((revision, part), object);
+                match (revision.parse(), part.parse()) {
+                    (Ok(revision), Ok(part)) => drop(objects.parts.insert((revision, part), object)),
+                    (Err(_), Ok(number)) if revision == SEATS => drop(objects.seats.insert(number, object)),
+                    _ => {}
                 }
             } else if let Some(head) = head_of(&object).filter(|head| head.project == *project) {
                 let parts = object.labels.get(labels::PARTS).and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -230,6 +267,12 @@ impl Objects {
             }
         }
         objects
+    }
+
+    /// Where the slots are; nowhere if that was never written.
+    fn seats(&self) -> Result<BTreeMap<Slot, HostName>, String> {
+        let Some((_, object)) = self.seats.last_key_value() else { return Ok(BTreeMap::new()) };
+        decompress(&object.data).and_then(|bytes| decode_seats(&bytes))
     }
 
     fn decode(&self, revision: u64) -> Result<Record, StoreError> {
@@ -241,7 +284,8 @@ impl Objects {
             data.extend(&object.data);
         }
         let bytes = decompress(&data).map_err(damaged)?;
-        decode(stored.head.clone(), &bytes).map_err(damaged)
+        let seats = self.seats().map_err(damaged)?;
+        decode(stored.head.clone(), &bytes, seats).map_err(damaged)
     }
 }
 

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::project::{Project, ProjectName, ServiceName};
+use crate::project::{HostName, Project, ProjectName, ServiceName, Slot};
 
 /// Compressed; a project of a thousand services takes about a hundredth.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
@@ -29,6 +29,8 @@ pub struct Draft {
     pub project: Project,
     /// Replicas that were asked for beside the file (`scale`), by service.
     pub scales: BTreeMap<ServiceName, u32>,
+    /// Where each slot is placed now. It makes no new revision: the project is the same wherever it runs.
+    pub seats: BTreeMap<Slot, HostName>,
     /// Seconds since 1970.
     pub created: i64,
     /// `user@host`
@@ -57,6 +59,21 @@ pub struct Record {
     pub head: RecordHead,
     pub project: Project,
     pub scales: BTreeMap<ServiceName, u32>,
+    /// Where each slot of the project was placed last, whichever revision this is.
+    pub seats: BTreeMap<Slot, HostName>,
+}
+
+impl Record {
+    /// The project with as many replicas as were asked for.
+    pub fn scaled(&self) -> Project {
+        let mut project = self.project.clone();
+        for (name, count) in &self.scales {
+            if let Some(service) = project.services.get_mut(name) {
+                service.scale = Some(*count);
+            }
+        }
+        project
+    }
 }
 
 /// The content as it is written.
@@ -90,7 +107,12 @@ impl Encoded {
             command: draft.command.chars().take(COMMAND_CHARS_MAX).collect(),
             hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        Self { head: head.clone(), bytes, record: Record { head, project: body.project, scales: body.scales } }
+        let record = Record { head: head.clone(), project: body.project, scales: body.scales, seats: draft.seats };
+        Self { head, bytes, record }
+    }
+
+    pub fn seats(&self) -> &BTreeMap<Slot, HostName> {
+        &self.record.seats
     }
 
     /// The record that it becomes under this head.
@@ -100,7 +122,7 @@ impl Encoded {
 }
 
 /// Reads a record's content; the reason if it cannot be.
-pub(super) fn decode(head: RecordHead, bytes: &[u8]) -> Result<Record, String> {
+pub(super) fn decode(head: RecordHead, bytes: &[u8], seats: BTreeMap<Slot, HostName>) -> Result<Record, String> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
@@ -110,7 +132,16 @@ pub(super) fn decode(head: RecordHead, bytes: &[u8]) -> Result<Record, String> {
         return Err("a newer mcompose wrote it".to_owned());
     }
     let body: Body = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    Ok(Record { head, project: body.project, scales: body.scales })
+    Ok(Record { head, project: body.project, scales: body.scales, seats })
+}
+
+/// Seats as a store keeps them.
+pub(super) fn encode_seats(seats: &BTreeMap<Slot, HostName>) -> Vec<u8> {
+    serde_json::to_vec(seats).expect("slots are texts, so the map is JSON")
+}
+
+pub(super) fn decode_seats(bytes: &[u8]) -> Result<BTreeMap<Slot, HostName>, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 /// Takes out what secrets and configs hold of their values where these come from the environment.

@@ -1,0 +1,116 @@
+//! One pooled HTTP client per host, over whatever way there is to it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::engine::{EngineError, ErrorKind};
+use crate::project::HostName;
+use crate::transport::Connector;
+
+/// Idle connections kept to one host.
+const IDLE_MAX: usize = 8;
+
+pub(super) struct Http {
+    host: HostName,
+    client: Client<Connector, Full<Bytes>>,
+}
+
+/// One request: what it is in words, for errors, and in HTTP.
+pub(super) struct Call {
+    pub(super) what: String,
+    pub(super) method: Method,
+    /// With query, without version.
+    pub(super) path: String,
+    pub(super) body: Option<Bytes>,
+    pub(super) bound: Duration,
+}
+
+impl Http {
+    pub(super) fn new(host: HostName, connector: Connector) -> Self {
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector);
+        Self { host, client }
+    }
+
+    pub(super) fn error(&self, what: &str, kind: ErrorKind, message: impl Into<String>) -> EngineError {
+        EngineError { host: self.host.clone(), call: what.to_owned(), kind, message: message.into() }
+    }
+
+    /// The answer's head once it is there; a refusal becomes an error.
+    pub(super) async fn send(&self, version: Option<&str>, call: &Call) -> Result<Response<Incoming>, EngineError> {
+        let version = version.map(|version| format!("/v{version}")).unwrap_or_default();
+        let mut request = Request::builder().method(call.method.clone()).uri(format!("http://engine{version}{}", call.path));
+        if call.body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request
+            .body(Full::new(call.body.clone().unwrap_or_default()))
+            .map_err(|error| self.error(&call.what, ErrorKind::Refused, error.to_string()))?;
+        let response = timeout(call.bound, self.client.request(request))
+            .await
+            .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?
+            .map_err(|error| self.unreachable(&call.what, &error))?;
+        if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = self.collect(call, response).await?;
+        let message = serde_json::from_slice::<Value>(&bytes)
+            .ok()
+            .and_then(|answer| answer.get("message").and_then(Value::as_str).map(str::to_owned))
+            .unwrap_or_else(|| String::from_utf8_lossy(&bytes).trim().to_owned());
+        Err(self.error(&call.what, kind_of(status, &message), message))
+    }
+
+    async fn collect(&self, call: &Call, response: Response<Incoming>) -> Result<Bytes, EngineError> {
+        let body = timeout(call.bound, response.into_body().collect())
+            .await
+            .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("the answer did not end within {:?}", call.bound)))?
+            .map_err(|error| self.error(&call.what, ErrorKind::Unreachable, error.to_string()))?;
+        Ok(body.to_bytes())
+    }
+
+    pub(super) async fn bytes(&self, version: Option<&str>, call: &Call) -> Result<Bytes, EngineError> {
+        let response = self.send(version, call).await?;
+        self.collect(call, response).await
+    }
+
+    pub(super) async fn json<T: DeserializeOwned>(&self, version: Option<&str>, call: &Call) -> Result<T, EngineError> {
+        let bytes = self.bytes(version, call).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| self.error(&call.what, ErrorKind::Failed, format!("the answer cannot be read: {error}")))
+    }
+
+    fn unreachable(&self, what: &str, error: &hyper_util::client::legacy::Error) -> EngineError {
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(error);
+        let mut kind = ErrorKind::Unreachable;
+        while let Some(cause) = source {
+            message = cause.to_string();
+            if message.contains("certificate") {
+                kind = ErrorKind::Untrusted;
+            }
+            source = cause.source();
+        }
+        self.error(what, kind, message)
+    }
+}
+
+fn kind_of(status: StatusCode, message: &str) -> ErrorKind {
+    let leaderless = ["no leader", "not have a leader", "context deadline exceeded", "lost quorum"];
+    match status.as_u16() {
+        _ if leaderless.iter().any(|words| message.contains(words)) => ErrorKind::NoLeader,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        400..=499 => ErrorKind::Refused,
+        _ => ErrorKind::Failed,
+    }
+}

@@ -1,0 +1,554 @@
+//! The real engine: Docker's API, 1.41 to 1.51, over the host's link.
+#![expect(clippy::disallowed_methods, reason = "the clock skew is told from this machine's clock")]
+
+mod http;
+mod streams;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::http::{Call, Http};
+use self::streams::{Frames, Lines};
+use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
+use super::{ConfigObject, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
+use crate::project::{ContainerSpec, Endpoint, Hook, Host, NetworkSpec, Role, Until, VolumeSpec};
+use crate::transport::{Connector, LinkOptions};
+use crate::world::{Health, ImageSeen, Question, SeenHost, State};
+
+/// Calls that only read, or only write something down.
+const QUICK_MAX: Duration = Duration::from_secs(20);
+/// Starts wait for networks: an overlay without a manager takes 20 s to say so.
+const START_MAX: Duration = Duration::from_secs(60);
+/// What a stop may take beyond its own timeout.
+const STOP_SLACK: Duration = Duration::from_secs(20);
+const IMAGES_AT_ONCE: usize = 8;
+/// A stop without a timeout of its own leaves it to the container's, which is not known here.
+const STOP_UNKNOWN_MAX: Duration = Duration::from_secs(3600);
+const PULL_MAX: Duration = Duration::from_secs(3600);
+const SWARM_MAX: Duration = Duration::from_secs(60);
+const EXEC_MAX: Duration = Duration::from_secs(600);
+const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+const POLL: Duration = Duration::from_millis(150);
+const API_MIN: (u32, u32) = (1, 41);
+const API_MAX: (u32, u32) = (1, 51);
+
+/// The engine of a host. Nothing is connected before the first call.
+pub fn open(host: &Host, options: &LinkOptions) -> Arc<dyn Engine> {
+    Arc::new(Docker { http: Http::new(host.name.clone(), Connector::new(host, options)), version: OnceCell::new() })
+}
+
+struct Docker {
+    http: Http,
+    version: OnceCell<String>,
+}
+
+impl Docker {
+    /// The API version spoken with this engine: the newest that both know.
+    async fn version(&self) -> Result<&str, EngineError> {
+        let negotiated = self.version.get_or_try_init(|| async {
+            let answer = self.ask_version().await?;
+            let spoken = negotiate(&answer.api_version, &answer.min_api_version);
+            spoken.ok_or_else(|| {
+                let (api, min) = (&answer.api_version, &answer.min_api_version);
+                let message = format!("it speaks API {min} to {api}; mcompose needs one of 1.41 to 1.51");
+                self.http.error("agree on an API version", ErrorKind::Refused, message)
+            })
+        });
+        negotiated.await.map(String::as_str)
+    }
+
+    async fn ask_version(&self) -> Result<VersionAnswer, EngineError> {
+        self.http.json(None, &get("ask for the version", "/version")).await
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, EngineError> {
+        self.http.json(Some(self.version().await?), &get(what, path)).await
+    }
+
+    async fn send(&self, call: Call) -> Result<Bytes, EngineError> {
+        self.http.bytes(Some(self.version().await?), &call).await
+    }
+
+    /// A POST without a body.
+    async fn post(&self, what: String, path: String, bound: Duration) -> Result<(), EngineError> {
+        self.send(Call { what, method: Method::POST, path, body: None, bound }).await.map(drop)
+    }
+
+    async fn post_json(&self, what: String, path: String, body: &Value, bound: Duration) -> Result<Bytes, EngineError> {
+        let body = Some(Bytes::from(body.to_string()));
+        self.send(Call { what, method: Method::POST, path, body, bound }).await
+    }
+
+    async fn delete(&self, what: String, path: String) -> Result<(), EngineError> {
+        self.send(Call { what, method: Method::DELETE, path, body: None, bound: START_MAX }).await.map(drop)
+    }
+
+    async fn container_call(&self, verb: &str, container: &str, query: &str, bound: Duration) -> Result<(), EngineError> {
+        let path = format!("/containers/{}/{verb}{query}", escape(container));
+        self.post(format!("{verb} container `{container}`"), path, bound).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
+        match self.get("look at an image", &format!("/images/{}/json", escape_path(reference))).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Docker {
+    /// The images that were asked about, those that are here.
+    async fn images(&self, question: &Question) -> Result<BTreeMap<String, ImageSeen>, EngineError> {
+        let asked = question.images.iter().cloned().map(|reference| async move {
+            let image = self.image(&reference).await?;
+            Ok(image.map(|image| (reference, image.read())))
+        });
+        let asked: Vec<_> = asked.collect();
+        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(IMAGES_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+enum Verdict {
+    Holds,
+    NotYet,
+    Never(String),
+}
+
+/// Whether a container is what is waited for, can still become it, or never will.
+fn judge(seen: &Inspected, until: Until) -> Verdict {
+    let exited = matches!(seen.state, State::Exited { .. } | State::Dead);
+    let ended = || match seen.error.is_empty() {
+        true => format!("it exited with code {}", seen.exit_code),
+        false => format!("it exited with code {}: {}", seen.exit_code, seen.error),
+    };
+    match (until, seen.health) {
+        (Until::Completed, _) if exited && seen.exit_code == 0 => Verdict::Holds,
+        (Until::Completed, _) if exited => Verdict::Never(ended()),
+        (Until::Completed, _) => Verdict::NotYet,
+        _ if exited => Verdict::Never(ended()),
+        _ if seen.state == State::Paused => Verdict::Never("it is paused".to_owned()),
+        _ if seen.state != State::Running => Verdict::NotYet,
+        (Until::Running, _) => Verdict::Holds,
+        (Until::Healthy, _) if !seen.has_healthcheck => Verdict::Never("it has no healthcheck".to_owned()),
+        (Until::Ready, _) if !seen.has_healthcheck => Verdict::Holds,
+        (_, Health::Healthy) => Verdict::Holds,
+        (_, Health::Unhealthy) => {
+            let probe = seen.health_log.last().map(|output| format!(": {}", output.trim())).unwrap_or_default();
+            Verdict::Never(format!("it is unhealthy{probe}"))
+        }
+        (_, Health::Starting | Health::None) => Verdict::NotYet,
+    }
+}
+
+fn stop_query(timeout_secs: Option<u64>) -> (String, Duration) {
+    match timeout_secs {
+        Some(secs) => (format!("?t={secs}"), Duration::from_secs(secs) + STOP_SLACK),
+        None => (String::new(), STOP_UNKNOWN_MAX),
+    }
+}
+
+/// A refusal that says that all is as asked for is no error.
+fn already(done: Result<(), EngineError>, words: &str) -> Result<(), EngineError> {
+    match done {
+        Err(error) if error.message.contains(words) => Ok(()),
+        end => end,
+    }
+}
+
+/// What is gone already is no error.
+fn gone(done: Result<(), EngineError>) -> Result<(), EngineError> {
+    match done {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        end => end,
+    }
+}
+
+fn without_nulls(mut value: Value) -> Value {
+    if let Value::Object(map) = &mut value {
+        map.retain(|_, value| !value.is_null());
+    }
+    value
+}
+
+/// The engine's clock (RFC 3339) minus this machine's, in milliseconds; 0 where it cannot be read.
+fn skew_ms(system_time: &str) -> i64 {
+    let Some(theirs) = unix_ms(system_time) else { return 0 };
+    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    theirs - ours.as_millis() as i64
+}
+
+/// RFC 3339 as engines write it, in milliseconds since 1970.
+fn unix_ms(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let rest = text.get(19..)?;
+    let zone_at = rest.find(['Z', '+', '-'])?;
+    let fraction: f64 = if zone_at == 0 { 0.0 } else { format!("0{}", &rest[..zone_at]).parse().ok()? };
+    let zone = &rest[zone_at..];
+    let zone_minutes = match zone.split_at(1) {
+        ("Z", _) => 0,
+        (sign, offset) => {
+            let (hours, minutes) = offset.split_once(':')?;
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            if sign == "-" { -minutes } else { minutes }
+        }
+    };
+    // Days since 1970 by the civil calendar, years beginning in March.
+    let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + (153 * shifted_month + 2) / 5 + day
+            - 1
+            - 719_468;
+    Some(((days * 24 + hour) * 60 + minute - zone_minutes) * 60_000 + second * 1000 + (fraction * 1000.0) as i64)
+}
+
+fn get(what: &str, path: &str) -> Call {
+    Call { what: what.to_owned(), method: Method::GET, path: path.to_owned(), body: None, bound: QUICK_MAX }
+}
+
+/// The newest version within ours and the engine's; nothing where the two do not meet.
+fn negotiate(newest: &str, oldest: &str) -> Option<String> {
+    let parse = |text: &str| -> Option<(u32, u32)> {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let newest = parse(newest)?.min(API_MAX);
+    let oldest = parse(oldest).unwrap_or(API_MIN).max(API_MIN);
+    (newest >= oldest).then(|| format!("{}.{}", newest.0, newest.1))
+}
+
+/// A path segment or query value: everything but letters, digits and `-._~` as `%XX`.
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// An image reference keeps its slashes.
+fn escape_path(text: &str) -> String {
+    text.split('/').map(escape).collect::<Vec<_>>().join("/")
+}
+
+fn read_config(row: &Value) -> ConfigObject {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let labels = row["Spec"]["Labels"].as_object().into_iter().flatten();
+    ConfigObject {
+        id: text(&row["ID"]),
+        name: text(&row["Spec"]["Name"]),
+        version: row["Version"]["Index"].as_u64().unwrap_or_default(),
+        labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
+        data: BASE64.decode(row["Spec"]["Data"].as_str().unwrap_or_default()).unwrap_or_default(),
+        created_at: text(&row["CreatedAt"]),
+        updated_at: text(&row["UpdatedAt"]),
+    }
+}
+
+#[async_trait]
+impl Engine for Docker {
+    async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
+        let spoken = self.version().await?.to_owned();
+        let (version, info, rows, networks, volumes, images) = tokio::try_join!(
+            self.ask_version(),
+            self.get::<Value>("ask for the engine's info", "/info"),
+            self.get::<Vec<ContainerRow>>("list containers", "/containers/json?all=1"),
+            self.get::<Vec<NetworkRow>>("list networks", "/networks"),
+            self.get::<VolumeList>("list volumes", "/volumes"),
+            self.images(question),
+        )?;
+        let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
+        let unread =
+            |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
+        let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
+        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
+        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
+        Ok(SeenHost {
+            engine: info.engine(&version, &spoken, clock_skew_ms),
+            swarm: info.swarm(),
+            containers,
+            networks: networks.into_iter().map(NetworkRow::read).collect(),
+            volumes: volumes.volumes.into_iter().map(|row| row.read()).collect(),
+            images,
+        })
+    }
+
+    async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError> {
+        let platform = spec.platform.as_ref().map(|platform| format!("&platform={}", escape(platform))).unwrap_or_default();
+        let what = format!("create container `{name}`");
+        let body = serde_json::to_value(spec).map_err(|error| self.http.error(&what, ErrorKind::Refused, error.to_string()))?;
+        let path = format!("/containers/create?name={}{platform}", escape(name));
+        let bytes = self.post_json(what, path, &body, START_MAX).await?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(answer["Id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn connect(&self, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let body = json!({ "Container": container, "EndpointConfig": endpoint });
+        let what = format!("connect container `{container}` to network `{network}`");
+        let done = self.post_json(what, format!("/networks/{}/connect", escape(network)), &body, START_MAX).await;
+        match done {
+            Err(error) if error.message.contains("already exists in network") => Ok(()),
+            end => end.map(drop),
+        }
+    }
+
+    async fn start(&self, container: &str) -> Result<(), EngineError> {
+        self.container_call("start", container, "", START_MAX).await
+    }
+
+    async fn stop(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError> {
+        let (query, bound) = stop_query(timeout_secs);
+        self.container_call("stop", container, &query, bound).await
+    }
+
+    async fn restart(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError> {
+        let (query, bound) = stop_query(timeout_secs);
+        self.container_call("restart", container, &query, bound + START_MAX).await
+    }
+
+    async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        self.container_call("kill", container, &format!("?signal={}", escape(signal)), QUICK_MAX).await
+    }
+
+    async fn pause(&self, container: &str) -> Result<(), EngineError> {
+        already(self.container_call("pause", container, "", QUICK_MAX).await, "already paused")
+    }
+
+    async fn unpause(&self, container: &str) -> Result<(), EngineError> {
+        already(self.container_call("unpause", container, "", QUICK_MAX).await, "is not paused")
+    }
+
+    async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError> {
+        let done = self.container_call("rename", container, &format!("?name={}", escape(to)), QUICK_MAX).await;
+        already(done, "Renaming a container with the same name as its current name")
+    }
+
+    async fn remove(&self, container: &str, volumes: bool, force: bool) -> Result<(), EngineError> {
+        let path = format!("/containers/{}?v={volumes}&force={force}", escape(container));
+        match self.delete(format!("remove container `{container}`"), path).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            // The engine removes it already, for an earlier call.
+            Err(error) if error.message.contains("already in progress") => Ok(()),
+            end => end,
+        }
+    }
+
+    async fn wait(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError> {
+        let what = format!("wait for container `{container}`");
+        let deadline = Instant::now() + at_most;
+        loop {
+            let seen = self.inspect(container).await?;
+            match judge(&seen, until) {
+                Verdict::Holds => return Ok(()),
+                Verdict::Never(why) => return Err(self.http.error(&what, ErrorKind::Hopeless, why)),
+                Verdict::NotYet if Instant::now() + POLL > deadline => {
+                    let health =
+                        if seen.has_healthcheck { format!(", health {:?}", seen.health).to_lowercase() } else { String::new() };
+                    let message = format!("it is {}{health} after {} s", seen.state, at_most.as_secs());
+                    return Err(self.http.error(&what, ErrorKind::Timeout, message));
+                }
+                Verdict::NotYet => sleep(POLL).await,
+            }
+        }
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Inspected, EngineError> {
+        let what = format!("inspect container `{container}`");
+        let raw: Value = self.get(&what, &format!("/containers/{}/json", escape(container))).await?;
+        Ok(wire::inspected(raw))
+    }
+
+    async fn exec(&self, container: &str, hook: &Hook) -> Result<ExecOutcome, EngineError> {
+        let what = format!("run a command in container `{container}`");
+        let environment = hook.environment.iter().map(|(key, value)| format!("{key}={}", value.as_deref().unwrap_or_default()));
+        let body = json!({
+            "AttachStdout": true, "AttachStderr": true,
+            "Cmd": hook.command, "User": hook.user, "Privileged": hook.privileged, "WorkingDir": hook.working_dir,
+            "Env": environment.collect::<Vec<_>>(),
+        });
+        let path = format!("/containers/{}/exec", escape(container));
+        let answer: Value =
+            serde_json::from_slice(&self.post_json(what.clone(), path, &body, QUICK_MAX).await?).unwrap_or_default();
+        let id = escape(answer["Id"].as_str().unwrap_or_default());
+        let body = Some(Bytes::from_static(b"{\"Detach\":false,\"Tty\":false}"));
+        let call = Call { what: what.clone(), method: Method::POST, path: format!("/exec/{id}/start"), body, bound: QUICK_MAX };
+        let response = self.http.send(Some(self.version().await?), &call).await?;
+        let frames = Frames::new(response.into_body(), false);
+        let collected = timeout(EXEC_MAX, streams::output(frames, EXEC_OUTPUT_BYTES_MAX)).await;
+        let output =
+            collected.map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it runs longer than {EXEC_MAX:?}")))?;
+        let ended: Value = self.get(&what, &format!("/exec/{id}/json")).await?;
+        Ok(ExecOutcome { exit_code: ended["ExitCode"].as_i64().unwrap_or(-1), output })
+    }
+
+    async fn logs(
+        &self,
+        container: &str,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        let tty = self.inspect(container).await?.tty;
+        let tail = query.tail.map_or("all".to_owned(), |count| count.to_string());
+        let mut path = format!(
+            "/containers/{}/logs?stdout=1&stderr=1&timestamps=1&follow={}&tail={tail}",
+            escape(container),
+            u8::from(query.follow)
+        );
+        for (key, value) in [("since", &query.since), ("until", &query.until)] {
+            if !value.is_empty() {
+                path += &format!("&{key}={}", escape(value));
+            }
+        }
+        let what = format!("read the log of container `{container}`");
+        let response = self.http.send(Some(self.version().await?), &get(&what, &path)).await?;
+        let host_error = self.http.error(&what, ErrorKind::Unreachable, "");
+        let frames = Frames::new(response.into_body(), tty);
+        let lines =
+            stream::try_unfold(Lines::new(frames), |mut lines| async move { Ok(lines.next().await?.map(|line| (line, lines))) });
+        Ok(lines.map_err(move |message: String| EngineError { message, ..host_error.clone() }).boxed())
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
+        let pools = spec.ipam.config.iter().map(|pool| {
+            json!({ "Subnet": pool.subnet, "IPRange": pool.ip_range, "Gateway": pool.gateway, "AuxiliaryAddresses": pool.aux_addresses })
+        });
+        let mut body = json!({
+            "Name": spec.name, "CheckDuplicate": true, "Driver": spec.driver.as_deref().unwrap_or("bridge"), "Internal": spec.internal,
+            "Attachable": spec.attachable, "EnableIPv6": spec.enable_ipv6.unwrap_or(false), "Options": spec.driver_opts,
+            "Labels": spec.labels,
+        });
+        if spec.enable_ipv4 == Some(false) {
+            body["EnableIPv4"] = json!(false);
+        }
+        if spec.ipam != Default::default() {
+            let driver = spec.ipam.driver.as_deref().unwrap_or("default");
+            body["IPAM"] =
+                json!({ "Driver": driver, "Config": pools.map(without_nulls).collect::<Vec<_>>(), "Options": spec.ipam.options });
+        }
+        self.post_json(format!("create network `{}`", spec.name), "/networks/create".to_owned(), &body, SWARM_MAX).await.map(drop)
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        gone(self.delete(format!("remove network `{name}`"), format!("/networks/{}", escape(name))).await)
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
+        let driver = spec.driver.as_deref().unwrap_or("local");
+        let body = json!({ "Name": spec.name, "Driver": driver, "DriverOpts": spec.driver_opts, "Labels": spec.labels });
+        self.post_json(format!("create volume `{}`", spec.name), "/volumes/create".to_owned(), &body, START_MAX).await.map(drop)
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        gone(self.delete(format!("remove volume `{name}`"), format!("/volumes/{}", escape(name))).await)
+    }
+
+    async fn pull(
+        &self,
+        image: &str,
+        platform: Option<&str>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let what = format!("pull image `{image}`");
+        // A reference without a tag would pull every tag.
+        let last = image.rsplit('/').next().unwrap_or(image);
+        let tag = if last.contains([':', '@']) { "" } else { "&tag=latest" };
+        let platform = platform.map(|platform| format!("&platform={}", escape(platform))).unwrap_or_default();
+        let path = format!("/images/create?fromImage={}{tag}{platform}", escape(image));
+        let call = Call { what: what.clone(), method: Method::POST, path, body: None, bound: PULL_MAX };
+        let response = self.http.send(Some(self.version().await?), &call).await?;
+        let pulled = timeout(PULL_MAX, streams::pull(response.into_body(), progress)).await;
+        pulled
+            .map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it takes longer than {PULL_MAX:?}")))?
+            .map_err(|message| self.http.error(&what, ErrorKind::Failed, message))
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        gone(self.delete(format!("remove image `{image}`"), format!("/images/{}", escape_path(image))).await)
+    }
+
+    async fn swarm_init(&self, advertise: &str) -> Result<(), EngineError> {
+        let body = json!({ "ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": advertise });
+        self.post_json("begin a swarm".to_owned(), "/swarm/init".to_owned(), &body, SWARM_MAX).await.map(drop)
+    }
+
+    async fn join_token(&self, role: Role) -> Result<String, EngineError> {
+        let answer: Value = self.get("ask for the swarm's join token", "/swarm").await?;
+        let key = match role {
+            Role::Manager => "Manager",
+            Role::Worker => "Worker",
+        };
+        Ok(answer["JoinTokens"][key].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn swarm_join(&self, advertise: &str, remote: &str, token: &str) -> Result<(), EngineError> {
+        let body =
+            json!({ "ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": advertise, "RemoteAddrs": [remote], "JoinToken": token });
+        self.post_json(format!("join the swarm at {remote}"), "/swarm/join".to_owned(), &body, SWARM_MAX).await.map(drop)
+    }
+
+    async fn swarm_leave(&self, force: bool) -> Result<(), EngineError> {
+        self.post("leave the swarm".to_owned(), format!("/swarm/leave?force={force}"), SWARM_MAX).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        let rows: Vec<Value> = self.get("list the swarm's nodes", "/nodes").await?;
+        Ok(rows.iter().map(wire::node).collect())
+    }
+
+    async fn node_remove(&self, node_id: &str, force: bool) -> Result<(), EngineError> {
+        gone(self.delete("take a node out of the swarm".to_owned(), format!("/nodes/{}?force={force}", escape(node_id))).await)
+    }
+
+    async fn node_role(&self, node_id: &str, role: Role) -> Result<(), EngineError> {
+        let what = format!("make a node of the swarm a {role}");
+        let path = format!("/nodes/{}", escape(node_id));
+        let node: Value = self.get(&what, &path).await?;
+        let mut spec = node["Spec"].clone();
+        spec["Role"] = json!(role.to_string());
+        let version = node["Version"]["Index"].as_u64().unwrap_or_default();
+        self.post_json(what, format!("{path}/update?version={version}"), &spec, SWARM_MAX).await.map(drop)
+    }
+
+    async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError> {
+        let filters = json!({ "name": [prefix] }).to_string();
+        let rows: Vec<Value> = self.get("list the swarm's configs", &format!("/configs?filters={}", escape(&filters))).await?;
+        Ok(rows.iter().map(read_config).filter(|config| config.name.starts_with(prefix)).collect())
+    }
+
+    async fn config_create(&self, name: &str, labels: &BTreeMap<String, String>, data: &[u8]) -> Result<String, EngineError> {
+        let body = json!({ "Name": name, "Labels": labels, "Data": BASE64.encode(data) });
+        let bytes = self.post_json(format!("create config `{name}`"), "/configs/create".to_owned(), &body, SWARM_MAX).await?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(answer["ID"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn config_relabel(&self, id: &str, version: u64, labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
+        let what = "change a config of the swarm".to_owned();
+        let path = format!("/configs/{}", escape(id));
+        let config: Value = self.get(&what, &path).await?;
+        let mut spec = config["Spec"].clone();
+        spec["Labels"] = json!(labels);
+        let done = self.post_json(what, format!("{path}/update?version={version}"), &spec, SWARM_MAX).await;
+        done.map(drop).map_err(|error| match error.message.contains("out of sequence") {
+            true => EngineError { kind: ErrorKind::Conflict, ..error },
+            false => error,
+        })
+    }
+
+    async fn config_remove(&self, id: &str) -> Result<(), EngineError> {
+        self.delete("remove a config of the swarm".to_owned(), format!("/configs/{}", escape(id))).await
+    }
+}
