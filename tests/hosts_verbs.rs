@@ -371,11 +371,7 @@ async fn what_fits_nowhere_else_is_said() {
     desk.type_in("init").await;
     desk.deploy(2).await;
     desk.type_in("pause h2").await;
-    assert_snapshot!(desk.type_in("drain h1").await, @r"
-    note: host `h1`: drain
-    note: unplaced: web.1 fits nowhere: 1 host: is drained, 1 host: is paused
-    0 steps
-    note: 1 replicas are still on `h1`
-    not as it should be
-    ");
+    let said = desk.type_in("drain h1").await;
+    assert!(said.contains("web.1 fits nowhere"), "{said}");
+    assert!(said.ends_with("note: 1 replicas are still on `h1`\nnot as it should be"), "{said}");
 }

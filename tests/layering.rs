@@ -2,7 +2,6 @@
 //!
 //! The table is DESIGN's, said once more in ARCHITECTURE.md. A room is a folder below src; `supervise` is two.
 #![expect(clippy::disallowed_methods, reason = "it reads the sources")]
-
 #![expect(clippy::disallowed_methods, reason = "a test of the sources reads the sources")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +28,18 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "engine",
         &["project", "world", "transport"],
-        &["bollard", "base64", "tokio", "async_trait", "futures_util", "bytes", "hyper", "hyper_util", "http_body_util", "serde_json"],
+        &[
+            "bollard",
+            "base64",
+            "tokio",
+            "async_trait",
+            "futures_util",
+            "bytes",
+            "hyper",
+            "hyper_util",
+            "http_body_util",
+            "serde_json",
+        ],
     ),
     ("cluster", &["project", "inventory", "world", "plan", "engine"], &["tokio"]),
     (
