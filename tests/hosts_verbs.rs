@@ -372,6 +372,6 @@ async fn what_fits_nowhere_else_is_said() {
     desk.deploy(2).await;
     desk.type_in("pause h2").await;
     let said = desk.type_in("drain h1").await;
-    assert!(said.contains("web.1 fits nowhere"), "{said}");
+    assert!(said.contains("fits nowhere"), "{said}");
     assert!(said.ends_with("note: 1 replicas are still on `h1`\nnot as it should be"), "{said}");
 }
