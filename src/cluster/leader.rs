@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::engine::{Engine, EngineError, ErrorKind};
 
@@ -13,6 +13,8 @@ use crate::engine::{Engine, EngineError, ErrorKind};
 pub const LEADER_WAIT_MAX: Duration = Duration::from_secs(40);
 /// Between two rounds over all managers.
 const ROUND_PAUSE: Duration = Duration::from_millis(300);
+/// A manager that does not answer for this long is passed over in the first round; in each further one for twice as long.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// Rounds in which no manager could be reached at all.
 const UNREACHABLE_ROUNDS_MAX: u32 = 2;
 
@@ -33,7 +35,8 @@ impl Managers {
 
 /// Makes a call on the manager that answered last, else on the others in turn, until one answers for good or ill.
 ///
-/// A call that timed out on one manager may have been carried out and is made again: it must bear that.
+/// A manager that is silent for long is passed over for the next one, though its call may still be carried out; one that
+/// timed out may have been, too. So a call can be made twice and must bear that.
 pub async fn with_leader<T, F, Fut>(managers: &Managers, call: F) -> Result<T, EngineError>
 where
     F: Fn(Arc<dyn Engine>) -> Fut,
@@ -41,41 +44,64 @@ where
 {
     let deadline = Instant::now() + LEADER_WAIT_MAX;
     let mut unreachable_rounds = 0;
+    let mut patience = FIRST_PATIENCE;
     loop {
-        let (error, leaderless) = match one_round(managers, &call).await {
-            Ok(answer) => return answer,
-            Err(round) => round,
-        };
-        unreachable_rounds += u32::from(!leaderless);
-        if Instant::now() + ROUND_PAUSE > deadline || unreachable_rounds >= UNREACHABLE_ROUNDS_MAX {
-            return Err(error);
+        let last_round = Instant::now() + ROUND_PAUSE > deadline || unreachable_rounds + 1 >= UNREACHABLE_ROUNDS_MAX;
+        // Alone, or at last, each has the time that the call itself allows.
+        let bound = if last_round || managers.engines.len() == 1 { None } else { Some(patience) };
+        match one_round(managers, &call, bound).await {
+            Round::Answered(answer) => return answer,
+            Round::Failed { error: Some(error), worth_waiting }
+                if last_round && !(worth_waiting && Instant::now() < deadline) =>
+            {
+                return Err(error);
+            }
+            Round::Failed { worth_waiting, .. } => unreachable_rounds += u32::from(!worth_waiting),
         }
+        patience *= 2;
         sleep(ROUND_PAUSE).await;
     }
 }
 
-/// A final answer, or the most telling of the passing errors and whether a manager answered that there is no leader.
-async fn one_round<T, F, Fut>(managers: &Managers, call: &F) -> Result<Result<T, EngineError>, (EngineError, bool)>
+/// How asking every manager once went.
+enum Round<T> {
+    Answered(Result<T, EngineError>),
+    /// The most telling error; nothing where all were passed over. Worth waiting: there is no leader, or somebody was silent.
+    Failed {
+        error: Option<EngineError>,
+        worth_waiting: bool,
+    },
+}
+
+async fn one_round<T, F, Fut>(managers: &Managers, call: &F, bound: Option<Duration>) -> Round<T>
 where
     F: Fn(Arc<dyn Engine>) -> Fut,
     Fut: Future<Output = Result<T, EngineError>>,
 {
     let count = managers.engines.len();
     let first = managers.last_good.load(Ordering::Relaxed);
-    let mut failure: Option<(EngineError, bool)> = None;
+    let mut failure: Option<EngineError> = None;
+    let mut worth_waiting = false;
     for index in (0..count).map(|offset| (first + offset) % count) {
-        match call(Arc::clone(&managers.engines[index])).await {
-            Err(error) if error.is_passing() => {
+        let attempt = call(Arc::clone(&managers.engines[index]));
+        let answer = match bound {
+            Some(bound) => timeout(bound, attempt).await.ok(),
+            None => Some(attempt.await),
+        };
+        match answer {
+            None => worth_waiting = true,
+            Some(Err(error)) if error.is_passing() => {
                 let leaderless = error.kind == ErrorKind::NoLeader;
-                if failure.as_ref().is_none_or(|(_, known)| leaderless && !known) {
-                    failure = Some((error, leaderless));
+                if failure.is_none() || leaderless {
+                    failure = Some(error);
                 }
+                worth_waiting |= leaderless;
             }
-            answer => {
+            Some(answer) => {
                 managers.last_good.store(index, Ordering::Relaxed);
-                return Ok(answer);
+                return Round::Answered(answer);
             }
         }
     }
-    Err(failure.expect("there is at least one manager, and each has answered or failed"))
+    Round::Failed { error: failure, worth_waiting }
 }

@@ -1,5 +1,8 @@
 //! mcompose on several real engines.
 
 mod harness;
+#[path = "../store_spec/mod.rs"]
+mod store_spec;
 
 mod harness_itself;
+mod swarm;
