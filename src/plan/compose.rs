@@ -1,7 +1,7 @@
 //! What every part of a plan looks up: names, neighbours, hashes, hosts.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::view::View;
 use super::{Inputs, spec};
@@ -18,6 +18,8 @@ pub(super) struct Compose<'a> {
     pub(super) revision: u64,
     pub(super) view: View<'a>,
     hosts: BTreeMap<&'a str, &'a Host>,
+    /// Hosts that answered. Only looked up in, never walked, so its order does not matter.
+    seen: HashMap<&'a str, &'a SeenHost>,
     /// Per service: the lowest number that has its seat on a host.
     first_on_host: OnceCell<BTreeMap<(&'a ServiceName, &'a HostName), u32>>,
     /// Services that another waits for to complete: a replica that exited with 0 is done and is not started again.
@@ -36,6 +38,7 @@ impl<'a> Compose<'a> {
             revision: inputs.revision,
             view: View::new(inputs.world, &inputs.project.name),
             hosts: inputs.hosts.iter().map(|host| (host.name.as_str(), host)).collect(),
+            seen: inputs.world.seen_hosts().map(|(name, seen)| (name.as_str(), seen)).collect(),
             first_on_host: OnceCell::new(),
             awaited_to_complete: awaited_to_complete(inputs.project),
             link_aliases: OnceCell::new(),
@@ -114,7 +117,7 @@ impl<'a> Compose<'a> {
     }
 
     pub(super) fn seen(&self, host: &HostName) -> Option<&'a SeenHost> {
-        self.world.seen(host.as_str())
+        self.seen.get(host.as_str()).copied()
     }
 
     /// Whether this machine's own engine is meant, so that paths of this machine are paths of the host.

@@ -64,6 +64,11 @@ impl Turn<'_> {
         !matches!(self.action, Action::Keep(_))
     }
 
+    /// Something is to be done about it.
+    pub(super) fn has_steps(&self) -> bool {
+        self.action != Action::Keep(Wake::Nothing) || self.misnamed || !self.extras.is_empty() || !self.unconnected.is_empty()
+    }
+
     /// A container that was there makes way.
     pub(super) fn is_replaced(&self) -> bool {
         matches!(self.action, Action::Replace(_) | Action::Remake(_) | Action::Move)
@@ -89,21 +94,16 @@ impl<'a> Wanted<'a> {
 
     /// What becomes of a slot whose seat is on `host`, given every container that claims it.
     pub(super) fn decide(&self, compose: &Compose<'a>, number: u32, host: &'a HostName, claims: &[Filler<'a>]) -> Turn<'a> {
-        let mut claims = claims.to_vec();
-        if claims.len() > 1 {
-            claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim)));
-        }
-        let mut claims = claims.into_iter();
-        let filler = claims.next();
-        let mut turn = Turn {
-            number,
-            host,
-            filler,
-            extras: claims.collect(),
-            action: Action::Create,
-            misnamed: false,
-            unconnected: Vec::new(),
+        let (filler, extras) = match claims {
+            [] => (None, Vec::new()),
+            [only] => (Some(*only), Vec::new()),
+            _ => {
+                let mut claims = claims.to_vec();
+                claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim)));
+                (claims.first().copied(), claims.split_off(1))
+            }
         };
+        let mut turn = Turn { number, host, filler, extras, action: Action::Create, misnamed: false, unconnected: Vec::new() };
         if let Some(filler) = filler {
             turn.action = self.action(compose, host, &filler);
             if !turn.is_new() {

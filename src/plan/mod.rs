@@ -1,5 +1,6 @@
 //! From what should be and what is to what is to be done. The plan is complete: carrying it out needs no further choice.
 
+mod check;
 mod compose;
 mod container;
 mod diff;
@@ -26,6 +27,7 @@ mod view;
 mod volumes;
 mod waits;
 
+pub use check::{Fault, check};
 pub use container::COMPOSE_VERSION;
 pub use goal::{Goal, Recreate, Rmi, Selection, Up};
 pub use redact::redacted;

@@ -38,7 +38,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         let Rise { wanted, turns, surplus, steps } = rise;
         let needs_template = turns.iter().any(|turn| turn.is_new() || !turn.unconnected.is_empty());
         let template = needs_template.then(|| Template::new(compose, wanted.name, wanted.service, &wanted.hash));
-        for turn in turns.iter() {
+        for turn in turns.iter().filter(|turn| turn.has_steps()) {
             let Some(slot) = Slot::new(wanted.name.clone(), turn.number) else { continue };
             let mut stage = Stage {
                 wanted,

@@ -1,8 +1,9 @@
 //! What has to be on a host before a container can be made there: networks, volumes, images.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::compose::Compose;
+use super::diff::Turn;
 use super::draft::Draft;
 use super::up::Rise;
 use super::volumes;
@@ -23,10 +24,15 @@ pub(super) struct Resources<'a> {
 impl<'a> Resources<'a> {
     /// Makes the steps for every resource that the turns of a service need and that is not there.
     pub(super) fn require(&mut self, compose: &Compose<'a>, draft: &mut Draft, rise: &Rise<'a>) {
-        let hosts: BTreeSet<&'a HostName> = rise.turns.iter().map(|turn| turn.host).collect();
+        let service = rise.wanted.service;
+        if service.networks.is_empty() && service.volumes.is_empty() && !rise.turns.iter().any(Turn::is_new) {
+            return;
+        }
+        let mut hosts: Vec<&'a HostName> = rise.turns.iter().map(|turn| turn.host).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
         let hosts: Vec<(&'a HostName, &'a SeenHost)> =
             hosts.into_iter().filter_map(|host| Some((host, compose.seen(host)?))).collect();
-        let service = rise.wanted.service;
         if service.network_mode.is_none() && !hosts.is_empty() {
             for key in service.networks.keys() {
                 if let Some((key, network)) = compose.project.networks.get_key_value(key).filter(|(_, network)| !network.external)

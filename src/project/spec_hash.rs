@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct SpecHash {
-    parts: BTreeMap<String, String>,
+    /// The text form: sorted by key, each key once. One text is compared faster than many.
+    text: String,
 }
 
 /// Hexadecimal digits kept per attribute.
@@ -25,16 +26,25 @@ impl SpecHash {
         let parts = attributes.iter().filter(|(_, value)| !is_empty(value)).map(|(key, value)| {
             let digest = Sha256::digest(value.to_string().as_bytes());
             let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            (key.clone(), text[..DIGITS].to_owned())
+            format!("{key}={}", &text[..DIGITS])
         });
-        Self { parts: parts.collect() }
+        Self { text: parts.collect::<Vec<_>>().join(",") }
     }
 
     /// The keys whose values differ, those that only one side has among them.
     pub fn changed(&self, other: &Self) -> BTreeSet<String> {
-        let keys = self.parts.keys().chain(other.parts.keys());
-        keys.filter(|key| self.parts.get(*key) != other.parts.get(*key)).cloned().collect()
+        let (ours, theirs) = (self.parts(), other.parts());
+        let keys = ours.keys().chain(theirs.keys());
+        keys.filter(|key| ours.get(*key) != theirs.get(*key)).map(|key| (*key).to_owned()).collect()
     }
+
+    fn parts(&self) -> BTreeMap<&str, &str> {
+        parts(&self.text).collect()
+    }
+}
+
+fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(',').filter_map(|part| part.split_once('='))
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -50,21 +60,54 @@ fn is_empty(value: &Value) -> bool {
 
 impl fmt::Display for SpecHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<String> = self.parts.iter().map(|(key, hash)| format!("{key}={hash}")).collect();
-        f.write_str(&parts.join(","))
+        f.write_str(&self.text)
     }
 }
 
 impl From<SpecHash> for String {
     fn from(hash: SpecHash) -> String {
-        hash.to_string()
+        hash.text
     }
 }
 
 impl From<String> for SpecHash {
     /// Reads any text; what is no `key=hash` is left out, so that a damaged label differs from every hash.
     fn from(text: String) -> Self {
-        let parts = text.split(',').filter_map(|part| part.split_once('='));
-        Self { parts: parts.map(|(key, hash)| (key.to_owned(), hash.to_owned())).collect() }
+        let parts: BTreeMap<&str, &str> = parts(&text).collect();
+        let joined: Vec<String> = parts.iter().map(|(key, hash)| format!("{key}={hash}")).collect();
+        Self { text: joined.join(",") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::SpecHash;
+
+    fn hash(value: serde_json::Value) -> SpecHash {
+        SpecHash::of(&serde_json::from_value(value).expect("it is an object"))
+    }
+
+    #[test]
+    fn what_changed_is_named_by_its_key() {
+        let old = hash(json!({ "image": "web:1", "tty": true, "user": "me" }));
+        let new = hash(json!({ "image": "web:2", "tty": true, "init": true }));
+        assert_eq!(old.changed(&new).into_iter().collect::<Vec<_>>(), ["image", "init", "user"]);
+    }
+
+    #[test]
+    fn absent_and_empty_are_the_same() {
+        assert_eq!(hash(json!({ "tty": false, "ports": [], "user": "" })), SpecHash::default());
+        assert_ne!(hash(json!({ "replicas": 0 })), SpecHash::default());
+    }
+
+    #[test]
+    fn the_text_reads_back_and_damage_makes_a_difference() {
+        let hash = hash(json!({ "image": "web:1", "ports": [80] }));
+        let text = hash.to_string();
+        assert_eq!(SpecHash::from(text.clone()), hash);
+        assert_ne!(SpecHash::from(text[..text.len() - 1].to_owned()), hash);
+        assert_ne!(SpecHash::from(text.replace('=', " ")), hash);
     }
 }
