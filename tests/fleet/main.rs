@@ -4,5 +4,6 @@ mod harness;
 #[path = "../store_spec/mod.rs"]
 mod store_spec;
 
+mod engine;
 mod harness_itself;
 mod swarm;
