@@ -14,9 +14,10 @@ use mcompose::cli::hosts::{Fleet, HostsVerb, InventoryFile, Stage, run};
 use mcompose::cluster::{Probes, fabric};
 use mcompose::engine::Engines;
 use mcompose::engine::fake::Fake;
+use mcompose::inventory::Inventory;
 use mcompose::placement::{Request, place};
 use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
-use mcompose::project::{Project, ProjectName, Service, ServiceName};
+use mcompose::project::{Address, Project, ProjectName, Service, ServiceName};
 use mcompose::store::{Draft, open};
 use tokio::sync::watch;
 
@@ -193,6 +194,22 @@ async fn a_host_that_does_not_answer_is_not_added_unless_that_is_wanted() {
     assert_eq!(desk.text(), before);
     assert_snapshot!(desk.type_in("add h3 ssh://10.0.0.4 --force").await, @"note: host `h3` is in hosts.toml");
     assert!(desk.text().contains("[hosts.h3]"));
+}
+
+#[tokio::test]
+async fn the_first_host_begins_the_file() {
+    let desk = Desk::with(1);
+    std::fs::remove_file(&desk.path).expect("it was written");
+    let fake = desk.fake.clone();
+    let mut fleet =
+        Fleet::new(Inventory::of_one(Address::Unix { path: "/run/x".to_owned() }), None, Box::new(move |_| fake.engines()));
+    fleet.begins = desk.path.clone();
+    let verb = Line::try_parse_from(["hosts", "add", "h1", "ssh://10.0.0.2"]).expect("a good command line").verb;
+    assert!(run(&verb, &fleet, &Heard::default()).await.expect("it is added"));
+    assert_eq!(desk.text(), "[hosts.h1]\naddress = \"ssh://10.0.0.2\"\n");
+    let verb = Line::try_parse_from(["hosts", "rm", "h1"]).expect("a good command line").verb;
+    let error = run(&verb, &fleet, &Heard::default()).await.expect_err("there was no file");
+    assert_eq!(error.to_string(), "there is no inventory to change: the local engine is the one host");
 }
 
 #[tokio::test]

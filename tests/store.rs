@@ -5,6 +5,7 @@ mod store_spec;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use mcompose::cluster::Managers;
 use mcompose::engine::ErrorKind;
@@ -209,4 +210,78 @@ async fn who_writes_without_the_lock_is_told_that_somebody_was_faster() {
         put.expect_err("it was faster").to_string(),
         "revision 2 of the project `p` was written by somebody else meanwhile"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_silent_is_passed_over() {
+    let fake = swarm_of_three().await;
+    let store = raft_over(&fake, &["a", "b", "c"]);
+    fake.fault(FaultRule { host: Some("a".to_owned()), call: String::new(), skip: 0, times: 1000, fault: Fault::Hang });
+    let begun = tokio::time::Instant::now();
+    store.put(draft(project("p", "nginx"))).await.expect("another manager writes it");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_that_want_a_lock_one_has_it_at_a_time() {
+    let fake = swarm_of_three().await;
+    let held = Arc::new(AtomicU32::new(0));
+    let managers = ["a", "b", "c"];
+    let tasks: Vec<_> = (0..12)
+        .map(|number: usize| {
+            let store = raft_over(&fake, &[managers[number % 3]]);
+            let held = Arc::clone(&held);
+            tokio::spawn(async move {
+                let lock =
+                    store.lock(&name("p"), &holder(&format!("t{number}")), LOCK_TTL * 10, &|_| {}).await.expect("its turn comes");
+                assert_eq!(held.fetch_add(1, Ordering::SeqCst), 0, "two had it");
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                held.fetch_sub(1, Ordering::SeqCst);
+                lock.release().await;
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no two had it at once");
+    }
+    assert_eq!(fake.engines()["a"].configs("").await.expect("it answers"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_hold_under_faults_of_every_kind() {
+    for seed in 0..60 {
+        let fake = swarm_of_three().await;
+        fake.faults_by_seed(seed, 150);
+        let held = Arc::new(AtomicU32::new(0));
+        let tasks: Vec<_> = (0..3)
+            .map(|number: usize| {
+                let store = raft_over(&fake, &["a", "b", "c"]);
+                let (held, fake) = (Arc::clone(&held), fake.clone());
+                tokio::spawn(async move {
+                    for turn in 0..3 {
+                        let me = holder(&format!("seed {seed} task {number} turn {turn}"));
+                        // A fault may cut hosts off; what is asked for is safety, and that a healed swarm goes on.
+                        let Ok(lock) = store.lock(&name("p"), &me, LOCK_TTL * 4, &|_| {}).await else { continue };
+                        let mut lost = lock.lost();
+                        assert_eq!(held.fetch_add(1, Ordering::SeqCst), 0, "two had it, seed {seed}");
+                        tokio::select! {
+                            _ = lost.wait_for(|lost| *lost) => {}
+                            () = tokio::time::sleep(Duration::from_secs(7)) => {}
+                        }
+                        held.fetch_sub(1, Ordering::SeqCst);
+                        lock.release().await;
+                        ["a", "b", "c"].iter().for_each(|host| fake.host(host).heal());
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("no two had it at once");
+        }
+        ["a", "b", "c"].iter().for_each(|host| fake.host(host).heal());
+        fake.heal_faults();
+        let store = raft_over(&fake, &["a", "b", "c"]);
+        let lock = store.lock(&name("p"), &holder("last"), LOCK_TTL * 2, &|_| {}).await.expect("what is left over ends");
+        lock.release().await;
+    }
 }

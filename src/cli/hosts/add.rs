@@ -35,7 +35,7 @@ pub struct AddArgs {
 }
 
 pub async fn run(args: &AddArgs, fleet: &Fleet, stage: &dyn Stage) -> Result<bool, HostsError> {
-    let file = fleet.file()?;
+    let file = fleet.file_or_new();
     let host = new_host(args)?;
     let text = add(&file.text, &host)?;
     let inventory = file.meaning_of(&text)?;

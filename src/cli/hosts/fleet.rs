@@ -23,6 +23,8 @@ pub struct Fleet {
     pub inventory: Inventory,
     /// Nothing where the local engine is the one host.
     pub file: Option<InventoryFile>,
+    /// Where `add` begins a file if there is none.
+    pub begins: PathBuf,
     /// Opens the engines of hosts; connections begin with the first call.
     pub open: Box<Opener>,
     /// Tries the swarm's ports from this machine.
@@ -42,11 +44,16 @@ pub struct InventoryFile {
 impl Fleet {
     pub fn new(inventory: Inventory, file: Option<InventoryFile>, open: Box<Opener>) -> Self {
         let probe = |addresses| -> BoxFuture<'static, Probes> { Box::pin(async move { probe_ports(&addresses).await }) };
-        Self { inventory, file, open, probe: Box::new(probe) }
+        Self { inventory, file, begins: PathBuf::from("hosts.toml"), open, probe: Box::new(probe) }
     }
 
     pub fn engines(&self) -> Engines {
         (self.open)(&self.inventory.hosts)
+    }
+
+    /// The file, or the one that begins.
+    pub fn file_or_new(&self) -> InventoryFile {
+        self.file.clone().unwrap_or_else(|| InventoryFile { path: self.begins.clone(), text: String::new() })
     }
 
     pub fn file(&self) -> Result<&InventoryFile, HostsError> {

@@ -13,7 +13,7 @@ mod remove;
 mod rows;
 
 pub use error::HostsError;
-pub use fleet::{Fleet, InventoryFile};
+pub use fleet::{Fleet, InventoryFile, look_for, steps_to_form};
 
 use clap::Subcommand;
 use futures_util::future::BoxFuture;

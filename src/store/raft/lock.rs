@@ -22,6 +22,9 @@ const LOCK_POLL: Duration = Duration::from_millis(250);
 /// A gap between two looks counts for at most this much of the time that the lock was seen unchanged.
 const POLL_COUNTS_MAX: Duration = Duration::from_secs(1);
 
+/// Without renewal, a holder goes on for this long: a little shorter than others wait.
+const HELD_AT_MOST: Duration = LOCK_TTL.saturating_sub(Duration::from_secs(2));
+
 pub async fn acquire(
     managers: &Managers,
     project: &ProjectName,
@@ -39,9 +42,10 @@ pub async fn acquire(
     let mut watched = Watched::default();
     let mut told = false;
     loop {
+        let asked = Instant::now();
         let attempt = claim.attempt(&mut watched).await.map_err(failed(format!("take the deploy lock of `{project}`")))?;
         let other = match attempt {
-            Attempt::Held(object) => return Ok(claim.keep(object)),
+            Attempt::Held(object) => return Ok(claim.keep(object, asked)),
             Attempt::Vanished => continue,
             Attempt::Other(other) => other,
         };
@@ -155,11 +159,11 @@ impl Claim {
     }
 
     /// Starts the task that renews the lock until it is given back or lost.
-    fn keep(self, object: ConfigObject) -> Lock {
+    fn keep(self, object: ConfigObject, claimed: Instant) -> Lock {
         let (lost_sender, lost) = watch::channel(false);
         let (release, released) = oneshot::channel();
         let renewal = tokio::spawn(async move {
-            match self.renew_until(object, released).await {
+            match self.renew_until(object, claimed, released).await {
                 Some(object) => self.give_back(object).await,
                 None => drop(lost_sender.send(true)),
             }
@@ -169,9 +173,15 @@ impl Claim {
 
     /// Returns the lock's last state when it is to be given back, nothing when it was lost.
     ///
-    /// A holder that could not renew for `LOCK_TTL` counts it as lost itself: another may have taken it meanwhile.
-    async fn renew_until(&self, mut object: ConfigObject, mut released: oneshot::Receiver<()>) -> Option<ConfigObject> {
-        let mut renewed = Instant::now();
+    /// A holder that could not renew for nearly `LOCK_TTL` counts it as lost itself: another may take it from then on. It
+    /// counts from when the last renewal was sent, since who waits may have seen it from that moment.
+    async fn renew_until(
+        &self,
+        mut object: ConfigObject,
+        claimed: Instant,
+        mut released: oneshot::Receiver<()>,
+    ) -> Option<ConfigObject> {
+        let mut renewed = claimed;
         let mut beat = 0;
         loop {
             tokio::select! {
@@ -179,7 +189,8 @@ impl Claim {
                 () = sleep(LOCK_RENEWED_EVERY) => {}
             }
             beat += 1;
-            let left = LOCK_TTL.saturating_sub(renewed.elapsed());
+            let sent = Instant::now();
+            let left = HELD_AT_MOST.saturating_sub(renewed.elapsed());
             let attempt = tokio::select! {
                 _ = &mut released => return Some(object),
                 attempt = tokio::time::timeout(left, self.renew(&object, beat)) => attempt,
@@ -187,8 +198,9 @@ impl Claim {
             match attempt {
                 Ok(Ok(Some(newer))) => {
                     object = newer;
-                    renewed = Instant::now();
+                    renewed = sent;
                 }
+                // Another has it, or it was not to be reached for too long.
                 Ok(Ok(None)) | Err(_) => return None,
                 Ok(Err(_)) => {}
             }
