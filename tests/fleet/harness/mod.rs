@@ -367,6 +367,10 @@ pub fn obstacle() -> Option<String> {
     if run("id", &["-u"]).trim() != "0" {
         return Some("a fleet makes network namespaces: run this as root".to_owned());
     }
+    // A user namespace's root may make interfaces of its own, but mount no cgroup and start no container.
+    if !read(Path::new("/proc/self/uid_map")).ends_with("4294967295") {
+        return Some("this is root of a user namespace only; a fleet needs the machine's own root".to_owned());
+    }
     let programs = ["ip", "dockerd", "sshd", "nsenter", "unshare", "ssh-keygen", "busybox"];
     let missing: Vec<&str> = programs.into_iter().filter(|program| !is_installed(program)).collect();
     if !missing.is_empty() {
