@@ -105,7 +105,7 @@ impl Desk {
             fake.engines().into_iter().filter(|(name, _)| named(name.as_str())).collect()
         };
         let mut fleet = Fleet::new(inventory, Some(file), Box::new(open));
-        fleet.probe = Box::new(|_| Box::pin(async { Probes::new() }));
+        fleet.probe = Box::new(|_, _, _| Box::pin(async { Probes::new() }));
         let heard = Heard::default();
         let words = std::iter::once("hosts").chain(line.split(' '));
         let verb = Line::try_parse_from(words).expect("a good command line").verb;

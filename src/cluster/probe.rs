@@ -6,14 +6,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::project::HostName;
+use crate::project::{Address, Host, HostName};
+use crate::world::World;
 
 /// Of a swarm: managers' API, and gossip. The third, 4789/udp, answers nobody.
 pub const PORTS: [u16; 2] = [2377, 7946];
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(2);
+const STORAGE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// By host; hosts that nothing is known of may be missing.
 pub type Probes = BTreeMap<HostName, Probe>;
@@ -58,5 +61,43 @@ async fn sign_of(address: IpAddr, port: u16) -> PortSign {
         Ok(Ok(_)) => PortSign::Open,
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => PortSign::Refused,
         Ok(Err(_)) | Err(_) => PortSign::Silent,
+    }
+}
+
+/// Bytes left where the engines of this very machine keep their data. The Engine API does not tell it, so other hosts are
+/// left out.
+pub async fn probe_storage(hosts: &[Host], world: &World, hostname: &str) -> BTreeMap<HostName, u64> {
+    let mut free = BTreeMap::new();
+    for host in hosts.iter().filter(|host| matches!(host.address, Address::Unix { .. })) {
+        // A socket may be forwarded from another machine.
+        let Some(seen) = world.seen(host.name.as_str()).filter(|seen| seen.engine.hostname == hostname) else { continue };
+        if let Some(bytes) = free_bytes(&seen.engine.root_dir).await {
+            free.insert(host.name.clone(), bytes);
+        }
+    }
+    free
+}
+
+async fn free_bytes(path: &str) -> Option<u64> {
+    let df = Command::new("df").args(["-Pk", "--", path]).env("LC_ALL", "C").kill_on_drop(true).output();
+    let output = timeout(STORAGE_WAIT_MAX, df).await.ok()?.ok()?;
+    free_of_df(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The fourth word of the second line, in KiB (POSIX `df -P -k`).
+fn free_of_df(text: &str) -> Option<u64> {
+    let kibibytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::free_of_df;
+
+    #[test]
+    fn the_free_space_is_read_from_df() {
+        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 264116012 21839360 73829036 23% /\n";
+        assert_eq!(free_of_df(text), Some(73_829_036 * 1024));
+        assert_eq!(free_of_df("df: /nowhere: No such file or directory"), None);
     }
 }

@@ -60,7 +60,8 @@ async fn findings(fleet: &Fleet) -> Vec<Finding> {
     let hosts = &fleet.inventory.hosts;
     let world = look(&engines).await;
     let addresses = resolve(hosts, &world).await;
-    let (nodes, probes) = tokio::join!(nodes(&engines, &world), (fleet.probe)(to_probe(&world, &addresses)));
+    let (nodes, probes) =
+        tokio::join!(nodes(&engines, &world), (fleet.probe)(hosts.clone(), world.clone(), to_probe(&world, &addresses)));
     check(hosts, &fleet.inventory.network, &world, &nodes, &addresses, &probes)
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use futures_util::future::{BoxFuture, join_all};
 
 use super::{HostsError, Stage};
-use crate::cluster::{Managers, Probes, form, probe_ports, resolve, with_leader};
+use crate::cluster::{Managers, Probes, form, probe_ports, probe_storage, resolve, with_leader};
 use crate::engine::{Engines, Node};
 use crate::inventory::{Context, Inventory, parse};
 use crate::plan::{Plan, Step};
@@ -27,12 +27,12 @@ pub struct Fleet {
     pub begins: PathBuf,
     /// Opens the engines of hosts; connections begin with the first call.
     pub open: Box<Opener>,
-    /// Tries the swarm's ports from this machine.
+    /// Tries the swarm's ports of hosts, and asks for the storage left, from this machine.
     pub probe: Box<Prober>,
 }
 
 pub type Opener = dyn Fn(&[Host]) -> Engines + Send + Sync;
-pub type Prober = dyn Fn(BTreeMap<HostName, IpAddr>) -> BoxFuture<'static, Probes> + Send + Sync;
+pub type Prober = dyn Fn(Vec<Host>, World, BTreeMap<HostName, IpAddr>) -> BoxFuture<'static, Probes> + Send + Sync;
 
 /// The file that verbs edit.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct InventoryFile {
 
 impl Fleet {
     pub fn new(inventory: Inventory, file: Option<InventoryFile>, open: Box<Opener>) -> Self {
-        let probe = |addresses| -> BoxFuture<'static, Probes> { Box::pin(async move { probe_ports(&addresses).await }) };
+        let probe = |hosts, world, addresses| -> BoxFuture<'static, Probes> { Box::pin(probe(hosts, world, addresses)) };
         Self { inventory, file, begins: PathBuf::from("hosts.toml"), open, probe: Box::new(probe) }
     }
 
@@ -94,6 +94,15 @@ impl InventoryFile {
         };
         write().map_err(|source| HostsError::Io { what: "write", path: path.display().to_string(), source })
     }
+}
+
+async fn probe(hosts: Vec<Host>, world: World, addresses: BTreeMap<HostName, IpAddr>) -> Probes {
+    let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (mut probes, free) = tokio::join!(probe_ports(&addresses), probe_storage(&hosts, &world, hostname.trim()));
+    for (host, bytes) in free {
+        probes.entry(host).or_default().storage_free_bytes = Some(bytes);
+    }
+    probes
 }
 
 /// Looks at every host at once; each look has its own bound.
