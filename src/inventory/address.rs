@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::suggest::nearest;
+use crate::project::nearest;
 use crate::project::{Address, Tls};
 
 /// What `[defaults]` adds to an address that does not say it itself.

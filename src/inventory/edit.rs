@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
-use super::suggest::nearest;
+use crate::project::nearest;
 use crate::project::{Availability, HostName, Role};
 
 /// A host to be added, as it will stand in the file.

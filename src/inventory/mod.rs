@@ -5,7 +5,6 @@ mod discover;
 pub mod edit;
 mod failure;
 mod read;
-mod suggest;
 
 pub use address::{AddressDefaults, InvalidAddress, parse_address};
 pub use discover::{Found, MissingInventory, Origin, Places, find};
@@ -68,6 +67,6 @@ impl Inventory {
 
     /// The known name nearest to a mistyped one.
     pub fn suggest(&self, name: &str) -> Option<&str> {
-        suggest::nearest(name, self.hosts.iter().map(|host| host.name.as_str()))
+        crate::project::nearest(name, self.hosts.iter().map(|host| host.name.as_str()))
     }
 }

@@ -9,8 +9,8 @@ use toml::de::DeTable;
 
 use super::address::{AddressDefaults, checked_jump, identity_of, parse_address};
 use super::failure::{Fault, InventoryFailure};
-use super::suggest::nearest;
 use super::{Inventory, NetworkDriver, NetworkSettings};
+use crate::project::nearest;
 use crate::project::{Address, Availability, Host, HostName, Role, Tls};
 use table::{Table, Text};
 

@@ -7,6 +7,7 @@ mod names;
 mod resource;
 mod service;
 mod spec_hash;
+mod suggest;
 
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
@@ -22,6 +23,7 @@ pub use service::{
     Port, Preference, Protocol, Resources, RestartPolicy, Service, Ulimit, UpdateConfig,
 };
 pub use spec_hash::SpecHash;
+pub use suggest::nearest;
 
 use std::collections::{BTreeMap, BTreeSet};
 
