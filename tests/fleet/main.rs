@@ -6,4 +6,5 @@ mod store_spec;
 
 mod engine;
 mod harness_itself;
+mod hosts_verbs;
 mod swarm;
