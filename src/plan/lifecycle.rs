@@ -229,7 +229,9 @@ impl<'a> Life<'_, 'a> {
         for hook in hooks {
             let op = Op::Exec { container: reference(filler), hook: Box::new(hook.clone()) };
             let cause = Cause::Hook { hook: "pre_stop".to_owned() };
-            after = vec![self.draft.step(filler.host, subject(name, filler), op, cause, after)];
+            let step = self.draft.step(filler.host, subject(name, filler), op, cause, after);
+            self.draft.tolerate(step);
+            after = vec![step];
         }
         let op = Op::Restart { container: reference(filler), timeout_secs };
         let restart = self.draft.step(filler.host, subject(name, filler), op, cause.clone(), after);

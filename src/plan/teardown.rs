@@ -41,6 +41,8 @@ impl Leaving<'_> {
             let op = Op::Exec { container: self.id(), hook: Box::new(hook.clone()) };
             let cause = Cause::Hook { hook: "pre_stop".to_owned() };
             let step = draft.step(self.host, self.subject.clone(), op, cause, after);
+            // It may have ended by itself meanwhile, and a hook that fails must not keep a container for ever.
+            draft.tolerate(step);
             first.get_or_insert(step);
             after = vec![step];
         }
