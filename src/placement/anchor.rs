@@ -23,7 +23,7 @@ pub(super) enum Thing<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Anchor<'a> {
     pub(super) thing: Thing<'a>,
-    /// Services that are not global, in order.
+    /// Services that are not global, want a replica or more and may have one somewhere, in order.
     pub(super) users: Vec<usize>,
     pub(super) home: Home,
 }
@@ -63,7 +63,7 @@ impl Anchor<'_> {
 /// Finds the project's anchors and where each is, and tells the services.
 pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
     let mut anchors: Vec<Anchor> = Vec::new();
-    for (thing, users) in things(scene, request) {
+    for (thing, users) in things(scene, request, claims) {
         anchors.push(Anchor { thing, users: users.into_iter().collect(), home: Home::Open });
     }
     for (index, anchor) in anchors.iter().enumerate() {
@@ -93,10 +93,12 @@ pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
 }
 
 /// Every anchor with the services that it binds.
-fn things<'a>(scene: &Scene<'a>, request: &Request) -> BTreeMap<Thing<'a>, BTreeSet<usize>> {
+fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap<Thing<'a>, BTreeSet<usize>> {
     let project: &'a Project = scene.project;
     let mut things: BTreeMap<Thing<'a>, BTreeSet<usize>> = BTreeMap::new();
-    for (index, ask) in scene.asks.iter().enumerate().filter(|(_, ask)| !ask.mode.is_global()) {
+    // Who is on no host, since nobody asked for it or no host will do, pulls nobody else anywhere.
+    let is_somewhere = |index: usize| scene.asks[index].meets.count() > 0 || claims.is_anywhere(index);
+    for (index, ask) in scene.asks.iter().enumerate().filter(|(index, ask)| ask.replicas > 0 && is_somewhere(*index)) {
         let service = ask.service;
         let sources = service.volumes.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
         for volume in sources.filter_map(|key| project.volumes.get(key)) {
@@ -167,12 +169,14 @@ fn home_of_volume(scene: &Scene, claims: &Claims, name: &str, users: &[usize], e
     }
 }
 
-/// The host with most of the users' containers of which the question is true.
+/// The host with most of the users' containers of which the question is true; of each slot the best such container counts.
 fn busiest(scene: &Scene, claims: &Claims, users: &[usize], counts: impl Fn(&Holding) -> bool) -> Option<usize> {
     let mut sites: BTreeMap<usize, u32> = BTreeMap::new();
     for user in users {
+        let mut last = None;
         for holding in claims.of(*user).iter().filter(|holding| holding.number <= scene.asks[*user].replicas) {
-            if counts(holding) {
+            if last != Some(holding.number) && counts(holding) {
+                last = Some(holding.number);
                 *sites.entry(holding.site).or_default() += 1;
             }
         }

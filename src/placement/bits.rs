@@ -3,12 +3,11 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bits {
     words: Vec<u64>,
-    length: usize,
 }
 
 impl Bits {
     pub(super) fn none(length: usize) -> Self {
-        Self { words: vec![0; length.div_ceil(64)], length }
+        Self { words: vec![0; length.div_ceil(64)] }
     }
 
     pub(super) fn all(length: usize) -> Self {
@@ -41,6 +40,13 @@ impl Bits {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.length).filter(|index| self.has(*index))
+        self.words.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(at * 64 + bit)
+            })
+        })
     }
 }

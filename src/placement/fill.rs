@@ -6,7 +6,7 @@ use super::anchor::{self, Home, Thing};
 use super::bits::Bits;
 use super::filters::{self, Query, Stance};
 use super::place::{Draft, SeatDraft, WhyDraft};
-use super::score::{Attempt, Score, Spread};
+use super::score::{Attempt, Level, Score, Spread};
 use super::site::{hash_of, mixed};
 use super::{Misfit, Refusal};
 
@@ -17,6 +17,7 @@ impl Draft<'_> {
             return;
         }
         if self.scene.asks[service].mode.is_global() {
+            self.leave_without_leaders(service);
             self.fill_global(service);
             return;
         }
@@ -79,21 +80,28 @@ impl Draft<'_> {
         for member in self.with_followers(&members) {
             candidates.keep(&self.allowed(member));
         }
-        if candidates.count() == 0 {
-            // Not all of them can be together; the first decides, and the others say why not.
-            candidates = self.allowed(service);
-        }
-        if let Some(site) = self.best_for_bundle(&members, &candidates) {
-            let anchors: Vec<usize> = members.iter().flat_map(|member| self.scene.asks[*member].anchors.clone()).collect();
-            for anchor in anchors {
-                if !self.scene.anchors[anchor].is_settled() && self.scene.anchors[anchor].allows(site) {
-                    self.scene.anchors[anchor].home = Home::At(site);
-                }
-            }
-            anchor::propagate(&mut self.scene);
+        // Where no host can have them all together, the first decides, and the others say why not.
+        let best = self.best_for_bundle(&members, &candidates);
+        if let Some(site) = best.or_else(|| self.best_for_bundle(&members, &self.allowed(service))) {
+            members.iter().for_each(|member| self.settle_at(*member, site));
         }
         members.retain(|member| *member != service);
         members
+    }
+
+    /// What binds the service and has no home yet is at home here from now on.
+    fn settle_at(&mut self, service: usize, site: usize) {
+        let mut is_new = false;
+        for anchor in &self.scene.asks[service].anchors {
+            let anchor = &mut self.scene.anchors[*anchor];
+            if !anchor.is_settled() && anchor.allows(site) {
+                anchor.home = Home::At(site);
+                is_new = true;
+            }
+        }
+        if is_new {
+            anchor::propagate(&mut self.scene);
+        }
     }
 
     /// The services, and those that must be beside one of them.
@@ -146,15 +154,21 @@ impl Draft<'_> {
         best.map(|(_, site)| site)
     }
 
-    /// How many of the slots, from the first on, the host would take.
+    /// How many of the slots the host would take.
     fn try_all(&mut self, slots: &[(usize, u32)], site: usize) -> usize {
         let mut seated = Vec::new();
-        for (service, number) in slots {
-            let query = Query { service: *service, number: *number, site, stance: Stance::New };
-            let is_beside_another = !self.scene.asks[*service].beside.is_empty();
-            let meets = self.scene.asks[*service].meets.has(site);
-            if !meets || (!is_beside_another && filters::misfit_of_the_moment(&self.scene, query).is_some()) {
-                break;
+        let mut full = None;
+        for (service, number) in slots.iter().copied() {
+            if !self.scene.asks[service].meets.has(site) {
+                continue;
+            }
+            let query = Query { service, number, site, stance: Stance::New };
+            // Whom it must be beside may come to it later.
+            let is_here = |leader: &usize| self.is_filled[*leader] || slots.iter().any(|(member, _)| member == leader);
+            let is_askable = self.scene.asks[service].beside.iter().all(is_here);
+            if full == Some(service) || (is_askable && filters::misfit_of_the_moment(&self.scene, query).is_some()) {
+                full = Some(service);
+                continue;
             }
             self.scene.seat(query);
             seated.push(query);
@@ -172,8 +186,8 @@ impl Draft<'_> {
         let scores =
             allowed.iter().map(|site| Score::of(site, &self.scene.sites[site], self.scene.seated_at(service, site), seed));
         let scores: Vec<Score> = scores.collect();
-        let preferences = &self.scene.asks[service].preferences;
-        let mut spread = Spread::new(&self.scene.sites, preferences, scores, &self.scene.seated[service]);
+        let levels: Vec<&Level> = self.scene.asks[service].preferences.iter().map(|level| &self.scene.levels[*level]).collect();
+        let mut spread = Spread::new(&levels, scores, &self.scene.seated[service]);
         let names_matter = self.scene.sites.iter().any(|site| site.has_similar_stranger);
         let preferred = self.preferred(service);
         let mut refusal: Option<Refusal> = None;
@@ -238,6 +252,7 @@ impl Draft<'_> {
         }
         for query in seated {
             let why = if query.service == service { why.clone() } else { self.why_beside(query.service) };
+            self.settle_at(query.service, site);
             if let Ok(index) = self.open[query.service].binary_search(&query.number) {
                 self.open[query.service].remove(index);
             }

@@ -44,6 +44,30 @@ impl<'a> Draft<'a> {
         self.scene.undecided[service] = 1;
     }
 
+    /// A replica leaves a host that the service which it must be beside has left; where that one only found no room, it is
+    /// refused with it.
+    pub(super) fn leave_without_leaders(&mut self, service: usize) {
+        if self.scene.asks[service].beside.is_empty() {
+            return;
+        }
+        for seat in std::mem::take(&mut self.seats[service]) {
+            let query = Query { service, number: seat.number, site: seat.site, stance: Stance::New };
+            let misfit = match seat.why {
+                WhyDraft::Stays => filters::beside::misfit(&self.scene, query),
+                _ => None,
+            };
+            let Some(misfit) = misfit else {
+                self.seats[service].push(seat);
+                continue;
+            };
+            self.scene.unseat(query);
+            let leaders = self.scene.asks[service].beside.clone();
+            if self.refused.iter().any(|(other, ..)| leaders.contains(other)) {
+                self.refuse_at(service, seat.number, seat.site, misfit);
+            }
+        }
+    }
+
     pub(super) fn fill_global(&mut self, service: usize) {
         let mut numbers: BTreeSet<u32> = self.claims.of(service).iter().map(|holding| holding.number).collect();
         numbers.extend(self.seats[service].iter().map(|seat| seat.number));

@@ -95,7 +95,13 @@ impl<'a> Draft<'a> {
         let mounts = &holding.container.mounts;
         let mut mounted = volumes.filter(|name| mounts.iter().any(|mount| mount.kind == "volume" && mount.name == *name));
         let volume = mounted.next()?;
-        Some(format!("host `{}` {misfit}, but volume `{volume}` lives there", self.scene.sites[holding.site].host.name))
+        let name = &self.scene.sites[holding.site].host.name;
+        Some(match misfit {
+            Misfit::VolumeElsewhere { volume: other, host } if other == volume => {
+                format!("its data is in volume `{volume}` of host `{name}`, though the others use the one of `{host}`")
+            }
+            _ => format!("host `{name}` {misfit}, but volume `{volume}` lives there"),
+        })
     }
 
     /// The service's slots of the last record on hosts that do not answer: number and host.

@@ -9,6 +9,7 @@ use super::filters::plugin::Plugin;
 use super::filters::ports::{self, PortAsk};
 use super::filters::resources::reservation;
 use super::rule::{Rule, Rules};
+use super::score::Level;
 use super::site::{Holder, Site};
 use super::{beside, filters::Query};
 use crate::project::{Mode, Project, Service, ServiceName};
@@ -30,7 +31,8 @@ pub(super) struct Ask<'a> {
     pub(super) reserves_nothing: bool,
     pub(super) ports: Vec<PortAsk<'a>>,
     pub(super) replicas_per_host_max: Option<u32>,
-    pub(super) preferences: Vec<Key<'a>>,
+    /// Indexes into the scene's levels.
+    pub(super) preferences: Vec<usize>,
     /// Services that a replica of each must be on the same host.
     pub(super) beside: Vec<usize>,
     /// Indexes into the scene's anchors.
@@ -46,6 +48,7 @@ pub(super) struct Scene<'a> {
     pub(super) sites: Vec<Site<'a>>,
     pub(super) anchors: Vec<Anchor<'a>>,
     pub(super) rules: Rules<'a>,
+    pub(super) levels: Vec<Level>,
     /// By service: how many replicas are on which host.
     pub(super) seated: Vec<BTreeMap<usize, u32>>,
     /// By service: how many replicas have no host yet.
@@ -60,7 +63,8 @@ impl<'a> Scene<'a> {
         let names: BTreeSet<String> = sites.iter().map(|site| site.host.name.as_str().to_ascii_lowercase()).collect();
         let mut rules = Rules::default();
         let relations = beside::relations(project);
-        let levels = beside::levels(&relations);
+        let depths = beside::levels(&relations);
+        let (mut levels, mut level_ids) = (Vec::new(), BTreeMap::new());
         let mut asks = Vec::with_capacity(project.services.len());
         for (index, (name, service)) in project.services.iter().enumerate() {
             let mut ids = Vec::new();
@@ -74,6 +78,7 @@ impl<'a> Scene<'a> {
             }
             let placement = service.deploy.as_ref().map(|deploy| &deploy.placement);
             let preferences = placement.map(|placement| placement.preferences.as_slice()).unwrap_or_default();
+            let keys = preferences.iter().filter_map(|preference| Key::parse(preference.spread.trim()));
             let needs = reservation(service);
             let mode = service.mode();
             asks.push(Ask {
@@ -87,10 +92,17 @@ impl<'a> Scene<'a> {
                 needs,
                 ports: ports::asked(service),
                 replicas_per_host_max: placement.and_then(|placement| placement.max_replicas_per_node).filter(|limit| *limit > 0),
-                preferences: preferences.iter().filter_map(|preference| Key::parse(preference.spread.trim())).collect(),
+                preferences: keys
+                    .map(|key| {
+                        *level_ids.entry(key).or_insert_with(|| {
+                            levels.push(Level::of(key, &sites));
+                            levels.len() - 1
+                        })
+                    })
+                    .collect(),
                 beside: relations[index].services.clone(),
                 anchors: Vec::new(),
-                level: levels[index],
+                level: depths[index],
             });
         }
         let mut active = Bits::none(sites.len());
@@ -101,7 +113,7 @@ impl<'a> Scene<'a> {
         }
         let seated = vec![BTreeMap::new(); asks.len()];
         let undecided = vec![0; asks.len()];
-        Self { project, asks, sites, anchors: Vec::new(), rules, seated, undecided, active }
+        Self { project, asks, sites, anchors: Vec::new(), rules, levels, seated, undecided, active }
     }
 
     pub(super) fn anchors_of(&self, service: usize) -> impl Iterator<Item = &Anchor<'a>> {

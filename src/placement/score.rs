@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::filters::constraint::Key as Attribute;
+use super::filters::constraint::Key;
 use super::site::{Site, mixed};
 
 /// Smaller is better.
@@ -53,25 +53,43 @@ pub(super) enum Spread {
     Branches { queue: BinaryHeap<Reverse<(u32, Score, usize)>>, branches: Vec<Spread> },
 }
 
+/// An attribute that replicas spread over: which of its values each host has.
+#[derive(Debug)]
+pub(super) struct Level {
+    /// By host: a number for its value.
+    values: Vec<usize>,
+    count: usize,
+}
+
+impl Level {
+    pub(super) fn of(key: Key, sites: &[Site]) -> Self {
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut values = Vec::with_capacity(sites.len());
+        for site in sites {
+            let next = numbers.len();
+            values.push(*numbers.entry(key.of(site)).or_insert(next));
+        }
+        Self { values, count: numbers.len() }
+    }
+}
+
 impl Spread {
     /// `seated`: replicas of the service on each host so far, also on those that are no candidates.
-    pub(super) fn new(sites: &[Site], levels: &[Attribute], candidates: Vec<Score>, seated: &BTreeMap<usize, u32>) -> Self {
+    pub(super) fn new(levels: &[&Level], candidates: Vec<Score>, seated: &BTreeMap<usize, u32>) -> Self {
         let Some((level, deeper)) = levels.split_first() else {
             return Self::Hosts(candidates.into_iter().map(Reverse).collect());
         };
-        let mut by_value: BTreeMap<&str, (Vec<Score>, BTreeMap<usize, u32>)> = BTreeMap::new();
+        let mut by_value: Vec<(Vec<Score>, BTreeMap<usize, u32>)> = vec![Default::default(); level.count];
         for candidate in candidates {
-            by_value.entry(level.of(&sites[candidate.site])).or_default().0.push(candidate);
+            by_value[level.values[candidate.site]].0.push(candidate);
         }
         for (site, count) in seated {
-            if let Some((_, seated)) = by_value.get_mut(level.of(&sites[*site])) {
-                seated.insert(*site, *count);
-            }
+            by_value[level.values[*site]].1.insert(*site, *count);
         }
         let mut queue = BinaryHeap::new();
         let mut branches = Vec::new();
-        for (candidates, seated) in by_value.into_values() {
-            let branch = Self::new(sites, deeper, candidates, &seated);
+        for (candidates, seated) in by_value {
+            let branch = Self::new(deeper, candidates, &seated);
             if let Some(best) = branch.best() {
                 queue.push(Reverse((seated.values().sum(), best, branches.len())));
                 branches.push(branch);

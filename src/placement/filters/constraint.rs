@@ -16,7 +16,7 @@ pub(in crate::placement) enum Constraint<'a> {
 }
 
 /// An attribute of a host, as constraints and preferences name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::placement) enum Key<'a> {
     /// The node id in the swarm, else the engine's own id.
     Id,

@@ -75,6 +75,8 @@ pub(in crate::placement) struct Stock {
     kinds: BTreeMap<String, i64>,
     gpus: Option<i64>,
     reserved: Reservation,
+    /// Of `reserved`, kept up to date since it is asked for more often than it changes.
+    share: u32,
 }
 
 /// Parts of the whole in which a share is measured, so that it stays a whole number.
@@ -88,6 +90,7 @@ impl Stock {
             kinds: engine.generic_resources.clone(),
             gpus: gpus(engine),
             reserved: Reservation::default(),
+            share: 0,
         }
     }
 
@@ -107,6 +110,7 @@ impl Stock {
             let count = self.resolved(*count);
             add(self.reserved.kinds.entry(kind.clone()).or_default(), count);
         }
+        self.share = self.measured_share();
     }
 
     /// A number of devices, all of them resolved: one or more.
@@ -116,6 +120,10 @@ impl Stock {
 
     /// The larger of the reserved shares of CPUs and memory, in 1024ths.
     pub(in crate::placement) fn share(&self) -> u32 {
+        self.share
+    }
+
+    fn measured_share(&self) -> u32 {
         let share = |reserved: i64, whole: Option<i64>| match whole {
             Some(whole) => i128::from(reserved) * SHARES / i128::from(whole),
             None => 0,
