@@ -48,7 +48,7 @@ fn difference(expected: &str, actual: &str) -> String {
 
 /// Plays a script and returns it with what its commands print now.
 fn play(script: &str) -> String {
-    let mut stage = Stage { bed: None, plan: None };
+    let mut stage = Stage { bed: None, plan: None, volumes: Vec::new() };
     let mut out = String::new();
     let lines: Vec<&str> = script.lines().filter(|line| !line.starts_with("> ")).collect();
     let mut at = 0;
@@ -74,6 +74,7 @@ fn play(script: &str) -> String {
 struct Stage {
     bed: Option<Bed>,
     plan: Option<Plan>,
+    volumes: Vec<String>,
 }
 
 impl Stage {
@@ -102,6 +103,7 @@ impl Stage {
                 let host = self.bed().hosts.iter_mut().find(|known| known.name.as_str() == *host).expect("a host");
                 host.availability = Availability::Drain;
             }
+            ["mounts", host, container] => return self.mounts(host, container),
             ["exit", host, container, code] => {
                 self.bed().fake.host(host).exit_container(container, code.parse().expect("a code"));
             }
@@ -151,6 +153,22 @@ impl Stage {
                 StepEnd::Failed { error, .. } => writeln!(text, "failed: {step}: {}", error.message).expect("a text"),
                 StepEnd::Skipped { .. } => writeln!(text, "skipped: {step}").expect("a text"),
             }
+        }
+        text
+    }
+
+    /// The volumes of a container in the order in which this scenario first saw them.
+    fn mounts(&mut self, host: &str, container: &str) -> String {
+        let containers = self.bed().fake.host(host).containers();
+        let found = containers.into_iter().find(|other| other.name == container).expect("the container is there");
+        let mut text = String::new();
+        for mount in found.mounts {
+            let known = self.volumes.iter().position(|name| *name == mount.name);
+            let number = known.unwrap_or(self.volumes.len());
+            if known.is_none() {
+                self.volumes.push(mount.name);
+            }
+            writeln!(text, "{}: volume {}", mount.target, number + 1).expect("a text");
         }
         text
     }

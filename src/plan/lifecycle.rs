@@ -184,11 +184,23 @@ impl<'a> Life<'_, 'a> {
         if stop {
             return self.stop(services, None, Some(volumes));
         }
-        self.each(services, |filler| {
-            let force = filler.container.state == State::Dead;
-            let is_stopped = !filler.container.state.is_up() && filler.container.state != State::Removing;
-            is_stopped.then(|| Op::Remove { container: reference(filler), volumes, force })
-        });
+        for (name, service) in order::services(self.compose.project, services, false) {
+            for filler in self.compose.view.of(name.as_str()) {
+                if filler.container.state.is_up() || filler.container.state == State::Removing {
+                    continue;
+                }
+                let leaving = Leaving {
+                    host: filler.host,
+                    subject: subject(name, filler),
+                    container: filler.container,
+                    cause: Cause::Requested,
+                    timeout_secs: None,
+                    service: Some(service),
+                    volumes,
+                };
+                leaving.remove(&mut self.draft, Vec::new());
+            }
+        }
     }
 
     /// Services in order of need; with `dependents`, those that depend on one with `restart: true` are restarted after it.

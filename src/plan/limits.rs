@@ -44,7 +44,7 @@ pub(super) fn host_config(service: &Service) -> HostConfig {
     put("LogConfig", log_config(service));
     put("MemoryReservation", bytes(reservations.and_then(|side| side.memory).or(service.mem_reservation)));
     put("MemorySwap", bytes(service.memswap_limit));
-    put("MemorySwappiness", json!(service.mem_swappiness));
+    put("MemorySwappiness", json!(service.mem_swappiness.map(|percent| percent.bytes)));
     put("OomKillDisable", json!(service.oom_kill_disable));
     put("OomScoreAdj", json!(service.oom_score_adj));
     put("PidMode", json!(service.pid));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::project::{FileGrant, FileObject, HostConfig, Mount, MountSpec, Project, Service};
+use crate::project::{FileGrant, FileObject, HostConfig, Mount, MountBind, MountSpec, Project, Service};
 use crate::world::MountSeen;
 
 #[derive(Debug, Default, PartialEq)]
@@ -23,14 +23,7 @@ pub(super) fn of_service(project: &Project, service: &Service) -> Mounted {
     let configs = service.configs.iter().map(|grant| (config_target(grant), project.configs.get(&grant.source)));
     for (target, object) in secrets.chain(configs) {
         if let Some(file) = object.and_then(|object: &FileObject| object.file.clone()) {
-            let mount = Mount {
-                kind: "bind".to_owned(),
-                source: Some(file),
-                target: target.clone(),
-                read_only: true,
-                ..Mount::default()
-            };
-            by_target.entry(target).or_insert(mount);
+            by_target.entry(target.clone()).or_insert_with(|| file_mount(file, target));
         }
     }
     let mut mounted = Mounted::default();
@@ -41,6 +34,12 @@ pub(super) fn of_service(project: &Project, service: &Service) -> Mounted {
         }
     }
     mounted
+}
+
+/// A file of this machine, read only. Where it is missing the engine refuses, rather than make a folder in its place.
+fn file_mount(source: String, target: String) -> Mount {
+    let bind = MountBind { create_host_path: Some(false), ..MountBind::default() };
+    Mount { kind: "bind".to_owned(), source: Some(source), target, read_only: true, bind: Some(bind), ..Mount::default() }
 }
 
 /// Hands the anonymous volumes of the replaced container on. A target that the service now mounts otherwise keeps to that.
@@ -157,7 +156,7 @@ fn mount_spec(project: &Project, mount: &Mount) -> MountSpec {
     MountSpec { kind: mount.kind.clone(), source, target: mount.target.clone(), read_only: mount.read_only, options }
 }
 
-fn bind_options(bind: &crate::project::MountBind) -> Value {
+fn bind_options(bind: &MountBind) -> Value {
     let recursive = bind.recursive.as_deref();
     json!({
         "Propagation": bind.propagation,

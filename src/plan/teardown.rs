@@ -1,9 +1,9 @@
 //! How a container leaves: its pre_stop hooks, the stop, the removal.
 
 use super::draft::Draft;
-use super::{Cause, ContainerRef, Op, StepId, Subject};
+use super::{Cause, ContainerRef, Op, StepId, Subject, mounts};
 use crate::project::{HostName, Service};
-use crate::world::{Container, State};
+use crate::world::{Container, State, keys};
 
 /// A container on its way out, and how.
 pub(super) struct Leaving<'x> {
@@ -53,7 +53,24 @@ impl Leaving<'_> {
 
     pub(super) fn remove(&self, draft: &mut Draft, after: Vec<StepId>) -> StepId {
         let op = Op::Remove { container: self.id(), volumes: self.volumes, force: self.container.state == State::Dead };
-        draft.step(self.host, self.subject.clone(), op, self.cause.clone(), after)
+        let removed = draft.step(self.host, self.subject.clone(), op, self.cause.clone(), after);
+        if self.volumes {
+            self.remove_inherited_volumes(draft, removed);
+        }
+        removed
+    }
+
+    /// Anonymous volumes that it took over from its predecessor are no longer anonymous to the engine, which leaves them.
+    fn remove_inherited_volumes(&self, draft: &mut Draft, removed: StepId) {
+        if !self.container.labels.rest.contains_key(keys::REPLACE) {
+            return;
+        }
+        for mount in self.container.mounts.iter().filter(|mount| mounts::is_anonymous(mount)) {
+            let op = Op::RemoveVolume { name: mount.name.clone() };
+            let volume = draft.step(self.host, Subject::Volume(mount.name.clone()), op, self.cause.clone(), vec![removed]);
+            // Another container may have it by volumes_from.
+            draft.tolerate(volume);
+        }
     }
 
     /// Stop and removal; `after` is waited for by the first of them.

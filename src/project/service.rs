@@ -76,7 +76,8 @@ pub struct Service {
     pub mac_address: Option<String>,
     pub mem_limit: Option<ByteSize>,
     pub mem_reservation: Option<ByteSize>,
-    pub mem_swappiness: Option<i64>,
+    /// A percentage, which the canonical form prints as it prints sizes.
+    pub mem_swappiness: Option<ByteSize>,
     /// −1: unlimited.
     pub memswap_limit: Option<ByteSize>,
     pub models: BTreeMap<String, Value>,

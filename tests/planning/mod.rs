@@ -196,6 +196,7 @@ pub fn apply(fake: &Fake, plan: &Plan) -> Outcome {
 }
 
 pub fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime can be built");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime can be built");
     runtime.block_on(future)
 }
