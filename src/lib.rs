@@ -13,4 +13,5 @@ pub mod plan;
 pub mod project;
 pub mod store;
 pub mod transport;
+pub mod ui;
 pub mod world;

@@ -1,3 +1,171 @@
-//! The command line: a file per verb.
+//! The command line: a file per verb. The only user of clap; shared flags are here.
 
+mod config;
+mod down;
+pub mod exit;
+mod failure;
+mod files;
+mod hints;
 pub mod hosts;
+mod hosts_stage;
+mod lifecycle;
+mod load;
+mod logs;
+mod ls;
+mod plan;
+mod ps;
+mod scale;
+mod session;
+mod signals;
+mod up;
+mod version;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ui::{Ansi, Ui};
+use failure::Failure;
+
+/// Run an existing Compose file over many Docker hosts, and keep it running
+#[derive(Debug, Parser)]
+#[command(name = "mcompose", version, disable_help_subcommand = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// The hosts file (default: hosts.toml beside the Compose file, then ~/.config/mcompose/hosts.toml, then the local engine)
+    #[arg(short = 'i', long, global = true, value_name = "FILE", env = "MCOMPOSE_INVENTORY")]
+    inventory: Option<String>,
+    /// Compose configuration files. Before the verb, as with docker compose: behind it, -f is the verb's own
+    #[arg(short, long, value_name = "FILE")]
+    file: Vec<String>,
+    /// Project name
+    #[arg(short, long, value_name = "NAME")]
+    project_name: Option<String>,
+    /// Specify a profile to enable
+    #[arg(long, global = true, value_name = "PROFILE")]
+    profile: Vec<String>,
+    /// Specify an alternate environment file
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Vec<String>,
+    /// Specify an alternate working directory (default: the path of the first specified Compose file)
+    #[arg(long, global = true, value_name = "DIR", alias = "workdir")]
+    project_directory: Option<String>,
+    /// How many engine calls run at once, -1 for as many as the limits of each host let
+    #[arg(long, global = true, value_name = "N", env = "COMPOSE_PARALLEL_LIMIT", default_value_t = -1, allow_negative_numbers = true)]
+    parallel: i64,
+    /// Set type of progress output
+    #[arg(long, global = true, value_name = "TYPE", env = "COMPOSE_PROGRESS", value_parser = ["auto", "tty", "plain", "json", "quiet"])]
+    progress: Option<String>,
+    /// Control when to print ANSI control characters
+    #[arg(long, global = true, value_name = "WHEN", env = "COMPOSE_ANSI", default_value = "auto")]
+    ansi: AnsiArg,
+    /// Show what would be done, and do nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Run compose in backward compatibility mode
+    #[arg(long, global = true)]
+    compatibility: bool,
+    /// Include all resources, even those not used by services
+    #[arg(long, global = true)]
+    all_resources: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AnsiArg {
+    Never,
+    Always,
+    Auto,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Up(up::UpArgs),
+    Create(up::CreateArgs),
+    Down(down::DownArgs),
+    Start(lifecycle::StartArgs),
+    Stop(lifecycle::StopArgs),
+    Restart(lifecycle::RestartArgs),
+    Kill(lifecycle::KillArgs),
+    Rm(lifecycle::RmArgs),
+    Pause(lifecycle::PauseArgs),
+    Unpause(lifecycle::UnpauseArgs),
+    Pull(lifecycle::PullArgs),
+    Scale(scale::ScaleArgs),
+    Ps(ps::PsArgs),
+    Ls(ls::LsArgs),
+    Logs(logs::LogsArgs),
+    Config(config::ConfigArgs),
+    Plan(plan::PlanArgs),
+    /// The hosts and the inventory
+    #[command(subcommand)]
+    Hosts(hosts::HostsVerb),
+    Version(version::VersionArgs),
+}
+
+/// Runs the process's command line and returns its exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Without a reader there is nobody to be told.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::OK };
+        }
+    };
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(_) => exit::FAILURE,
+    }
+}
+
+async fn run(cli: Cli) -> u8 {
+    let ui = cli.globals.ui();
+    match verb(&cli, ui).await {
+        Ok(code) => code,
+        Err(failure) => failure.tell(&ui),
+    }
+}
+
+async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
+    let globals = &cli.globals;
+    match &cli.verb {
+        Verb::Up(args) => up::up(args, globals, ui).await,
+        Verb::Create(args) => up::create(args, globals, ui).await,
+        Verb::Down(args) => down::run(args, globals, ui).await,
+        Verb::Start(args) => lifecycle::start(args, globals, ui).await,
+        Verb::Stop(args) => lifecycle::stop(args, globals, ui).await,
+        Verb::Restart(args) => lifecycle::restart(args, globals, ui).await,
+        Verb::Kill(args) => lifecycle::kill(args, globals, ui).await,
+        Verb::Rm(args) => lifecycle::rm(args, globals, ui).await,
+        Verb::Pause(args) => lifecycle::pause(args, globals, ui).await,
+        Verb::Unpause(args) => lifecycle::unpause(args, globals, ui).await,
+        Verb::Pull(args) => lifecycle::pull(args, globals, ui).await,
+        Verb::Scale(args) => scale::run(args, globals, ui).await,
+        Verb::Ps(args) => ps::run(args, globals, ui).await,
+        Verb::Ls(args) => ls::run(args, globals, ui).await,
+        Verb::Logs(args) => logs::run(args, globals, ui).await,
+        Verb::Config(args) => config::run(args, globals, ui),
+        Verb::Plan(args) => plan::run(args, globals, ui).await,
+        Verb::Hosts(verb) => hosts_stage::run(verb, globals, ui).await,
+        Verb::Version(args) => Ok(version::run(args, ui)),
+    }
+}
+
+impl Globals {
+    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is of the environment")]
+    fn ui(&self) -> Ui {
+        let ansi = match self.ansi {
+            AnsiArg::Never => Ansi::Never,
+            AnsiArg::Always => Ansi::Always,
+            AnsiArg::Auto => Ansi::Auto,
+        };
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Ui::new(ansi, self.progress.as_deref(), no_color)
+    }
+}

@@ -102,11 +102,11 @@ impl FolderStore {
         let beside = folder.join(".new");
         let written =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).and_then(|mut file| {
-                file.write_all(&bytes)?;
+                file.write_all(bytes)?;
                 file.sync_all()
             });
-        let renamed = written.and_then(|()| fs::rename(&beside, &path)).and_then(|()| File::open(&folder)?.sync_all());
-        renamed.map_err(io("write a record", &path))
+        let renamed = written.and_then(|()| fs::rename(&beside, path)).and_then(|()| File::open(&folder)?.sync_all());
+        renamed.map_err(io("write a record", path))
     }
 }
 

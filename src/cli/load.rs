@@ -1,0 +1,178 @@
+//! From the command line to a project, an inventory and engines.
+#![expect(clippy::disallowed_methods, reason = "the command line's surroundings are read here and handed on as values")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::files::Disk;
+use super::hosts::{Fleet, InventoryFile};
+use super::session::Session;
+use super::{Failure, Globals, exit, signals};
+use crate::apply::Limits;
+use crate::composefile::{self, LoadOptions, LoadRequest, Loaded};
+use crate::engine::{Engines, docker};
+use crate::inventory::{Context, Found, Inventory, Places, find, parse};
+use crate::plan::Selection;
+use crate::project::{Address, Host, Project, ProjectName, ServiceName};
+use crate::transport::LinkOptions;
+use crate::ui::Ui;
+use crate::world::World;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the command line asks the loader for.
+pub fn request(globals: &Globals, services: &[String], options: LoadOptions) -> Result<LoadRequest, Failure> {
+    let cwd = std::env::current_dir()
+        .map_err(|error| Failure::said(format!("the working directory cannot be used: {error}"), None, exit::FAILURE))?;
+    let environment =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect();
+    Ok(LoadRequest {
+        cwd,
+        environment,
+        files: globals.file.clone(),
+        project_name: globals.project_name.clone(),
+        project_directory: globals.project_directory.clone(),
+        env_files: globals.env_file.clone(),
+        profiles: globals.profile.clone(),
+        services: services.to_vec(),
+        options: LoadOptions { compatibility: globals.compatibility, all_resources: globals.all_resources, ..options },
+    })
+}
+
+/// Loads what the request names; warnings are told.
+pub fn load(request: &LoadRequest, ui: Ui) -> Result<Loaded, Failure> {
+    match composefile::load(request, &mut Disk) {
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                ui.excerpt(&composefile::render(&loaded.warnings, &loaded.sources, ui.color));
+            }
+            Ok(loaded)
+        }
+        Err(failure) => Err(Failure::Compose(composefile::render(&failure.diagnostics, &failure.sources, ui.color))),
+    }
+}
+
+/// The project of the Compose files.
+pub fn project_file(globals: &Globals, services: &[String], ui: Ui) -> Result<Loaded, Failure> {
+    load(&request(globals, services, LoadOptions::default())?, ui)
+}
+
+/// The hosts, ready to be talked to.
+pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb: &str) -> Result<Session, Failure> {
+    let fleet = fleet(globals, ui, project)?;
+    let engines = fleet.engines();
+    let total = usize::try_from(globals.parallel).ok().filter(|count| *count > 0);
+    let limits = Limits::default();
+    let limits = Limits { total: total.unwrap_or(limits.total), ..limits };
+    Ok(Session {
+        ui,
+        inventory: fleet.inventory,
+        file: fleet.file,
+        engines,
+        limits,
+        dry_run: globals.dry_run,
+        command: verb.to_owned(),
+        interrupt: signals::interrupt(),
+    })
+}
+
+/// The inventory that is meant, or the local engine.
+pub fn fleet(globals: &Globals, ui: Ui, project: Option<&Project>) -> Result<Fleet, Failure> {
+    let home = std::env::var("HOME").ok();
+    let config = std::env::var("XDG_CONFIG_HOME").ok().or_else(|| home.as_ref().map(|home| format!("{home}/.config")));
+    let beside = project.map(|project| project.working_dir.clone()).unwrap_or_else(|| ".".to_owned());
+    let places = Places {
+        flag: globals.inventory.as_deref(),
+        environment: None,
+        project_folder: Some(&beside),
+        config_folder: config.as_deref(),
+    };
+    let found = find(&places, &|path| Path::new(path).exists())
+        .map_err(|missing| Failure::said(missing.to_string(), "`mcompose hosts add` begins one".to_owned(), exit::INVENTORY))?;
+    let options = LinkOptions { home: PathBuf::from(home.clone().unwrap_or_default()), connect_timeout: CONNECT_TIMEOUT };
+    let open =
+        move |hosts: &[Host]| -> Engines { hosts.iter().map(|host| (host.name.clone(), docker::open(host, &options))).collect() };
+    match found {
+        Found::Nowhere => Ok(Fleet::new(Inventory::of_one(local_address()), None, Box::new(open))),
+        Found::File { path, .. } => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| Failure::said(format!("cannot read the inventory `{path}`: {error}"), None, exit::INVENTORY))?;
+            let folder = Path::new(&path).parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+            let folder = if folder.is_empty() { ".".to_owned() } else { folder };
+            let context = Context { folder: &folder, home: home.as_deref(), exists: &|path| Path::new(path).is_file() };
+            let inventory = parse(&path, &text, &context).map_err(|failure| Failure::Inventory(failure.render(ui.color)))?;
+            Ok(Fleet::new(inventory, Some(InventoryFile { path: path.into(), text }), Box::new(open)))
+        }
+    }
+}
+
+/// The engine that docker would talk to.
+fn local_address() -> Address {
+    let docker_host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let path = docker_host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
+    Address::Unix { path: path.to_owned() }
+}
+
+/// The project for verbs that work without a Compose file: of the files where there are some, else of `-p` by its record or
+/// its containers.
+pub async fn known_project(globals: &Globals, ui: Ui, verb: &str) -> Result<(Session, Project), Failure> {
+    let request = request(globals, &[], LoadOptions::default())?;
+    match (composefile::load(&request, &mut Disk), &globals.project_name) {
+        (Err(failure), Some(name)) if failure.is_not_found() && globals.file.is_empty() => {
+            let session = session(globals, ui, None, verb).await?;
+            let name = ProjectName::new(name.clone()).map_err(|error| Failure::said(error.to_string(), None, exit::USAGE))?;
+            let project = project_by_name(&session, &name).await?;
+            Ok((session, project))
+        }
+        _ => {
+            let loaded = load(&request, ui)?;
+            Ok((session(globals, ui, Some(&loaded.project), verb).await?, loaded.project))
+        }
+    }
+}
+
+async fn project_by_name(session: &Session, name: &ProjectName) -> Result<Project, Failure> {
+    let world = session.look(None).await;
+    let fabric = session.fabric(&world)?;
+    if let Some(record) = session.store(&fabric, &world)?.latest(name).await? {
+        return Ok(record.scaled());
+    }
+    Ok(project_of_containers(name, &world))
+}
+
+/// What the containers' labels tell of a project that has no record: its name and its services, bare.
+fn project_of_containers(name: &ProjectName, world: &World) -> Project {
+    let services: BTreeSet<ServiceName> =
+        world.containers_of(name).filter_map(|(_, container)| Some(container.slot()?.service)).collect();
+    Project {
+        name: name.clone(),
+        working_dir: String::new(),
+        config_files: Vec::new(),
+        environment_files: Vec::new(),
+        services: services.into_iter().map(|service| (service, Default::default())).collect(),
+        disabled_services: BTreeSet::new(),
+        networks: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        configs: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        config_hashes: BTreeMap::new(),
+    }
+}
+
+/// The services named on a command line; none is all of them.
+pub fn selection(services: &[String], project: &Project) -> Result<Selection, Failure> {
+    if services.is_empty() {
+        return Ok(Selection::All);
+    }
+    let known = |name: &String| {
+        let found = project.services.keys().find(|known| known.as_str() == name).cloned();
+        found.ok_or_else(|| no_such_service(name, project))
+    };
+    Ok(Selection::Only(services.iter().map(known).collect::<Result<_, _>>()?))
+}
+
+pub fn no_such_service(name: &str, project: &Project) -> Failure {
+    let names: Vec<&str> = project.services.keys().map(ServiceName::as_str).collect();
+    Failure::said(format!("no such service: {name}"), format!("the services are {}", names.join(", ")), exit::FAILURE)
+}

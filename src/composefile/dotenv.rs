@@ -1,0 +1,135 @@
+//! `.env` and `env_file`: the grammar of docker compose's reader.
+
+use std::collections::BTreeMap;
+
+use super::interpolate::substitute;
+
+/// What went wrong, at which line from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DotenvError {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+/// Reads a file. Values see `known` first, then the keys before them. A key without a value is taken from `known`, or left out.
+pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<Vec<(String, String)>, DotenvError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let mut rest = text.as_str();
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    let total = text.len();
+    loop {
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            return Ok(pairs);
+        }
+        let line = text[..total - rest.len()].matches('\n').count() + 1;
+        if rest.starts_with('#') {
+            rest = rest.find('\n').map_or("", |at| &rest[at..]);
+            continue;
+        }
+        let fail = |message: String| DotenvError { line, message };
+        if let Some(after) = rest.strip_prefix("export").filter(|after| after.starts_with([' ', '\t'])) {
+            rest = after.trim_start_matches([' ', '\t']);
+        }
+        let key_end = rest.find(['=', ':', '\n']).unwrap_or(rest.len());
+        let key = rest[..key_end].trim_end();
+        let bad = |c: char| !(c.is_alphanumeric() || "_.-[]".contains(c));
+        if let Some(c) = key.chars().find(|c| bad(*c)) {
+            return Err(fail(format!("unexpected character {c:?} in variable name {key:?}")));
+        }
+        if rest[key_end..].is_empty() || rest[key_end..].starts_with('\n') {
+            if let Some(value) = known(key) {
+                values.insert(key.to_owned(), value.clone());
+                pairs.push((key.to_owned(), value));
+            }
+            rest = &rest[key_end..];
+            continue;
+        }
+        if key.is_empty() {
+            return Err(fail("a variable without a name".to_owned()));
+        }
+        let (value, after) = value(&rest[key_end + 1..]).map_err(&fail)?;
+        let lookup = |name: &str| known(name).or_else(|| values.get(name).cloned());
+        let value = match value {
+            Quoted::Literal(text) => text,
+            Quoted::Template(text) => substitute(&text, &lookup, &mut |_| {}).map_err(|error| fail(error.message))?,
+        };
+        values.insert(key.to_owned(), value.clone());
+        pairs.push((key.to_owned(), value));
+        rest = after;
+    }
+}
+
+enum Quoted {
+    Literal(String),
+    /// To be interpolated.
+    Template(String),
+}
+
+/// The value that begins here, and what comes behind it.
+fn value(text: &str) -> Result<(Quoted, &str), String> {
+    let text = text.trim_start_matches([' ', '\t']);
+    match text.chars().next() {
+        Some('\'') => {
+            let end = text[1..].find('\'').ok_or_else(|| unterminated(text))?;
+            Ok((Quoted::Literal(text[1..=end].to_owned()), after_quote(&text[end + 2..])))
+        }
+        Some('"') => {
+            let mut escaped = false;
+            let end = text[1..].char_indices().find(|(_, c)| {
+                let ends = *c == '"' && !escaped;
+                escaped = *c == '\\' && !escaped;
+                ends
+            });
+            let end = end.ok_or_else(|| unterminated(text))?.0 + 1;
+            Ok((Quoted::Template(unescape(&text[1..end])), after_quote(&text[end + 1..])))
+        }
+        _ => {
+            let end = text.find('\n').unwrap_or(text.len());
+            let line = &text[..end];
+            let comment = line.char_indices().find(|(at, c)| *c == '#' && (*at == 0 || line[..*at].ends_with([' ', '\t'])));
+            let line = comment.map_or(line, |(at, _)| &line[..at]);
+            Ok((Quoted::Template(line.trim_end().to_owned()), &text[end..]))
+        }
+    }
+}
+
+/// A comment behind a quoted value.
+fn after_quote(text: &str) -> &str {
+    let trimmed = text.trim_start_matches([' ', '\t']);
+    if trimmed.starts_with('#') { trimmed.find('\n').map_or("", |at| &trimmed[at..]) } else { text }
+}
+
+fn unterminated(text: &str) -> String {
+    format!("unterminated quoted value {}", text.lines().next().unwrap_or_default())
+}
+
+/// `\$` becomes `$$`, which interpolation then makes a `$`.
+fn unescape(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('a') => out.push('\u{7}'),
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('v') => out.push('\u{b}'),
+            Some('$') => out.push_str("$$"),
+            Some(other @ ('\\' | '"')) => out.push(other),
+            Some(other) => {
+                out.push('\\');
+                out.push(other);
+            }
+            None => out.push('\\'),
+        }
+    }
+    out
+}

@@ -1,0 +1,166 @@
+//! `extends` and `include`: services and whole files from elsewhere, brought in before the rest.
+
+use std::path::{Path, PathBuf};
+
+use super::load::{Loader, absolute_paths};
+use super::merge::merge_service;
+use super::{Diagnostic, Entry, Map, Node, Span, Value};
+
+/// Replaces each service that extends another by the two merged. Positions stay where each value was written.
+pub(super) fn extend(document: &mut Node, folder: &Path, file: &str, loader: &mut Loader<'_>) {
+    let Some(names) = service_names(document) else { return };
+    for name in names {
+        let mut seen = Vec::new();
+        if let Some(service) = extended(document, &name, folder, file, loader, &mut seen)
+            && let Some(slot) = service_mut(document, &name)
+        {
+            *slot = service;
+        }
+    }
+}
+
+fn service_names(document: &Node) -> Option<Vec<String>> {
+    match &document.get("services")?.value {
+        Value::Map(services) => Some(services.keys().cloned().collect()),
+        _ => None,
+    }
+}
+
+fn service_mut<'a>(document: &'a mut Node, name: &str) -> Option<&'a mut Node> {
+    let Value::Map(map) = &mut document.value else { return None };
+    let Value::Map(services) = &mut map.get_mut("services")?.node.value else { return None };
+    services.get_mut(name).map(|entry| &mut entry.node)
+}
+
+/// A service with all that it extends merged in; nothing where it extends nothing, or cannot.
+fn extended(
+    document: &Node,
+    name: &str,
+    folder: &Path,
+    file: &str,
+    loader: &mut Loader<'_>,
+    seen: &mut Vec<(String, String)>,
+) -> Option<Node> {
+    let service = document.get("services")?.get(name)?;
+    let extends = service.get("extends")?;
+    let span = extends.span;
+    let (base_name, base_file) = match &extends.value {
+        Value::Text(base) => (base.clone(), None),
+        Value::Map(_) => {
+            let text = |key: &str| extends.get(key).and_then(Node::as_str).map(str::to_owned);
+            (text("service")?, text("file"))
+        }
+        _ => return None,
+    };
+    if seen.contains(&(file.to_owned(), name.to_owned())) {
+        let chain: Vec<String> = seen.iter().map(|(file, name)| format!("{name} in {file}")).collect();
+        let message = format!("Circular reference: {} extends {name} in {file}", chain.join(", extends "));
+        loader.diagnostics.push(Diagnostic::error(span, message));
+        return None;
+    }
+    seen.push((file.to_owned(), name.to_owned()));
+    let base = match base_file {
+        None => base_in(document, &base_name, name, span, folder, file, loader, seen)?,
+        Some(other) => {
+            let path = folder.join(&other);
+            let mut other_document = loader.document(&path, span)?;
+            let other_folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            let base = base_in(&other_document, &base_name, name, span, &other_folder, &other, loader, seen)?;
+            *service_mut(&mut other_document, &base_name)? = base;
+            absolute_paths(&mut other_document, &other_folder, loader.home.as_deref());
+            other_document.get("services")?.get(&base_name)?.clone()
+        }
+    };
+    let mut over = service.clone();
+    if let Value::Map(map) = &mut over.value {
+        map.shift_remove("extends");
+    }
+    Some(merge_service(base, over, name, &mut loader.diagnostics))
+}
+
+#[expect(clippy::too_many_arguments, reason = "where the base is looked for, and who asks for it")]
+fn base_in(
+    document: &Node,
+    base: &str,
+    name: &str,
+    span: Span,
+    folder: &Path,
+    file: &str,
+    loader: &mut Loader<'_>,
+    seen: &mut Vec<(String, String)>,
+) -> Option<Node> {
+    let Some(found) = document.get("services").and_then(|services| services.get(base)) else {
+        let message = format!("cannot extend service \"{name}\": service \"{base}\" not found in {file}");
+        loader.diagnostics.push(Diagnostic::error(span, message));
+        return None;
+    };
+    if found.get("extends").is_none() {
+        return Some(found.clone());
+    }
+    extended(document, base, folder, file, loader, seen)
+}
+
+/// Copies what each `include` brings into the document; the including file wins.
+pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_>) {
+    let Value::Map(map) = &mut document.value else { return };
+    let Some(entry) = map.shift_remove("include") else { return };
+    let Value::List(items) = entry.node.value else { return };
+    for item in items {
+        let span = item.span;
+        let texts = |node: &Node| -> Vec<String> {
+            match &node.value {
+                Value::List(items) => items.iter().filter_map(Node::as_str).map(str::to_owned).collect(),
+                _ => node.as_str().map(str::to_owned).into_iter().collect(),
+            }
+        };
+        let paths = texts(item.get("path").unwrap_or(&item));
+        let env_files = item.get("env_file").map(texts).unwrap_or_default();
+        let project_folder = item.get("project_directory").and_then(Node::as_str).map(|path| folder.join(path));
+        let Some(first) = paths.first() else {
+            loader.diagnostics.push(Diagnostic::error(span, "an include needs a path"));
+            continue;
+        };
+        if paths.iter().any(|path| path.starts_with("oci://") || path.starts_with("git@") || path.contains("://")) {
+            let message = "remote files cannot be included";
+            loader.diagnostics.push(Diagnostic::error(span, message).hinted("fetch it first, and include the local file"));
+            continue;
+        }
+        let first_path = folder.join(first);
+        let own_folder = project_folder.unwrap_or_else(|| first_path.parent().map(Path::to_path_buf).unwrap_or_default());
+        let files: Vec<PathBuf> = paths.iter().map(|path| folder.join(path)).collect();
+        let env_files: Vec<PathBuf> = env_files.iter().map(|path| folder.join(path)).collect();
+        let Some(included) = loader.included(&files, &own_folder, &env_files, span) else { continue };
+        let Value::Map(included) = included.value else { continue };
+        for (section, entry) in included {
+            if !["services", "networks", "volumes", "secrets", "configs", "models"].contains(&section.as_str()) {
+                continue;
+            }
+            bring_in(map, &section, entry, loader);
+        }
+    }
+}
+
+fn bring_in(map: &mut Map, section: &str, entry: Entry, loader: &mut Loader<'_>) {
+    let key_span = entry.key_span;
+    let Value::Map(incoming) = entry.node.value else { return };
+    let own =
+        map.entry(section.to_owned()).or_insert_with(|| Entry { key_span, node: Node::new(key_span, Value::Map(Map::new())) });
+    if matches!(own.node.value, Value::Null) {
+        own.node.value = Value::Map(Map::new());
+    }
+    let Value::Map(own) = &mut own.node.value else { return };
+    for (name, entry) in incoming {
+        match own.get_mut(&name) {
+            None => {
+                own.insert(name, entry);
+            }
+            Some(slot) => {
+                let over = std::mem::replace(&mut slot.node, Node::new(key_span, Value::Null));
+                slot.node = match section {
+                    "services" => merge_service(entry.node, over, &name, &mut loader.diagnostics),
+                    _ => super::merge::merge(entry.node, over, &mut loader.diagnostics),
+                };
+            }
+        }
+    }
+}

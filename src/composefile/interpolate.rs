@@ -1,0 +1,177 @@
+//! `$NAME` and `${NAME…}` in every text value (Compose Specification, "Interpolation").
+
+use std::collections::BTreeSet;
+
+use super::{Diagnostic, Node, Value};
+
+/// A template that cannot be filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TemplateError {
+    pub(super) message: String,
+    pub(super) is_missing: bool,
+}
+
+type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Fills in every text of a tree. Variables that are set nowhere count as empty and are told once each.
+pub(super) fn interpolate(node: &mut Node, lookup: &Lookup<'_>, unset: &mut BTreeSet<String>, diagnostics: &mut Vec<Diagnostic>) {
+    match &mut node.value {
+        Value::Text(text) if text.contains('$') => {
+            let mut told = Vec::new();
+            match substitute(text, lookup, &mut |name| told.push(name.to_owned())) {
+                Ok(filled) => *text = filled,
+                Err(error) if error.is_missing => diagnostics.push(Diagnostic::error(node.span, error.message)),
+                Err(error) => {
+                    let message = format!("invalid interpolation format: {}", error.message);
+                    diagnostics.push(Diagnostic::error(node.span, message).hinted("a `$` that is meant as such is written `$$`"));
+                }
+            }
+            for name in told {
+                if unset.insert(name.clone()) {
+                    let message = format!("the variable `{name}` is not set, and counts as an empty text");
+                    diagnostics.push(Diagnostic::warning(Some(node.span), message));
+                }
+            }
+        }
+        Value::List(items) => items.iter_mut().for_each(|item| interpolate(item, lookup, unset, diagnostics)),
+        Value::Map(map) => map.values_mut().for_each(|entry| interpolate(&mut entry.node, lookup, unset, diagnostics)),
+        _ => {}
+    }
+}
+
+/// Fills in one template. `unset` is told the names that have neither value nor default.
+pub(super) fn substitute(text: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> Result<String, TemplateError> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let name = name_at(rest);
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if !name.is_empty() {
+            out.push_str(&plain(name, lookup, unset));
+            rest = &rest[name.len()..];
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let end = closing(after).ok_or_else(|| invalid(text))?;
+            out.push_str(&braced(&after[..end], lookup, unset)?);
+            rest = &after[end + 1..];
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn plain(name: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> String {
+    lookup(name).unwrap_or_else(|| {
+        unset(name);
+        String::new()
+    })
+}
+
+/// The letters of a name at the beginning of a text; empty where there is none.
+fn name_at(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    if text.starts_with(|c: char| c.is_ascii_digit()) { "" } else { &text[..end] }
+}
+
+/// Where the brace that balances the opened one is; a line's end within is none.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => return Some(at),
+            '}' => depth -= 1,
+            '\n' => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn braced(inner: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> Result<String, TemplateError> {
+    let name = name_at(inner);
+    if name.is_empty() {
+        return Err(invalid(&format!("${{{inner}}}")));
+    }
+    let rest = &inner[name.len()..];
+    let value = lookup(name);
+    let filled = value.as_deref().is_some_and(|value| !value.is_empty());
+    let operators = [":-", "-", ":+", "+", ":?", "?"];
+    let Some(operator) = operators.into_iter().find(|operator| rest.starts_with(operator)) else {
+        return if rest.is_empty() { Ok(plain(name, lookup, unset)) } else { Err(invalid(&format!("${{{inner}}}"))) };
+    };
+    let text = &rest[operator.len()..];
+    let is_there = if operator.starts_with(':') { filled } else { value.is_some() };
+    match (operator.trim_start_matches(':'), is_there) {
+        ("-", false) | ("+", true) => substitute(text, lookup, unset),
+        ("?", false) => {
+            let text = substitute(text, lookup, unset)?;
+            let colon = if text.is_empty() { "" } else { ": " };
+            let message = format!("required variable {name} is missing a value{colon}{text}");
+            Err(TemplateError { message, is_missing: true })
+        }
+        _ => Ok(value.unwrap_or_default()),
+    }
+}
+
+fn invalid(text: &str) -> TemplateError {
+    TemplateError { message: format!("`{text}`"), is_missing: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::substitute;
+
+    fn check(template: &str, expected: Result<&str, &str>) {
+        let lookup = |name: &str| match name {
+            "A" => Some("aval".to_owned()),
+            "E" => Some(String::new()),
+            "B" => Some("$C".to_owned()),
+            _ => None,
+        };
+        let filled = substitute(template, &lookup, &mut |_| {});
+        assert_eq!(filled.as_deref().map_err(|error| error.message.as_str()), expected, "{template}");
+    }
+
+    #[test]
+    fn names_stand_for_their_values() {
+        check("$A ${A} x", Ok("aval aval x"));
+        check("x${A}y${E:-z}${U-q}", Ok("xavalyzq"));
+        check("$A.b $A-b", Ok("aval.b aval-b"));
+        check("${B}", Ok("$C"));
+    }
+
+    #[test]
+    fn a_dollar_that_is_none_stays() {
+        check("$$A $$$A", Ok("$A $aval"));
+        check("$1 $(x) $", Ok("$1 $(x) $"));
+    }
+
+    #[test]
+    fn operators_look_at_set_and_empty() {
+        check("${E:-d}${E-d}${U-d}", Ok("dd"));
+        check("${A:+p}${E:+p}${E+p}${U+p}", Ok("pp"));
+        check("${U:-${V:-w}} ${U:-$$A} ${U:-a-b:-c}", Ok("w $A a-b:-c"));
+        check("${U:-{\"a\":{\"b\":1}}}", Ok("{\"a\":{\"b\":1}}"));
+        check("${A:-${B:?x}}", Ok("aval"));
+    }
+
+    #[test]
+    fn what_is_required_is_an_error_when_missing() {
+        check("${U:?msg}", Err("required variable U is missing a value: msg"));
+        check("${E:?}", Err("required variable E is missing a value"));
+        check("${E?msg}", Ok(""));
+    }
+
+    #[test]
+    fn what_is_no_template_is_an_error() {
+        for text in ["${", "${1}", "${A/x/y}", "${A.B}", "${U:=d}", "${U: -d}"] {
+            assert!(substitute(text, &|_| None, &mut |_| {}).is_err(), "{text}");
+        }
+    }
+}

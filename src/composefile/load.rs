@@ -1,0 +1,540 @@
+//! The phases in their order, from a request to a project.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::interpolate::interpolate;
+use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
+use super::{bind, canonical, discover, dotenv, environment, extends, merge, normalise, schema, validate, yaml};
+use crate::project::{Project, ProjectName};
+
+/// A larger file is refused before it is read whole.
+const FILE_BYTES_MAX: u64 = 20 << 20;
+const FILES_MAX: usize = 1000;
+
+/// The loader's only way to the disk.
+pub trait Files {
+    /// At most `bytes_max` + 1 bytes: one more tells that there is more.
+    fn read(&mut self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>>;
+    fn exists(&mut self, path: &Path) -> bool;
+    fn is_dir(&mut self, path: &Path) -> bool;
+    fn read_stdin(&mut self, bytes_max: u64) -> io::Result<Vec<u8>>;
+    fn canonicalize(&mut self, path: &Path) -> io::Result<PathBuf>;
+}
+
+/// What to load.
+#[derive(Debug, Clone, Default)]
+pub struct LoadRequest {
+    pub cwd: PathBuf,
+    /// The process's environment.
+    pub environment: BTreeMap<String, String>,
+    /// `-f`
+    pub files: Vec<String>,
+    pub project_name: Option<String>,
+    pub project_directory: Option<String>,
+    pub env_files: Vec<String>,
+    pub profiles: Vec<String>,
+    /// Services named on the command line: their profiles are on.
+    pub services: Vec<String>,
+    pub options: LoadOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    pub interpolate: bool,
+    pub normalize: bool,
+    pub resolve_paths: bool,
+    pub consistency: bool,
+    pub env_resolution: bool,
+    pub compatibility: bool,
+    pub all_resources: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            interpolate: true,
+            normalize: true,
+            resolve_paths: true,
+            consistency: true,
+            env_resolution: true,
+            compatibility: false,
+            all_resources: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub project: Project,
+    /// The canonical document.
+    pub model: Node,
+    pub sources: Sources,
+    pub warnings: Vec<Diagnostic>,
+    /// Every profile that a service names.
+    pub profiles: BTreeSet<String>,
+    /// What interpolation saw.
+    pub environment: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LoadFailure {
+    pub diagnostics: Vec<Diagnostic>,
+    pub sources: Sources,
+    not_found: bool,
+}
+
+impl LoadFailure {
+    /// There is no Compose file, and none was named.
+    pub fn is_not_found(&self) -> bool {
+        self.not_found
+    }
+}
+
+/// Loads a project. Fails with every error that was found, warnings among them.
+pub fn load(request: &LoadRequest, files: &mut dyn Files) -> Result<Loaded, LoadFailure> {
+    let mut loader = Loader {
+        files,
+        sources: Sources::default(),
+        diagnostics: Vec::new(),
+        environment: request.environment.clone(),
+        home: request.environment.get("HOME").cloned(),
+        options: request.options,
+        unset: BTreeSet::new(),
+        including: Vec::new(),
+        not_found: false,
+    };
+    let loaded = loader.load(request);
+    let Loader { sources, diagnostics, not_found, .. } = loader;
+    let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == super::Severity::Error);
+    match loaded {
+        Some((project, model, profiles, environment)) if !has_errors => {
+            Ok(Loaded { project, model, sources, warnings: diagnostics, profiles, environment })
+        }
+        _ => Err(LoadFailure { diagnostics, sources, not_found }),
+    }
+}
+
+/// What loading goes along with.
+pub(super) struct Loader<'a> {
+    pub(super) files: &'a mut dyn Files,
+    pub(super) sources: Sources,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) home: Option<String>,
+    pub(super) options: LoadOptions,
+    unset: BTreeSet<String>,
+    including: Vec<PathBuf>,
+    not_found: bool,
+}
+
+type Bound = (Project, Node, BTreeSet<String>, BTreeMap<String, String>);
+
+impl Loader<'_> {
+    fn load(&mut self, request: &LoadRequest) -> Option<Bound> {
+        let (files, folder, was_searched) = self.find(request)?;
+        let env_files = self.read_environment(request, &folder, was_searched)?;
+        let mut document = self.merged(&files, &folder)?;
+        let name = self.name(request, &document, &folder)?;
+        self.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
+        if document.get("services").is_none_or(|services| matches!(services.value, Value::Null)) && self.errors() == 0 {
+            self.diagnostics.push(Diagnostic::warning(Some(document.span), "no services are defined"));
+        }
+        document = self.settled(document, &name, &folder, request)?;
+        let profiles = normalise::profiles(&document);
+        let disabled = normalise::select(&mut document, &self.profiles(request), &request.services, &mut self.diagnostics);
+        if self.options.consistency {
+            validate::consistency(&document, &mut self.diagnostics);
+        }
+        if self.errors() > 0 {
+            return None;
+        }
+        normalise::prune(&mut document, self.options.all_resources);
+        environment::resolve(&mut document, self);
+        if self.errors() > 0 {
+            return None;
+        }
+        let surroundings = bind::Surroundings {
+            name,
+            working_dir: folder.display().to_string(),
+            config_files: files.iter().map(|file| file.display().to_string()).collect(),
+            environment_files: env_files,
+            disabled,
+        };
+        let bound = bind::bind(&document, surroundings, &mut self.diagnostics)?;
+        Some((bound, document, profiles, self.environment.clone()))
+    }
+
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == super::Severity::Error).count()
+    }
+
+    fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {
+        self.diagnostics.push(diagnostic);
+        None
+    }
+
+    /// The files, the project's folder, and whether they were found by searching.
+    fn find(&mut self, request: &LoadRequest) -> Option<(Vec<PathBuf>, PathBuf, bool)> {
+        let separator = self.environment.get("COMPOSE_PATH_SEPARATOR").cloned().unwrap_or_else(|| ":".to_owned());
+        let mut named: Vec<String> = request.files.clone();
+        if named.is_empty() {
+            let listed = self.environment.get("COMPOSE_FILE").cloned().unwrap_or_default();
+            named = listed.split(&separator).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        }
+        let directory = request.project_directory.as_ref().map(|directory| request.cwd.join(directory));
+        if !named.is_empty() {
+            let is_remote = |name: &&String| name.starts_with("oci://") || name.starts_with("git@") || name.contains("://");
+            if let Some(name) = named.iter().find(is_remote) {
+                let message = format!("`{name}` is a remote file, which cannot be loaded");
+                return self.fail(Diagnostic::placeless(message).hinted("fetch it first, and name the local file"));
+            }
+            let files: Vec<PathBuf> =
+                named.iter().map(|name| if name == "-" { PathBuf::from("-") } else { request.cwd.join(name) }).collect();
+            let first = files.first().filter(|file| file.as_os_str() != "-").and_then(|file| file.parent());
+            let folder = directory.or_else(|| first.map(Path::to_path_buf)).unwrap_or_else(|| request.cwd.clone());
+            return Some((files.into_iter().map(cleaned).collect(), cleaned(folder), false));
+        }
+        let start = directory.clone().unwrap_or_else(|| request.cwd.clone());
+        let Some(found) = discover::search(&start, self.files) else {
+            self.not_found = true;
+            let hint = "name one with -f, or go to its folder";
+            return self.fail(Diagnostic::placeless("no configuration file provided: not found").hinted(hint));
+        };
+        if let Some(first) = found.files.first().filter(|_| !found.passed_over.is_empty()) {
+            let others: Vec<String> = found.passed_over.iter().map(|path| path.display().to_string()).collect();
+            let message = format!("several Compose files are here: {} is taken, not {}", first.display(), others.join(", "));
+            self.diagnostics.push(Diagnostic::warning(None, message));
+        }
+        let folder = directory.or_else(|| found.files.first()?.parent().map(Path::to_path_buf)).unwrap_or(start);
+        Some((found.files.into_iter().map(cleaned).collect(), cleaned(folder), true))
+    }
+
+    /// Puts `.env` or the named files under the process's environment. Returns the files that were named.
+    fn read_environment(&mut self, request: &LoadRequest, folder: &Path, was_searched: bool) -> Option<Vec<String>> {
+        let listed = self.environment.get("COMPOSE_ENV_FILES").cloned().unwrap_or_default();
+        let mut named = request.env_files.clone();
+        if named.is_empty() {
+            named = listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        }
+        let is_off = self.environment.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|value| value == "1" || value == "true");
+        let mut values = BTreeMap::new();
+        let paths: Vec<PathBuf> = match named.is_empty() {
+            false => named.iter().map(|name| request.cwd.join(name)).collect(),
+            true if is_off => Vec::new(),
+            true if was_searched && request.cwd != folder => vec![folder.join(".env"), request.cwd.join(".env")],
+            true => vec![folder.join(".env")],
+        };
+        for path in &paths {
+            if !self.files.exists(path) || self.files.is_dir(path) {
+                if !named.is_empty() {
+                    return self.fail(Diagnostic::placeless(format!("couldn't find env file: {}", path.display())));
+                }
+                continue;
+            }
+            let text = self.text(path, None)?;
+            let process = self.environment.clone();
+            let before = values.clone();
+            let known = |name: &str| process.get(name).or_else(|| before.get(name)).cloned();
+            match dotenv::parse(&text, &known) {
+                Ok(pairs) => values.extend(pairs),
+                Err(error) => {
+                    let span = self.line_span(path, &text, error.line);
+                    return self.fail(Diagnostic::error(span, error.message));
+                }
+            }
+        }
+        for (key, value) in values {
+            self.environment.entry(key).or_insert(value);
+        }
+        Some(paths.iter().filter(|_| !named.is_empty()).map(|path| cleaned(path.clone()).display().to_string()).collect())
+    }
+
+    /// All files merged, each brought to canonical form on the way.
+    fn merged(&mut self, files: &[PathBuf], folder: &Path) -> Option<Node> {
+        let mut merged: Option<Node> = None;
+        for file in files {
+            let own_folder = if file.as_os_str() == "-" { folder } else { file.parent().unwrap_or(folder) };
+            for mut document in self.documents(file, None)? {
+                if !matches!(document.value, Value::Map(_)) {
+                    return self.fail(Diagnostic::error(document.span, "top-level object must be a mapping"));
+                }
+                if self.options.interpolate {
+                    let environment = &self.environment;
+                    let lookup = |name: &str| environment.get(name).cloned();
+                    interpolate(&mut document, &lookup, &mut self.unset, &mut self.diagnostics);
+                }
+                extends::include(&mut document, folder, self);
+                extends::extend(&mut document, own_folder, &file.display().to_string(), self);
+                let base = merged.take().unwrap_or_else(|| Node::new(document.span, Value::Map(super::Map::new())));
+                let mut next = merge::merge(base, document, &mut self.diagnostics);
+                merge::enforce_unicity(&mut next);
+                if !schema::check(&next, &mut self.diagnostics) {
+                    return None;
+                }
+                if let Value::Map(map) = &mut next.value
+                    && let Some(version) = map.shift_remove("version")
+                {
+                    let message = "the attribute `version` is obsolete and ignored";
+                    self.diagnostics.push(Diagnostic::warning(Some(version.key_span), message));
+                }
+                canonical::canonicalise(&mut next, &mut self.diagnostics);
+                merge::enforce_unicity(&mut next);
+                if self.errors() > 0 {
+                    return None;
+                }
+                merged = Some(next);
+            }
+        }
+        if merged.is_none() {
+            let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+            return self.fail(Diagnostic::placeless(format!("empty compose file: {}", names.join(", "))));
+        }
+        merged
+    }
+
+    fn settled(&mut self, mut document: Node, name: &ProjectName, folder: &Path, _: &LoadRequest) -> Option<Node> {
+        validate::always(&document, &mut self.diagnostics);
+        if self.errors() > 0 {
+            return None;
+        }
+        if self.options.resolve_paths {
+            absolute_paths(&mut document, folder, self.home.as_deref());
+        }
+        environment::look_up(&mut document, &self.environment);
+        normalise::normalise(&mut document, name.as_str(), self.options.normalize);
+        Some(document)
+    }
+
+    /// One included project, not normalised.
+    pub(super) fn included(&mut self, files: &[PathBuf], folder: &Path, env_files: &[PathBuf], span: Span) -> Option<Node> {
+        let key = cleaned(files.first()?.clone());
+        if self.including.contains(&key) {
+            let chain: Vec<String> = self.including.iter().chain([&key]).map(|path| path.display().to_string()).collect();
+            return self.fail(Diagnostic::error(span, format!("include cycle detected: {}", chain.join(" includes "))));
+        }
+        if self.including.len() + self.sources.list.len() > FILES_MAX {
+            return self.fail(Diagnostic::error(span, format!("more than {FILES_MAX} files belong to this project")));
+        }
+        let outer = self.environment.clone();
+        let default = folder.join(".env");
+        let env_files = match env_files.is_empty() {
+            true if self.files.exists(&default) && !self.files.is_dir(&default) => vec![default],
+            true => Vec::new(),
+            false => env_files.to_vec(),
+        };
+        for path in env_files.iter().filter(|path| path.as_os_str() != "/dev/null") {
+            let text = self.text(path, Some(span))?;
+            let environment = self.environment.clone();
+            match dotenv::parse(&text, &|name| environment.get(name).cloned()) {
+                Ok(pairs) => {
+                    for (key, value) in pairs {
+                        self.environment.entry(key).or_insert(value);
+                    }
+                }
+                Err(error) => {
+                    let at = self.line_span(path, &text, error.line);
+                    return self.fail(Diagnostic::error(at, error.message));
+                }
+            }
+        }
+        self.including.push(key);
+        let merged = self.merged(files, folder);
+        self.including.pop();
+        let mut merged = merged?;
+        absolute_paths(&mut merged, folder, self.home.as_deref());
+        environment::look_up(&mut merged, &self.environment);
+        self.environment = outer;
+        Some(merged)
+    }
+
+    /// The first document of a file that another names, interpolated.
+    pub(super) fn document(&mut self, path: &Path, span: Span) -> Option<Node> {
+        let mut document = self.documents(path, Some(span))?.into_iter().next()?;
+        let environment = &self.environment;
+        interpolate(&mut document, &|name| environment.get(name).cloned(), &mut self.unset, &mut self.diagnostics);
+        Some(document)
+    }
+
+    fn documents(&mut self, path: &Path, span: Option<Span>) -> Option<Vec<Node>> {
+        let text = self.text(path, span)?;
+        let source = self.add(path, &text);
+        match yaml::parse(&text, source) {
+            Ok(documents) => Some(documents),
+            Err(diagnostic) => self.fail(diagnostic),
+        }
+    }
+
+    fn add(&mut self, path: &Path, text: &str) -> SourceId {
+        let id = SourceId(u32::try_from(self.sources.list.len()).unwrap_or(u32::MAX));
+        self.sources.list.push(Source { name: path.display().to_string(), text: text.to_owned() });
+        id
+    }
+
+    /// A whole line of a file that is no YAML.
+    pub(super) fn line_span(&mut self, path: &Path, text: &str, line: usize) -> Span {
+        let source = self.add(path, text);
+        let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Span { source, start: clamp(start), end: clamp(end) }
+    }
+
+    /// A file's text; one that cannot be read is an error at the place that names it.
+    pub(super) fn text(&mut self, path: &Path, span: Option<Span>) -> Option<String> {
+        let bytes = match path.as_os_str() == "-" {
+            true => self.files.read_stdin(FILE_BYTES_MAX),
+            false => self.files.read(path, FILE_BYTES_MAX),
+        };
+        let at = |message: String| Diagnostic { span, ..Diagnostic::placeless(message) };
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.fail(at(format!("open {}: no such file or directory", path.display())));
+            }
+            Err(error) => return self.fail(at(format!("cannot read {}: {error}", path.display()))),
+        };
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            let most = FILE_BYTES_MAX >> 20;
+            return self.fail(at(format!("{} is larger than {most} MiB, which no Compose file is", path.display())));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+            Err(error) => {
+                let place = error.utf8_error().valid_up_to();
+                self.fail(at(format!("{} is no UTF-8 text (byte {place})", path.display())))
+            }
+        }
+    }
+
+    fn profiles(&self, request: &LoadRequest) -> Vec<String> {
+        if !request.profiles.is_empty() {
+            return request.profiles.clone();
+        }
+        let listed = self.environment.get("COMPOSE_PROFILES").cloned().unwrap_or_default();
+        listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn name(&mut self, request: &LoadRequest, document: &Node, folder: &Path) -> Option<ProjectName> {
+        let from_environment = self.environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned();
+        if let Some(name) = request.project_name.clone().or(from_environment) {
+            return match ProjectName::new(name) {
+                Ok(name) => Some(name),
+                Err(error) => self.fail(Diagnostic::placeless(error.to_string())),
+            };
+        }
+        let own = document.get("name").and_then(Node::as_str).map(str::to_owned);
+        let base = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let candidates = [own, base(folder), base(&request.cwd)];
+        let name = candidates.into_iter().flatten().map(|name| discover::normalised_name(&name)).find(|name| !name.is_empty());
+        match name.map(ProjectName::new) {
+            Some(Ok(name)) => Some(name),
+            _ => self.fail(Diagnostic::placeless("project name must not be empty").hinted("give it one: -p NAME, or `name:`")),
+        }
+    }
+}
+
+/// Without `.`, `..` and doubled slashes.
+fn cleaned(path: PathBuf) -> PathBuf {
+    if path.as_os_str() == "-" { path } else { PathBuf::from(super::short_forms::clean(&path.to_string_lossy())) }
+}
+
+/// Paths of the host made absolute.
+pub(super) fn absolute_paths(document: &mut Node, folder: &Path, home: Option<&str>) {
+    let absolute = |node: &mut Node| {
+        let Some(text) = node.as_str() else { return };
+        node.value = Value::Text(absolute(text, folder, home));
+    };
+    merge::each_service(document, &mut |service| {
+        let Value::Map(service) = &mut service.value else { return };
+        for (key, entry) in service.iter_mut() {
+            match (key.as_str(), &mut entry.node.value) {
+                ("build", Value::Map(build)) => {
+                    if let Some(context) = build.get_mut("context")
+                        && !context.node.as_str().is_some_and(is_remote_context)
+                    {
+                        absolute(&mut context.node);
+                    }
+                    if let Some(Value::Map(contexts)) = build.get_mut("additional_contexts").map(|entry| &mut entry.node.value) {
+                        let local = contexts.values_mut().filter(|entry| !entry.node.as_str().is_some_and(is_remote_context));
+                        local.for_each(|entry| absolute(&mut entry.node));
+                    }
+                }
+                ("build", Value::Text(context)) if !is_remote_context(context) => absolute(&mut entry.node),
+                ("volumes", Value::List(items)) => {
+                    for item in items {
+                        if let Value::Text(text) = &item.value {
+                            let volume = super::short_forms::volume(text);
+                            if volume.is_bind()
+                                && let Some((source, rest)) = text.split_once(':')
+                            {
+                                item.value = Value::Text(format!("{}:{rest}", self::absolute(source, folder, home)));
+                            }
+                            continue;
+                        }
+                        let is_bind = item.get("type").and_then(Node::as_str) == Some("bind");
+                        if let (true, Value::Map(map)) = (is_bind, &mut item.value) {
+                            map.get_mut("source").into_iter().for_each(|entry| absolute(&mut entry.node));
+                        }
+                    }
+                }
+                ("env_file" | "label_file", _) => match &mut entry.node.value {
+                    Value::List(items) => {
+                        for item in items {
+                            match &mut item.value {
+                                Value::Map(map) => map.get_mut("path").into_iter().for_each(|entry| absolute(&mut entry.node)),
+                                _ => absolute(item),
+                            }
+                        }
+                    }
+                    _ => absolute(&mut entry.node),
+                },
+                ("develop", Value::Map(develop)) => {
+                    let Some(Value::List(items)) = develop.get_mut("watch").map(|entry| &mut entry.node.value) else { continue };
+                    for item in items {
+                        let Value::Map(map) = &mut item.value else { continue };
+                        map.get_mut("path").into_iter().for_each(|entry| absolute(&mut entry.node));
+                    }
+                }
+                ("extends", Value::Map(map)) => map.get_mut("file").into_iter().for_each(|entry| absolute(&mut entry.node)),
+                _ => {}
+            }
+        }
+    });
+    let Value::Map(document) = &mut document.value else { return };
+    for section in ["configs", "secrets"] {
+        let Some(Value::Map(entries)) = document.get_mut(section).map(|entry| &mut entry.node.value) else { continue };
+        for entry in entries.values_mut() {
+            let Value::Map(map) = &mut entry.node.value else { continue };
+            map.get_mut("file").into_iter().for_each(|entry| absolute(&mut entry.node));
+        }
+    }
+    let Some(Value::Map(volumes)) = document.get_mut("volumes").map(|entry| &mut entry.node.value) else { return };
+    for entry in volumes.values_mut() {
+        let is_bind = entry.node.get("driver_opts").and_then(|options| options.get("o")).and_then(Node::as_str) == Some("bind");
+        let Value::Map(map) = &mut entry.node.value else { continue };
+        let is_local = map.get("driver").is_none_or(|driver| driver.node.as_str() == Some("local"));
+        if let (true, true, Some(Value::Map(options))) =
+            (is_bind, is_local, map.get_mut("driver_opts").map(|entry| &mut entry.node.value))
+        {
+            options.get_mut("device").into_iter().for_each(|entry| absolute(&mut entry.node));
+        }
+    }
+}
+
+fn absolute(text: &str, folder: &Path, home: Option<&str>) -> String {
+    let expanded = match (text.strip_prefix('~'), home) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
+        _ => text.to_owned(),
+    };
+    if expanded.starts_with('/') || expanded.starts_with('\\') || expanded.as_bytes().get(1) == Some(&b':') {
+        return expanded;
+    }
+    super::short_forms::clean(&folder.join(expanded).to_string_lossy())
+}
+
+fn is_remote_context(text: &str) -> bool {
+    let prefixes = ["service:", "http://", "https://", "git://", "ssh://", "github.com/", "git@"];
+    text.contains("://") || prefixes.iter().any(|prefix| text.starts_with(prefix))
+}

@@ -1,0 +1,98 @@
+//! Plain scalars by go-yaml's rules, and numbers as Go prints them.
+
+use super::Value;
+
+/// What a plain scalar means: YAML 1.2's core schema with old octal, binary and underscores, as go-yaml resolves it.
+pub(super) fn resolve(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
+        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        _ => {}
+    }
+    let first = text.as_bytes()[0];
+    if !(first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.')) {
+        return Value::Text(text.to_owned());
+    }
+    if is_date(text) {
+        return Value::Timestamp(text.to_owned());
+    }
+    number(text).unwrap_or_else(|| Value::Text(text.to_owned()))
+}
+
+fn number(text: &str) -> Option<Value> {
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let radix = |digits: &str, radix: u32| {
+        let valid = !digits.is_empty() && !digits.starts_with(['+', '-']);
+        let value = valid.then(|| i128::from_str_radix(digits, radix).ok()).flatten()?;
+        i64::try_from(value * sign).ok().map(Value::Int)
+    };
+    let based = [("0x", 16), ("0X", 16), ("0o", 8), ("0O", 8), ("0b", 2), ("0B", 2)];
+    if let Some((rest, base)) = based.iter().find_map(|(prefix, base)| Some((digits.strip_prefix(prefix)?, *base))) {
+        return radix(rest, base);
+    }
+    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
+        return radix(&digits[1..], 8);
+    }
+    let is_decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_decimal && !(digits.len() > 1 && digits.starts_with('0')) {
+        return radix(digits, 10).or_else(|| plain.parse().ok().map(Value::Float));
+    }
+    is_float(digits).then(|| plain.parse().ok().map(Value::Float)).flatten()
+}
+
+/// `[0-9]*\.?[0-9]*([eE][-+]?[0-9]+)?` with at least one digit before the exponent.
+fn is_float(text: &str) -> bool {
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let dots = mantissa.bytes().filter(|b| *b == b'.').count();
+    let exponent_ok = exponent.is_none_or(|exponent| {
+        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        !exponent.is_empty() && exponent.bytes().all(|b| b.is_ascii_digit())
+    });
+    digits > 0 && dots <= 1 && digits + dots == mantissa.len() && exponent_ok
+}
+
+/// `2001-01-02`, with or without a time behind it.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(3, '-').collect();
+    let [year, month, rest] = parts[..] else { return false };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let day_end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (day, time) = rest.split_at(day_end);
+    year.len() == 4
+        && digits(year)
+        && digits(month)
+        && month.len() <= 2
+        && digits(day)
+        && day.len() <= 2
+        && (time.is_empty() || time.starts_with(['T', 't', ' ']) && time.contains(':'))
+}
+
+/// A number as Go's `%v` prints a float64: the shortest text, an exponent below 1e-4 and from 1e21 on.
+pub(super) fn go_float(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if (-4..21).contains(&exponent) || value == 0.0 {
+        return format!("{value}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
