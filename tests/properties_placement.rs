@@ -1,4 +1,4 @@
-//! Random projects, hosts and worlds: what must hold of every placement.
+//! Random projects, hosts and worlds: what must hold of every placement. `PROPTEST_CASES` says how many, 256 if it is not set.
 
 #[path = "placing/checker.rs"]
 mod checker;
@@ -229,12 +229,8 @@ fn homes(placement: &Placement) -> BTreeMap<Slot, HostName> {
     placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect()
 }
 
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_placement_keeps_every_rule(

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::compose::Compose;
 use super::{limits, mounts, networks, ports};
+use crate::placement::reservation;
 use crate::project::{ContainerSpec, Endpoint, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash};
 use crate::world::{Labels, MountSeen, keys};
 
@@ -181,7 +182,7 @@ fn labels(compose: &Compose<'_>, name: &ServiceName, service: &Service, hash: &S
     };
     let depends_on: Vec<String> = service.depends_on.iter().map(dependency).collect();
     let joined = |files: &[String]| (!files.is_empty()).then(|| files.join(","));
-    let reservation = limits::reservation(service);
+    let reservation = reservation(service);
     Labels {
         project: Some(project.name.to_string()),
         service: Some(name.to_string()),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::project::{ByteSize, DeviceRequest, EngineRestartPolicy, HostConfig, Limits, Service, Ulimit};
-use crate::world::Reservation;
 
 /// Everything of a service that goes into `HostConfig` but ports, mounts and networks.
 pub(super) fn host_config(service: &Service) -> HostConfig {
@@ -76,25 +75,6 @@ pub(super) fn host_config(service: &Service) -> HostConfig {
         nano_cpus: cpus.map(nano_cpus).filter(|nanos| *nanos != 0),
         rest,
         ..HostConfig::default()
-    }
-}
-
-/// What the replica's host must keep free for it.
-pub(super) fn reservation(service: &Service) -> Reservation {
-    let resources = service.deploy.as_ref().map(|deploy| &deploy.resources);
-    let Some(side) = resources.and_then(|resources| resources.reservations.as_ref()) else { return Reservation::default() };
-    let mut kinds: BTreeMap<String, i64> = BTreeMap::new();
-    for spec in side.generic_resources.iter().filter_map(|resource| resource.discrete_resource_spec.as_ref()) {
-        *kinds.entry(spec.kind.clone()).or_default() += spec.value;
-    }
-    for request in side.devices.iter().filter(|request| request.capabilities.iter().any(|word| word == "gpu")) {
-        let listed = i64::try_from(request.device_ids.len()).unwrap_or(i64::MAX);
-        *kinds.entry("gpu".to_owned()).or_default() += request.count.unwrap_or(listed).max(listed);
-    }
-    Reservation {
-        nano_cpus: side.cpus.map(nano_cpus).unwrap_or_default(),
-        memory_bytes: side.memory.map(|size| size.bytes).unwrap_or_default(),
-        kinds,
     }
 }
 

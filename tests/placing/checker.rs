@@ -102,7 +102,7 @@ impl<'a> Court<'a> {
         // What data holds on a host is there whatever else stays there; only who is new has to leave it its room.
         let is_held = |slot: &Slot| self.placement.seats.get(slot).is_some_and(|seat| matches!(seat.why, Why::Held { .. }));
         let stays = seated.and_then(|slot| self.placement.seats.get(slot)).is_some_and(|seat| seat.why == Why::Stays);
-        let counts = |other: &&Slot| !self.is_done(other) && !(stays && is_held(other));
+        let counts = |other: &&Slot| !(self.is_done(other) || stays && is_held(other));
         let neighbours: Vec<&Slot> = neighbours.into_iter().filter(counts).collect();
         let same = neighbours.iter().filter(|other| other.service == slot.service).count();
         if let Some(limit) = service.placement().max_replicas_per_node.filter(|limit| *limit > 0) {
