@@ -39,6 +39,8 @@ const IMAGES_AT_ONCE: usize = 8;
 const STOP_UNKNOWN_MAX: Duration = Duration::from_secs(3600);
 const PULL_MAX: Duration = Duration::from_secs(3600);
 const SWARM_MAX: Duration = Duration::from_secs(60);
+/// A node joins or leaves the managers' quorum within a second or two, or 20 s when that costs the leader.
+const ROLE_TAKEN_MAX: Duration = Duration::from_secs(30);
 const EXEC_MAX: Duration = Duration::from_secs(600);
 const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const POLL: Duration = Duration::from_millis(150);
@@ -72,6 +74,30 @@ impl Docker {
 
     async fn ask_version(&self) -> Result<VersionAnswer, EngineError> {
         self.http.json(None, &get("ask for the version", "/version")).await
+    }
+
+    /// Waits until a node is in the managers' quorum, or out of it: the update only says that it is to be.
+    async fn role_taken(&self, what: &str, path: &str, role: Role) -> Result<(), EngineError> {
+        let deadline = Instant::now() + ROLE_TAKEN_MAX;
+        loop {
+            // Between two leaders, which this may bring about, there is no answer for a moment.
+            let node: Value = match self.get(what, path).await {
+                Err(error) if !error.is_passing() => return Err(error),
+                answer => answer.unwrap_or_default(),
+            };
+            let taken = match role {
+                Role::Manager => node["ManagerStatus"]["Reachability"] == "reachable",
+                Role::Worker => node["ID"].is_string() && node["ManagerStatus"].is_null(),
+            };
+            if taken {
+                return Ok(());
+            }
+            if Instant::now() + POLL > deadline {
+                let message = format!("it did not become so within {} s", ROLE_TAKEN_MAX.as_secs());
+                return Err(self.http.error(what, ErrorKind::Timeout, message));
+            }
+            sleep(POLL).await;
+        }
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, EngineError> {
@@ -519,7 +545,8 @@ impl Engine for Docker {
         let mut spec = node["Spec"].clone();
         spec["Role"] = json!(role.to_string());
         let version = node["Version"]["Index"].as_u64().unwrap_or_default();
-        self.post_json(what, format!("{path}/update?version={version}"), &spec, SWARM_MAX).await.map(drop)
+        self.post_json(what.clone(), format!("{path}/update?version={version}"), &spec, SWARM_MAX).await?;
+        self.role_taken(&what, &path, role).await
     }
 
     async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError> {
