@@ -272,6 +272,7 @@ fn wait_for_exit(child: &mut Child) -> bool {
 /// Claims a free network by making its bridge, whose name is unique to it.
 fn claim(owned: bool) -> Fleet {
     const NETWORKS: usize = 32 * 254;
+    fs::create_dir_all(base_folder()).expect("the folder for fleets can be made");
     let taken = run("ip", &["-4", "route", "show", "table", "all"]);
     // Fleets that start at the same time begin their search at different places.
     let first = std::process::id() as usize * 31;
