@@ -105,12 +105,15 @@ fn an_overlay_needs_a_manager_to_be_made_and_shows_on_a_worker_while_in_use() {
             attachable: true,
             ..NetworkSpec::default()
         };
-        assert!(told(alpha.create_network(&overlay).await).starts_with("Refused: This node is not a swarm manager. Use"));
+        assert!(told(alpha.create_network(&overlay).await).starts_with("Failed: This node is not a swarm manager. Use"));
         alpha.swarm_init("10.0.0.2").await.expect("it is in no swarm");
         let token = alpha.join_token(Role::Worker).await.expect("it is a manager");
-        assert!(told(beta.swarm_join("10.0.0.3", "10.0.0.2:2377", "wrong").await).starts_with("Refused"));
+        assert!(told(beta.swarm_join("10.0.0.3", "10.0.0.2:2377", "wrong").await).starts_with("Failed"));
         beta.swarm_join("10.0.0.3", "10.0.0.2:2377", &token).await.expect("the token is right");
-        assert!(told(beta.create_network(&overlay).await).starts_with("Refused: This node is not a swarm manager. Worker"));
+        assert!(
+            told(beta.create_network(&overlay).await)
+                .starts_with("Refused: Cannot create a multi-host network from a worker node")
+        );
         alpha.create_network(&overlay).await.expect("it is a manager");
         let shows = |host: &str| {
             let world = fake.snapshot();
@@ -122,7 +125,7 @@ fn an_overlay_needs_a_manager_to_be_made_and_shows_on_a_worker_while_in_use() {
         assert!(told(alpha.remove_network("shop").await).contains("is in use by task"));
         fake.host("alpha").crash();
         let lonely = told(up(&beta, "web-2", &on_network("shop")).await);
-        assert!(lonely.starts_with("Failed: attaching to network shop failed"), "{lonely}");
+        assert!(lonely.starts_with("NoLeader: attaching to network shop failed"), "{lonely}");
         assert_eq!(state(&fake, "beta", "web-1"), Some(State::Running));
     });
 }
@@ -289,8 +292,8 @@ fn a_host_that_left_its_swarm_is_in_none() {
         let fake = Fake::new(&["alpha"]);
         let alpha = engine(&fake, "alpha");
         alpha.swarm_init("").await.expect("it is in no swarm");
-        assert!(told(alpha.swarm_init("").await).starts_with("Refused: This node is already part of a swarm"));
-        assert!(told(alpha.swarm_leave(false).await).starts_with("Refused: You are attempting to leave"));
+        assert!(told(alpha.swarm_init("").await).starts_with("Failed: This node is already part of a swarm"));
+        assert!(told(alpha.swarm_leave(false).await).starts_with("Failed: You are attempting to leave"));
         alpha.swarm_leave(true).await.expect("forced");
         assert_eq!(fake.snapshot().seen("alpha").map(|seen| seen.swarm.clone()), Some(Swarm::Inactive));
     });

@@ -10,6 +10,7 @@ use super::Request;
 use super::bits::Bits;
 use super::claims::{Claims, Holding};
 use super::scene::Scene;
+use super::site::Site;
 use crate::project::Project;
 use crate::world::Fabric;
 
@@ -97,7 +98,13 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
     let project: &'a Project = scene.project;
     let mut things: BTreeMap<Thing<'a>, BTreeSet<usize>> = BTreeMap::new();
     // Who is on no host, since nobody asked for it or no host will do, pulls nobody else anywhere.
-    let is_somewhere = |index: usize| scene.asks[index].meets.count() > 0 || claims.is_anywhere(index);
+    let is_somewhere = |index: usize| {
+        let has_volume =
+            || scene.asks[index].service.volumes.iter().any(|mount| mount.kind == "volume" && mount.source.is_some());
+        let is_held = |site: &Site| site.seen.is_none() && (!site.is_lost || has_volume());
+        let is_known = || claims.known.iter().any(|(other, _, site)| *other == index && is_held(&scene.sites[*site]));
+        scene.asks[index].meets.count() > 0 || !claims.of(index).is_empty() || is_known()
+    };
     for (index, ask) in scene.asks.iter().enumerate().filter(|(index, ask)| ask.replicas > 0 && is_somewhere(*index)) {
         let service = ask.service;
         let sources = service.volumes.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());

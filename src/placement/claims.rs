@@ -73,11 +73,6 @@ impl<'a> Claims<'a> {
         Self { holdings, starts, known: known.collect() }
     }
 
-    /// Whether a container of the service was seen, or its last record names a host.
-    pub(super) fn is_anywhere(&self, service: usize) -> bool {
-        !self.of(service).is_empty() || self.known.iter().any(|(other, ..)| *other == service)
-    }
-
     pub(super) fn of(&self, service: usize) -> &[Holding<'a>] {
         &self.holdings[self.starts[service]..self.starts[service + 1]]
     }

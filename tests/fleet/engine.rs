@@ -17,13 +17,13 @@ use crate::harness::{DEMO_IMAGE, Fleet, FleetHost};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn own(hosts: usize) -> Fleet {
+pub fn own(hosts: usize) -> Fleet {
     let fleet = Fleet::start(hosts);
     fleet.load_demo_image();
     fleet
 }
 
-fn open(fleet: &Fleet, host: &FleetHost, address: Address) -> Arc<dyn Engine> {
+pub fn open(fleet: &Fleet, host: &FleetHost, address: Address) -> Arc<dyn Engine> {
     let host = Host {
         name: HostName::new(host.name.clone()).expect("h1 is a name"),
         address,
@@ -41,11 +41,11 @@ fn unix(host: &FleetHost) -> Address {
     Address::Unix { path: host.socket().display().to_string() }
 }
 
-fn tcp(host: &FleetHost) -> Address {
+pub fn tcp(host: &FleetHost) -> Address {
     Address::Tcp { host: host.address.clone(), port: 2375, tls: None }
 }
 
-fn on_runtime(test: impl Future<Output = ()>) {
+pub fn on_runtime(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts").block_on(test);
 }
 

@@ -5,6 +5,7 @@ mod harness;
 mod store_spec;
 
 mod engine;
+mod fake_agrees;
 mod harness_itself;
 mod hosts_verbs;
 mod swarm;

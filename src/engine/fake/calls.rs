@@ -132,7 +132,7 @@ impl Cluster {
 /// Whether the condition holds, or an error when it never can.
 fn holds(host: &FakeHostState, container: &str, until: Until) -> Result<bool, Fail> {
     let hopeless = |message: String| Err(Fail::new(ErrorKind::Hopeless, message));
-    let Some(found) = host.find(container) else { return hopeless(format!("No such container: {container}")) };
+    let found = host.find(container).ok_or_else(|| Fail::not_found(format!("No such container: {container}")))?;
     if let State::Exited { code } = found.state {
         let code = code.unwrap_or_default();
         return match until {
@@ -141,7 +141,7 @@ fn holds(host: &FakeHostState, container: &str, until: Until) -> Result<bool, Fa
         };
     }
     if found.state == State::Created {
-        return hopeless(format!("container {} was never started", found.name));
+        return Ok(false);
     }
     match until {
         Until::Completed => Ok(false),

@@ -51,7 +51,7 @@ impl Cluster {
             node_addr: node.addr.clone(),
             is_manager: node.is_manager,
             managers,
-            control_available: self.has_leader(swarm_id) && host.reach == super::Reach::Up,
+            control_available: node.is_manager && self.has_leader(swarm_id) && host.reach == super::Reach::Up,
             error: String::new(),
         })
     }

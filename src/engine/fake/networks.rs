@@ -1,6 +1,7 @@
 //! Networks of the fake: bridges of one host, overlays of a swarm.
 
 use super::state::{Cluster, Fail, FakeEndpoint, FakeHostState};
+use crate::engine::ErrorKind;
 use crate::project::{Endpoint, HostName, NetworkSpec};
 use crate::world::NetworkSeen;
 
@@ -26,6 +27,10 @@ impl Cluster {
         if network.scope == "local" {
             self.host_mut(host)?.networks.insert(spec.name.clone(), network);
             return Ok(());
+        }
+        if self.node_of(host).is_some_and(|node| !node.is_manager) {
+            let message = "Cannot create a multi-host network from a worker node. Please create it from a manager";
+            return Err(Fail::refused(message));
         }
         let swarm = self.manager_of(host)?;
         if swarm.networks.contains_key(&spec.name) {
@@ -83,10 +88,8 @@ impl Cluster {
         exists?;
         let state = self.host_mut(host)?;
         if state.container(&id)?.networks.contains_key(network) {
-            return Err(Fail::refused(format!(
-                "endpoint with name {} already exists in network {network}",
-                state.container(&id)?.name
-            )));
+            // The engine's "already exists in network" means that all is as asked for.
+            return Ok(());
         }
         state.next_addr += 1;
         let addr = format!("172.19.{}.{}", state.next_addr / 250 % 250, state.next_addr % 250 + 2);
@@ -111,16 +114,19 @@ impl Cluster {
         let (swarm_id, _) = state.member.as_ref().ok_or_else(missing)?;
         let swarm = self.swarms.get(swarm_id).ok_or_else(missing)?;
         if !self.has_leader(swarm_id) || !self.is_connected(host) {
-            return Err(Fail::failed(format!(
-                "attaching to network {name} failed, make sure your network options are correct and check manager logs: \
+            return Err(Fail::new(
+                ErrorKind::NoLeader,
+                format!(
+                    "attaching to network {name} failed, make sure your network options are correct and check manager logs: \
                  context deadline exceeded"
-            )));
+                ),
+            ));
         }
         let network = swarm.networks.get(name).ok_or_else(missing)?;
         if network.attachable {
             return Ok(());
         }
-        Err(Fail::refused(format!(
+        Err(Fail::failed(format!(
             "Could not attach to network {name}: rpc error: code = PermissionDenied desc = network {name} not manually attachable"
         )))
     }

@@ -37,7 +37,7 @@ impl FakeHostState {
         let mut mounts = Vec::new();
         for text in from.into_iter().flatten().filter_map(|value| value.as_str()) {
             let name = text.split(':').next().unwrap_or(text);
-            let other = self.find(name).ok_or_else(|| Fail::not_found(format!("No such container: {name}")))?;
+            let other = self.find(name).ok_or_else(|| Fail::refused(format!("No such container: {name}")))?;
             mounts.extend(other.mounts.iter().cloned());
         }
         Ok(mounts)

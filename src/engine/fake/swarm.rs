@@ -73,7 +73,7 @@ impl Cluster {
         let swarm_id = swarm_id.filter(|_| self.is_connected(host)).ok_or_else(unreachable)?;
         let role = [Role::Manager, Role::Worker].into_iter().find(|role| token(&swarm_id, *role) == given);
         let role = role.ok_or_else(|| {
-            Fail::refused("rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster")
+            Fail::failed("rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster")
         })?;
         if !self.has_leader(&swarm_id) {
             return Err(no_leader());
@@ -83,11 +83,11 @@ impl Cluster {
 
     pub(super) fn swarm_leave(&mut self, host: &HostName, force: bool) -> Result<(), Fail> {
         let Some((swarm_id, node_id)) = self.host(host)?.member.clone() else {
-            return Err(Fail::refused("This node is not part of a swarm"));
+            return Err(Fail::failed("This node is not part of a swarm"));
         };
         let is_manager = self.node_of(host).is_some_and(|node| node.is_manager);
         if is_manager && !force {
-            return Err(Fail::refused(
+            return Err(Fail::failed(
                 "You are attempting to leave the swarm on a node that is participating as a manager. Use `--force` to suppress this message.",
             ));
         }
@@ -210,20 +210,20 @@ impl Cluster {
     }
 
     pub(super) fn config_remove(&mut self, host: &HostName, id: &str) -> Result<(), Fail> {
-        self.manager_of(host)?.configs.remove(id);
-        Ok(())
+        let removed = self.manager_of(host)?.configs.remove(id);
+        removed.map(drop).ok_or_else(|| Fail::not_found(format!("config {id} not found")))
     }
 
     /// The swarm that this host manages, if it does and the swarm has a leader.
     pub(super) fn manager_of(&mut self, host: &HostName) -> Result<&mut FakeSwarm, Fail> {
-        let Some((swarm_id, _)) = self.host(host)?.member.clone() else { return Err(Fail::refused(NOT_IN_A_SWARM)) };
+        let Some((swarm_id, _)) = self.host(host)?.member.clone() else { return Err(Fail::failed(NOT_IN_A_SWARM)) };
         if !self.node_of(host).is_some_and(|node| node.is_manager) {
-            return Err(Fail::refused(NOT_A_MANAGER));
+            return Err(Fail::failed(NOT_A_MANAGER));
         }
         if !self.has_leader(&swarm_id) || !self.is_connected(host) {
             return Err(no_leader());
         }
-        self.swarms.get_mut(&swarm_id).ok_or_else(|| Fail::refused(NOT_IN_A_SWARM))
+        self.swarms.get_mut(&swarm_id).ok_or_else(|| Fail::failed(NOT_IN_A_SWARM))
     }
 
     /// More than half of the managers have power and network.
@@ -247,7 +247,7 @@ impl Cluster {
     fn check_joinable(&self, host: &HostName) -> Result<(), Fail> {
         let state = self.host(host)?;
         if state.member.is_some() {
-            return Err(Fail::refused(ALREADY_IN_A_SWARM));
+            return Err(Fail::failed(ALREADY_IN_A_SWARM));
         }
         if state.info.live_restore {
             return Err(Fail::refused("--live-restore daemon configuration is incompatible with swarm mode"));
