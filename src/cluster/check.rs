@@ -122,7 +122,8 @@ fn check_engine(report: &mut Report<'_>, seen: &SeenHost) {
     report.good("engine", format!("{} on {}/{}", engine.version, engine.os, engine.arch));
     report.good("api", format!("{} (the engine's least is {})", engine.api_version, engine.min_api_version));
     let skew = engine.clock_skew_ms;
-    let text = format!("{:+.1} s from this machine's", skew as f64 / 1_000.0);
+    // Tenths of a second, so that none is not −0.0.
+    let text = format!("{:+.1} s from this machine's", (skew / 100) as f64 / 10.0);
     let remedy = || "let an NTP client (chrony, systemd-timesyncd) set the clock there".to_owned();
     match skew.abs() {
         SKEW_BAD_MS.. => report.bad("clock", text, remedy()),
@@ -261,6 +262,12 @@ fn check_all(report: &mut Report<'_>, hosts: &[Host], network: &NetworkSettings,
     let found = swarms(hosts, world);
     let Some(swarm) = found.first().filter(|_| wants_swarm) else { return };
     let managers = swarm.known_managers().len();
+    let answering = swarm.managers().iter().filter(|(_, member)| member.control_available).count();
+    if answering < managers && managers > 1 {
+        let text = format!("{answering} of {managers} managers answer; with half of them gone nothing can be changed");
+        let remedy = "bring the others back, or take the lost out: `mcompose hosts rm --force`".to_owned();
+        return report.warn("cluster", text, remedy);
+    }
     let text = format!("{} of {} hosts are in the swarm, managers: {managers}", swarm.members.len(), hosts.len());
     match managers {
         1 if hosts.len() > 2 => {

@@ -26,10 +26,12 @@ use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswe
 use super::{ConfigObject, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
-use crate::world::{Health, ImageSeen, Question, SeenHost, State};
+use crate::world::{Health, ImageSeen, Question, SeenHost, State, Swarm};
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
+/// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
+const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
 /// Starts wait for networks: an overlay without a manager takes 20 s to say so.
 const START_MAX: Duration = Duration::from_secs(60);
 /// What a stop may take beyond its own timeout.
@@ -74,6 +76,39 @@ impl Docker {
 
     async fn ask_version(&self) -> Result<VersionAnswer, EngineError> {
         self.http.json(None, &get("ask for the version", "/version")).await
+    }
+
+    /// Everything that an engine shows, asked at once.
+    async fn look_once(&self, question: &Question) -> Result<SeenHost, EngineError> {
+        let spoken = self.version().await?.to_owned();
+        let (of_info, of_networks) = (shown("ask for the engine's info", "/info"), shown("list networks", "/networks"));
+        let info = async {
+            let info: Value = self.http.json(Some(&spoken), &of_info).await?;
+            // Told at once: other answers may take their time.
+            let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
+            Ok((info, clock_skew_ms))
+        };
+        let (version, (info, clock_skew_ms), rows, networks, volumes, images) = tokio::try_join!(
+            self.ask_version(),
+            info,
+            self.get::<Vec<ContainerRow>>("list containers", "/containers/json?all=1"),
+            self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks),
+            self.get::<VolumeList>("list volumes", "/volumes"),
+            self.images(question),
+        )?;
+        let unread =
+            |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
+        let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
+        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
+        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
+        Ok(SeenHost {
+            engine: info.engine(&version, &spoken, clock_skew_ms),
+            swarm: info.swarm(),
+            containers,
+            networks: networks.into_iter().map(NetworkRow::read).collect(),
+            volumes: volumes.volumes.into_iter().map(|row| row.read()).collect(),
+            images,
+        })
     }
 
     /// Waits until a node is in the managers' quorum, or out of it: the update only says that it is to be.
@@ -248,6 +283,11 @@ fn get(what: &str, path: &str) -> Call {
     Call { what: what.to_owned(), method: Method::GET, path: path.to_owned(), body: None, bound: QUICK_MAX }
 }
 
+/// Of what a manager asks its leader for.
+fn shown(what: &str, path: &str) -> Call {
+    Call { bound: SWARM_SHOWS_MAX, ..get(what, path) }
+}
+
 /// The newest version within ours and the engine's; nothing where the two do not meet.
 fn negotiate(newest: &str, oldest: &str) -> Option<String> {
     let parse = |text: &str| -> Option<(u32, u32)> {
@@ -287,29 +327,10 @@ fn read_config(row: &Value) -> ConfigObject {
 #[async_trait]
 impl Engine for Docker {
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
-        let spoken = self.version().await?.to_owned();
-        let (version, info, rows, networks, volumes, images) = tokio::try_join!(
-            self.ask_version(),
-            self.get::<Value>("ask for the engine's info", "/info"),
-            self.get::<Vec<ContainerRow>>("list containers", "/containers/json?all=1"),
-            self.get::<Vec<NetworkRow>>("list networks", "/networks"),
-            self.get::<VolumeList>("list volumes", "/volumes"),
-            self.images(question),
-        )?;
-        let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
-        let unread =
-            |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
-        let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
-        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
-        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
-        Ok(SeenHost {
-            engine: info.engine(&version, &spoken, clock_skew_ms),
-            swarm: info.swarm(),
-            containers,
-            networks: networks.into_iter().map(NetworkRow::read).collect(),
-            volumes: volumes.volumes.into_iter().map(|row| row.read()).collect(),
-            images,
-        })
+        let seen = self.look_once(question).await?;
+        let leaderless = matches!(&seen.swarm, Swarm::Active(member) if member.is_manager && !member.control_available);
+        // The swarm's networks were missing in that look.
+        if leaderless { self.look_once(question).await } else { Ok(seen) }
     }
 
     async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError> {

@@ -376,7 +376,8 @@ impl InfoAnswer {
                 node_id: swarm.node_id,
                 node_addr: swarm.node_addr,
                 managers: swarm.remote_managers.into_iter().map(|manager| (manager.node_id, manager.addr)).collect(),
-                control_available: swarm.control_available,
+                // A manager says so also while there is no leader; its error tells.
+                control_available: swarm.control_available && swarm.error.is_empty(),
                 error: swarm.error,
             }),
             _ => Swarm::Pending { state: swarm.local_node_state, error: swarm.error },
