@@ -115,8 +115,9 @@ impl Stage {
                 let behaviour = Behaviour { exits: Some((std::time::Duration::from_secs(1), 0)), ..Behaviour::default() };
                 self.bed().fake.behave(image, behaviour);
             }
-            ["run", host, name, image] => {
-                let spec = ContainerSpec { image: (*image).to_owned(), ..ContainerSpec::default() };
+            ["run", host, name, image, network @ ..] => {
+                let mut spec = ContainerSpec { image: (*image).to_owned(), ..ContainerSpec::default() };
+                spec.host_config.network_mode = network.first().map(|network| (*network).to_owned());
                 self.bed().fake.host(host).run(name, &spec).expect("it runs");
             }
             ["fails", call @ ..] => {

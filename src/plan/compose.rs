@@ -7,7 +7,7 @@ use super::view::View;
 use super::{Inputs, spec};
 use crate::placement::Placement;
 use crate::project::{Address, Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
-use crate::world::{Fabric, SeenHost, World};
+use crate::world::{Container, Fabric, SeenHost, World};
 
 /// The inputs with what is looked up in them often.
 pub(super) struct Compose<'a> {
@@ -114,6 +114,18 @@ impl<'a> Compose<'a> {
 
     pub(super) fn is_awaited_to_complete(&self, service: &ServiceName) -> bool {
         self.awaited_to_complete.contains(service.as_str())
+    }
+
+    /// A container of the project of which the file has no service, not even a disabled one.
+    pub(super) fn is_orphan(&self, container: &Container) -> bool {
+        let labels = &container.labels;
+        let is_ours = labels.project.as_deref() == Some(self.project.name.as_str()) && !labels.oneoff;
+        let service = labels.service.as_deref().unwrap_or_default();
+        is_ours && !self.knows_service(service)
+    }
+
+    pub(super) fn knows_service(&self, service: &str) -> bool {
+        self.project.services.contains_key(service) || self.project.disabled_services.contains(service)
     }
 
     pub(super) fn seen(&self, host: &HostName) -> Option<&'a SeenHost> {

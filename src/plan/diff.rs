@@ -2,7 +2,7 @@
 
 use super::compose::Compose;
 use super::view::Filler;
-use super::{Cause, Recreate, networks, order};
+use super::{Cause, Recreate, networks};
 use crate::project::{HostName, Service, ServiceName, SpecHash};
 use crate::world::{Container, State};
 
@@ -141,9 +141,7 @@ impl<'a> Wanted<'a> {
             Recreate::Always => return Some(Cause::Requested),
             Recreate::Changed => {}
         }
-        self.spec_difference(compose, filler.container)
-            .or_else(|| self.image_difference(compose, filler))
-            .or_else(|| self.stale_neighbour(compose, filler))
+        self.spec_difference(compose, filler.container).or_else(|| self.image_difference(compose, filler))
     }
 
     fn spec_difference(&self, compose: &Compose<'a>, container: &Container) -> Option<Cause> {
@@ -166,19 +164,13 @@ impl<'a> Wanted<'a> {
         (!is_same).then_some(Cause::ImageChanged)
     }
 
-    /// A container keeps the namespaces and volumes of the neighbour it was made beside; one made later is another neighbour.
-    fn stale_neighbour(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
-        order::shares(self.service).into_iter().find_map(|service| {
-            let (name, number) = compose.neighbour(service, filler.number, filler.host)?;
-            let neighbours = compose.view.of(name.as_str()).iter();
-            let neighbour = neighbours.rev().find(|other| other.number == number && other.host == filler.host)?;
-            let mode = filler.container.network_mode.strip_prefix("container:");
-            let is_network = self.service.network_mode.as_deref().and_then(|mode| mode.strip_prefix("service:")) == Some(service);
-            let other = neighbour.container;
-            let is_other = is_network && mode.is_some_and(|mode| mode != other.id.as_str() && mode != other.name);
-            let is_stale = is_other || other.created > filler.container.created;
-            is_stale.then(|| Cause::DependencyReplaced { service: name.clone() })
-        })
+    /// A container keeps the namespaces and volumes of the neighbour it was made beside; any other is another neighbour, and so
+    /// is one made later.
+    pub(super) fn is_beside_another(&self, service: &str, container: &Container, neighbour: &Container) -> bool {
+        let mode = container.network_mode.strip_prefix("container:");
+        let shares_network = self.service.network_mode.as_deref().and_then(|mode| mode.strip_prefix("service:")) == Some(service);
+        let is_other = |mode: &str| mode != neighbour.id.as_str() && mode != neighbour.name;
+        (shares_network && mode.is_some_and(is_other)) || neighbour.created > container.created
     }
 
     /// Which of several containers for one slot is kept: the one on the right host, then one that is as it should be, that

@@ -72,9 +72,7 @@ impl<'a> Down<'_, 'a> {
         for (host, container) in oneoffs {
             self.leave(host, container, None, None, Cause::Requested, Vec::new());
         }
-        let known =
-            |service: &str| compose.project.services.contains_key(service) || compose.project.disabled_services.contains(service);
-        let unknown = compose.view.services().filter(|(service, _)| !known(service));
+        let unknown = compose.view.services().filter(|(service, _)| !compose.knows_service(service));
         let orphans = unknown.flat_map(|(_, fillers)| fillers.iter().map(|filler| (filler.host, filler.container)));
         let orphans: Vec<_> = orphans.chain(compose.view.strays.iter().copied()).collect();
         for (host, container) in orphans {

@@ -259,9 +259,8 @@ impl<'a> Life<'_, 'a> {
         if !orphans {
             return;
         }
-        let project = self.compose.project;
-        let known = |service: &str| project.services.contains_key(service) || project.disabled_services.contains(service);
-        for (_, fillers) in self.compose.view.services().filter(|(service, _)| !known(service)) {
+        let compose = self.compose;
+        for (_, fillers) in self.compose.view.services().filter(|(service, _)| !compose.knows_service(service)) {
             for filler in fillers {
                 if let Some(op) = kill(filler) {
                     let subject = Subject::Container(filler.container.name.clone());

@@ -81,7 +81,9 @@ impl<'a, 'c> Upping<'a, 'c> {
         let subject = || Subject::Slot(stage.slot.clone());
         let mut before = self.connect_missing(stage, &container);
         if stage.turn.misnamed {
-            before.extend(self.rename(stage, filler));
+            let renamed = self.rename(stage, filler);
+            steps.named.extend(renamed.map(|step| (stage.turn.number, step)));
+            before.extend(renamed);
         }
         match wake {
             Wake::Nothing => {}
@@ -130,7 +132,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         let leaving = self.leaving(stage.wanted, stage.slot.clone(), &old, cause.clone());
         let (stopped, removed) = leaving.leave(&mut self.draft, Vec::new());
         self.gone(&old, stopped, removed, steps);
-        let inherited = self.inherited(stage, &old);
+        let inherited = if old.host == stage.turn.host { self.inherited(stage, &old) } else { Vec::new() };
         let created = self.create(stage, stage.name.clone(), cause, &inherited, Some(removed));
         steps.named.insert(stage.turn.number, created.made);
         self.start(stage, cause, created.ends, ContainerRef::Name(stage.name.clone()), steps);

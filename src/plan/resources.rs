@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::compose::Compose;
 use super::diff::Turn;
 use super::draft::Draft;
+use super::outdated::Outdated;
 use super::up::Rise;
 use super::volumes;
 use super::{Cause, Note, Op, StepId, Subject, networks};
@@ -14,6 +15,8 @@ use crate::world::{Fabric, SeenHost};
 /// The steps that bring resources to hosts. What is there already has none.
 #[derive(Debug, Default)]
 pub(super) struct Resources<'a> {
+    /// Networks that are to be made again.
+    pub(super) outdated: Outdated<'a>,
     /// Networks that cross hosts, by engine name.
     shared_networks: BTreeMap<&'a str, StepId>,
     networks: BTreeMap<(&'a str, &'a HostName), StepId>,
@@ -83,25 +86,30 @@ impl<'a> Resources<'a> {
         for note in networks::notes(compose, key, network) {
             draft.note(note);
         }
+        if self.outdated.blocks(name) {
+            return;
+        }
         if !networks::crosses_hosts(compose.fabric, network) {
             for (host, seen) in hosts {
                 let is_there = seen.networks.iter().any(|other| other.name == name);
-                if !is_there {
+                let removals = self.outdated.removals(name, Some(host));
+                if !is_there || !removals.is_empty() {
                     self.networks
                         .entry((name, *host))
-                        .or_insert_with(|| draft.step(host, subject(), op(), Cause::Missing, Vec::new()));
+                        .or_insert_with(|| draft.step(host, subject(), op(), Cause::Missing, removals));
                 }
             }
             return;
         }
         let Fabric::Overlay { managers } = compose.fabric else { return };
         let is_there = networks::sightings(compose, name).values().any(|seen| seen.driver == "overlay");
-        if is_there || self.shared_networks.contains_key(name) {
+        let removals = self.outdated.removals(name, None);
+        if (is_there && removals.is_empty()) || self.shared_networks.contains_key(name) {
             return;
         }
         match managers.iter().find(|manager| compose.seen(manager).is_some()) {
             Some(manager) => {
-                let step = draft.step(manager, subject(), op(), Cause::Missing, Vec::new());
+                let step = draft.step(manager, subject(), op(), Cause::Missing, removals);
                 self.shared_networks.insert(name, step);
             }
             None => draft.note(Note::Refused {

@@ -9,11 +9,12 @@ use super::compose::Compose;
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::draft::Draft;
 use super::order::{self, Chosen};
+use super::outdated::Outdated;
 use super::resources::Resources;
 use super::teardown::Leaving;
 use super::view::Filler;
 use super::waits::{longest, meets};
-use super::{Cause, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, ports, refusals};
+use super::{Cause, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals};
 use crate::project::{Condition, Dependency, HostName, Service, ServiceName, Slot, Until};
 use crate::world::{Container, Health, State};
 
@@ -21,7 +22,8 @@ pub(super) fn plan(goal: &Up, inputs: &Inputs<'_>) -> Plan {
     let compose = Compose::new(inputs);
     let mut up = Upping::new(&compose, goal);
     up.decide();
-    up.let_dependents_follow();
+    up.resources.outdated = Outdated::find(&compose, &mut up.rises, &mut up.draft, goal.remove_orphans);
+    follow::let_dependents_follow(&compose, &mut up.rises, goal.start, &mut up.draft);
     up.emit();
     up.draft.finish(&compose.project.name)
 }
@@ -62,6 +64,8 @@ pub(super) struct Upping<'a, 'c> {
     pub(super) rises: Vec<Rise<'a>>,
     /// Index into `rises` by service.
     index: BTreeMap<&'a str, usize>,
+    /// Services that should have replicas, and have none that could be made or that stand already.
+    left_out: BTreeSet<&'a str>,
     /// What waits for each condition of a service, made once for all that wait: by service, condition and whether it is required.
     ready: BTreeMap<(&'a str, Condition, bool), Vec<StepId>>,
     pub(super) resources: Resources<'a>,
@@ -80,6 +84,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             draft: Draft::default(),
             rises: Vec::new(),
             index: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             ready: BTreeMap::new(),
             resources: Resources::default(),
             freed_ports: BTreeMap::new(),
@@ -110,7 +115,9 @@ impl<'a, 'c> Upping<'a, 'c> {
         let wanted = Wanted::new(compose, name, service, recreate);
         let mut refusals = refusals::Refusals::new(compose, name, service);
         let claims = compose.view.of(name.as_str());
+        let missing = self.left_out_need(service);
         let mut turns = Vec::new();
+        let mut left_out = 0;
         let mut at = 0;
         let mut surplus = Vec::new();
         let refused: BTreeSet<u32> = self.note_unplaced(name);
@@ -130,7 +137,8 @@ impl<'a, 'c> Upping<'a, 'c> {
                 continue;
             }
             let turn = wanted.decide(compose, number, host, claims);
-            if turn.is_new() && refusals.refuses(host, number, &mut self.draft) {
+            if turn.is_new() && (missing.is_some() || refusals.refuses(host, number, &mut self.draft)) {
+                left_out += 1;
                 continue;
             }
             turns.push(turn);
@@ -138,7 +146,24 @@ impl<'a, 'c> Upping<'a, 'c> {
         let after = take(u32::MAX, &mut at);
         surplus.extend(after.iter().filter(|claim| !refused.contains(&claim.number)).copied());
         refusals.note_inert(&turns, &mut self.draft);
+        if turns.is_empty() && left_out + refused.len() > 0 {
+            self.left_out.insert(name.as_str());
+        }
+        if let Some(needed) = missing.filter(|_| left_out > 0) {
+            self.draft.note(Note::Refused {
+                subject: name.to_string(),
+                attribute: format!("depends_on.{needed}"),
+                why: format!("`{needed}` is left out"),
+                hint: format!("see what is said of `{needed}`, or make it `required: false`"),
+            });
+        }
         Rise { wanted, turns, surplus, steps: RiseSteps::default() }
+    }
+
+    /// A required service of which this plan makes no replica, though it should have some.
+    fn left_out_need(&self, service: &'a Service) -> Option<&'a ServiceName> {
+        let required = service.depends_on.iter().filter(|(_, dependency)| dependency.required);
+        required.map(|(needed, _)| needed).find(|needed| self.left_out.contains(needed.as_str()))
     }
 
     /// Slots that fit nowhere: said, and what fills them now is left alone.
@@ -159,45 +184,6 @@ impl<'a, 'c> Upping<'a, 'c> {
         if let Some(slot) = Slot::new(name.clone(), number) {
             let because = "its host does not answer".to_owned();
             self.draft.note(Note::Held { slot, host: host.clone(), because });
-        }
-    }
-
-    /// Replicas that share namespaces or volumes with one that gets another container get another themselves; those that only
-    /// depend on it with `restart: true` are stopped before and started after. Services stand behind those that they need, so
-    /// one pass is enough.
-    fn let_dependents_follow(&mut self) {
-        let mut renewed: BTreeMap<&'a str, (BTreeSet<u32>, bool)> = BTreeMap::new();
-        let compose = self.compose;
-        for rise in &mut self.rises {
-            let service = rise.wanted.service;
-            for turn in &mut rise.turns {
-                let shared = order::shares(service).into_iter().find(|needed| {
-                    let neighbour = compose.neighbour(needed, turn.number, turn.host);
-                    neighbour.is_some_and(|(name, number)| {
-                        renewed.get(name.as_str()).is_some_and(|(numbers, _)| numbers.contains(&number))
-                    })
-                });
-                let cause = |needed: &str| {
-                    let (name, _) = compose.project.services.get_key_value(needed)?;
-                    Some(Cause::DependencyReplaced { service: name.clone() })
-                };
-                if !turn.is_new()
-                    && let Some(cause) = shared.and_then(cause)
-                {
-                    turn.action = Action::Replace(cause);
-                }
-                let restarts = service.depends_on.iter().find(|(needed, dependency)| {
-                    dependency.restart && renewed.get(needed.as_str()).is_some_and(|(_, is_replaced)| *is_replaced)
-                });
-                if let (Action::Keep(Wake::Nothing), Some((needed, _)), Some(filler)) = (&turn.action, restarts, turn.filler)
-                    && filler.container.state.is_up()
-                    && self.goal.start
-                {
-                    turn.action = Action::Keep(Wake::Bounce(Cause::DependencyReplaced { service: needed.clone() }));
-                }
-            }
-            let new = rise.turns.iter().filter(|turn| turn.is_new()).map(|turn| turn.number).collect();
-            renewed.insert(rise.wanted.name.as_str(), (new, rise.turns.iter().any(Turn::is_replaced)));
         }
     }
 
@@ -347,6 +333,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             }
         }
         self.draft.create_after_removal(&self.freed_names);
+        self.resources.outdated.wait_for_users(&mut self.draft, &self.freed_names);
     }
 
     /// Whether a replica of another service that is about to start takes a host port that this container holds.
@@ -358,12 +345,10 @@ impl<'a, 'c> Upping<'a, 'c> {
 
     fn orphans(&mut self) {
         let compose = self.compose;
-        let known =
-            |service: &str| compose.project.services.contains_key(service) || compose.project.disabled_services.contains(service);
         let orphans: Vec<(&'a HostName, &'a Container)> = compose
             .view
             .services()
-            .filter(|(service, _)| !known(service))
+            .filter(|(service, _)| !compose.knows_service(service))
             .flat_map(|(_, fillers)| fillers.iter().map(|filler| (filler.host, filler.container)))
             .chain(compose.view.strays.iter().copied())
             .collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::project::{HostName, ProjectName};
+use crate::project::{HostName, ProjectName, ServiceName};
 use crate::world::{Container, World};
 
 /// A container that fills a slot, with its host.
@@ -46,6 +46,12 @@ impl<'a> View<'a> {
     /// A service's containers in order of number.
     pub(super) fn of(&self, service: &str) -> &[Filler<'a>] {
         self.services.get(service).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A container that fills this slot on this host, the last by name.
+    pub(super) fn container(&self, service: &ServiceName, number: u32, host: &HostName) -> Option<&'a Container> {
+        let fillers = self.of(service.as_str()).iter().rev();
+        fillers.filter(|filler| filler.number == number).find(|filler| filler.host == host).map(|filler| filler.container)
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = (&'a str, &[Filler<'a>])> {
