@@ -251,10 +251,6 @@ fn an_inventory_without_hosts_is_refused() {
     assert_snapshot!(faults(""), @r#"
     error: the inventory lists no hosts
      --> hosts.toml:1:1
-      |
-    1 |
-      | ^
-      |
       = hint: a host is `[hosts.NAME]` with `address = "ssh://user@host"` below it
     "#);
     assert_snapshot!(faults("[hosts]\n"), @r#"
@@ -297,6 +293,19 @@ fn a_label_with_dots_has_to_be_quoted() {
       |
       = hint: a label with dots in its name is written in quotes: "com.example.zone" = …
     "#);
+}
+
+#[test]
+fn what_is_too_large_to_be_shown_is_named_by_its_place() {
+    let long = format!("# one\n\na = [{}\n", "é".repeat(20_000));
+    assert_snapshot!(faults(&long), @r"
+    error: not TOML: unclosed array, expected `]`
+     --> hosts.toml:3:20006
+    ");
+    assert_snapshot!(faults(&"a".repeat(50_000_000)), @r"
+    error: the inventory is larger than 4 MiB
+     --> hosts.toml:1:1
+    ");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `mcompose hosts …`: hands the verbs what they speak through.
 
+use std::path::PathBuf;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -39,8 +41,20 @@ impl Stage for Terminal<'_> {
 }
 
 pub async fn run(verb: &HostsVerb, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    let begins = inventory_to_begin(verb, globals);
+    let globals = &Globals { inventory: globals.inventory.clone().filter(|_| begins.is_none()), ..globals.clone() };
     let session = load::session(globals, ui, None, "hosts").await?;
-    let fleet = load::fleet(globals, ui, None)?;
+    let mut fleet = load::fleet(globals, ui, None)?;
+    if let Some(path) = begins {
+        fleet.file = None;
+        fleet.begins = path;
+    }
     let good = run_verb(verb, &fleet, &Terminal { session: &session }).await?;
     Ok(if good { exit::OK } else { exit::FAILURE })
+}
+
+/// The file that `hosts add` is to begin: `-i` names it and it is not there.
+fn inventory_to_begin(verb: &HostsVerb, globals: &Globals) -> Option<PathBuf> {
+    let named = globals.inventory.as_ref().filter(|_| matches!(verb, HostsVerb::Add(_)))?;
+    Some(PathBuf::from(named)).filter(|path| !path.exists())
 }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::hosts::{InventoryFile, look_for, steps_to_form};
 use super::{exit, hints};
 use crate::apply::{Limits, Outcome, apply};
-use crate::cluster::fabric;
+use crate::cluster::{fabric, raced_to_swarm};
 use crate::engine::Engines;
 use crate::inventory::Inventory;
 use crate::placement::{Placement, Request, place};
@@ -22,6 +22,9 @@ use crate::world::{Fabric, Question, World};
 
 /// Another's command on the project is waited for this long.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
+/// A swarm that another command forms at the same time is waited for this long: before it there is no lock to wait at.
+const FORMED_BY_ANOTHER_MAX: Duration = Duration::from_secs(30);
+const FORMED_POLL: Duration = Duration::from_millis(500);
 
 /// The hosts and how to speak; what every verb works with.
 pub struct Session {
@@ -183,10 +186,28 @@ impl Session {
         let plan = Plan { project, steps, notes: Vec::new() };
         let (_never, lost) = watch::channel(false);
         let outcome = self.apply(&plan, lost).await;
+        if outcome.failures().any(|(_, error, _)| raced_to_swarm(error))
+            && let Some(world) = self.formed_by_another().await
+        {
+            return Ok(world);
+        }
         match self.told(&plan, &outcome) {
             exit::OK => Ok(self.look(None).await),
             code => Err(Failure::Told(code)),
         }
+    }
+
+    /// The world once another command, which began a moment earlier, has made the hosts one swarm; nothing if it does not.
+    async fn formed_by_another(&self) -> Option<World> {
+        let deadline = tokio::time::Instant::now() + FORMED_BY_ANOTHER_MAX;
+        while tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(FORMED_POLL).await;
+            let world = self.look(None).await;
+            if matches!(steps_to_form(&self.inventory, &world).await, Ok(steps) if steps.is_empty()) {
+                return Some(world);
+            }
+        }
+        None
     }
 
     /// For `hosts` verbs: carries out a plan on these engines, and says what failed.

@@ -8,6 +8,7 @@ use super::address::{Addresses, NoAddress};
 use super::error::ClusterError;
 use super::fabric::{managers_of, the_swarm, wants_swarm};
 use super::swarms::SwarmSeen;
+use crate::engine::EngineError;
 use crate::inventory::NetworkSettings;
 use crate::plan::{Cause, Op, Step, StepId, Subject, Tolerance};
 use crate::project::{Host, HostName, Role};
@@ -29,6 +30,11 @@ pub fn form(hosts: &[Host], network: &NetworkSettings, world: &World, addresses:
         Some(swarm) => grow(hosts, &swarm, &outside, &managers, addresses),
         None => begin(&outside, &managers, world, addresses),
     }
+}
+
+/// Whether a step to form a swarm failed only because another command was faster: the engine is in one by now.
+pub fn raced_to_swarm(error: &EngineError) -> bool {
+    error.message.contains("already part of a swarm")
 }
 
 /// Those that `role` names; else the first of two hosts, the first three of more, workers by role left out.

@@ -16,7 +16,7 @@ pub use address::{Addresses, NoAddress, resolve};
 pub use check::{Finding, Grade, check};
 pub use error::ClusterError;
 pub use fabric::{fabric, wants_swarm};
-pub use form::form;
+pub use form::{form, raced_to_swarm};
 pub use leader::{LEADER_WAIT_MAX, Managers, with_leader};
 pub use leave::leave;
 pub use probe::{PortSign, Probe, Probes, probe_ports, probe_storage};

@@ -14,8 +14,8 @@ use crate::project::nearest;
 use crate::project::{Address, Availability, Host, HostName, Role, Tls};
 use table::{Table, Text};
 
-/// An inventory larger than this is refused unread: ten thousand hosts take a tenth of it.
-pub const TEXT_BYTES_MAX: usize = 16 << 20;
+/// An inventory larger than this is refused unread: ten thousand hosts take half of it.
+pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// What reading needs to know beside the text.
 pub struct Context<'a> {
@@ -35,6 +35,10 @@ const TLS_KEYS: &[&str] = &["ca", "cert", "key"];
 
 /// Reads an inventory. `name` is the file as the user would write it; it stands in every message.
 pub fn parse(name: &str, text: &str, context: &Context<'_>) -> Result<Inventory, InventoryFailure> {
+    if text.len() > TEXT_BYTES_MAX {
+        let fault = Fault::at(0..0, format!("the inventory is larger than {} MiB", TEXT_BYTES_MAX >> 20));
+        return Err(InventoryFailure { name: name.to_owned(), text: String::new(), faults: vec![fault] });
+    }
     let mut faults = Vec::new();
     let inventory = read(text, context, &mut faults);
     match inventory {
@@ -47,11 +51,6 @@ pub fn parse(name: &str, text: &str, context: &Context<'_>) -> Result<Inventory,
 }
 
 fn read(text: &str, context: &Context<'_>, faults: &mut Vec<Fault>) -> Option<Inventory> {
-    if text.len() > TEXT_BYTES_MAX {
-        let message = format!("the inventory is larger than {} MiB", TEXT_BYTES_MAX >> 20);
-        faults.push(Fault { message, span: 0..0, label: String::new(), note: None, hint: None });
-        return None;
-    }
     let (root, errors) = DeTable::parse_recoverable(text);
     // Those after the first are mostly its consequences.
     if let Some(error) = errors.first() {
