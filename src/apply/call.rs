@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::{Event, StepEnd};
@@ -18,7 +18,25 @@ const LOG_TAIL_LINES: u64 = 10;
 const LOG_TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Makes the step's call and returns how it ended. What a swarm refuses for a moment is tried again, for a bounded time.
-pub(super) async fn carry_out(engines: &Engines, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> StepEnd {
+/// A wait ends at once when `interrupt` becomes true; a call is never left half done.
+pub(super) async fn carry_out(
+    engines: &Engines,
+    step: &Step,
+    id: StepId,
+    events: &mpsc::UnboundedSender<Event>,
+    mut interrupt: watch::Receiver<bool>,
+) -> StepEnd {
+    let called = insist(engines, step, id, events);
+    if !matches!(step.op, Op::Await { .. }) {
+        return called.await;
+    }
+    tokio::select! {
+        end = called => end,
+        Ok(_) = interrupt.wait_for(|on| *on) => StepEnd::Skipped { because: None },
+    }
+}
+
+async fn insist(engines: &Engines, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> StepEnd {
     let deadline = Instant::now() + SWARM_SETTLES_MAX;
     loop {
         let error = match call(engines, step, id, events).await {
@@ -98,7 +116,11 @@ fn hook_failed(step: &Step, exit_code: i64, output: &str) -> EngineError {
 fn passes_with_the_swarm(step: &Step, error: &EngineError) -> bool {
     let on_network = matches!(step.op, Op::Create { .. } | Op::Start { .. } | Op::Connect { .. });
     let words = ["attach to network", "attaching to network", "context deadline exceeded"];
-    error.kind == ErrorKind::NoLeader || on_network && words.iter().any(|words| error.message.to_lowercase().contains(words))
+    // The managers learn a moment later than the hosts that the last container has left a network.
+    let is_leaving = matches!(step.op, Op::RemoveNetwork { .. });
+    let leaving = ["in use by task", "has active endpoints"];
+    let says = |words: &[&str]| words.iter().any(|words| error.message.to_lowercase().contains(words));
+    error.kind == ErrorKind::NoLeader || on_network && says(&words) || is_leaving && says(&leaving)
 }
 
 /// The last lines of a container that did not start, or did not become what was waited for.

@@ -43,10 +43,10 @@ pub async fn apply(
         let interrupted = *interrupt.borrow_and_update();
         while !interrupted && let Some(id) = walk.begin() {
             let _ = events.send(Event::Started { step: id });
-            let (step, events) = (&plan.steps[id.0], &events);
+            let (step, events, interrupt) = (&plan.steps[id.0], &events, interrupt.clone());
             running.push(async move {
                 let begun = Instant::now();
-                let end = carry_out(engines, step, id, events).await;
+                let end = carry_out(engines, step, id, events, interrupt).await;
                 (id, end, begun.elapsed())
             });
         }
@@ -69,8 +69,8 @@ struct Walk<'a> {
     waiters: Vec<Vec<StepId>>,
     /// For each step, how many it still waits for.
     open: Vec<usize>,
-    /// For each step that cannot run any more, the step that is to blame.
-    blamed: Vec<Option<StepId>>,
+    /// For each step that cannot run any more, the step that is to blame; none for the interruption.
+    blamed: Vec<Option<Option<StepId>>>,
     /// Steps that may begin, by host, in the plan's order.
     ready: BTreeMap<&'a HostName, VecDeque<StepId>>,
     busy: BTreeMap<&'a HostName, usize>,
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
     fn free(&mut self, id: StepId) -> Option<StepEnd> {
         let step = &self.plan.steps[id.0];
         match (self.blamed[id.0], &step.op) {
-            (Some(blamed), _) => Some(StepEnd::Skipped { because: Some(blamed) }),
+            (Some(because), _) => Some(StepEnd::Skipped { because }),
             (None, Op::Gate) => Some(StepEnd::Done),
             (None, _) => {
                 self.ready.entry(&step.host).or_default().push_back(id);
@@ -147,8 +147,8 @@ impl<'a> Walk<'a> {
             let step = &self.plan.steps[id.0];
             let passes = end == StepEnd::Done || step.tolerance == Tolerance::Warn;
             let blamed = match &end {
-                StepEnd::Skipped { because: Some(because) } => *because,
-                _ => id,
+                StepEnd::Skipped { because } => *because,
+                StepEnd::Done | StepEnd::Failed { .. } => Some(id),
             };
             let _ = self.events.send(Event::Ended { step: id, end: end.clone(), took });
             self.outcome.ends.insert(id, end);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 use super::{Diagnostic, Map, Node, Value};
 use crate::project::{Project, ProjectName, ServiceName};
@@ -32,6 +33,9 @@ pub(super) fn bind(document: &Node, surroundings: Surroundings, diagnostics: &mu
         secrets: section(document, "secrets", diagnostics),
         config_hashes: Default::default(),
     };
+    let hash = |(name, service): (&ServiceName, &crate::project::Service)| (name.clone(), config_hash(service));
+    let config_hashes = project.services.iter().map(hash).collect();
+    let project = Project { config_hashes, ..project };
     (diagnostics.len() == before).then_some(project)
 }
 
@@ -59,6 +63,22 @@ where
         }
     }
     bound
+}
+
+/// A hash of what a container of the service is made from, for `com.docker.compose.config-hash`: docker compose lists only
+/// containers that have one.
+fn config_hash(service: &crate::project::Service) -> String {
+    let mut hashed = service.clone();
+    hashed.build = None;
+    hashed.pull_policy = None;
+    hashed.scale = None;
+    hashed.depends_on.clear();
+    hashed.profiles.clear();
+    if let Some(deploy) = &mut hashed.deploy {
+        deploy.replicas = None;
+    }
+    let text = serde_json::to_string(&hashed).unwrap_or_default();
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The value of the one attribute that does not fit, found by leaving out all others.

@@ -5,23 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::mcompose::engine::{Engine, ErrorKind, LogQuery, docker};
-use ::mcompose::project::{
+use futures_util::StreamExt;
+use mcompose::engine::{Engine, ErrorKind, LogQuery, docker};
+use mcompose::project::{
     Address, Availability, ContainerSpec, Endpoint, HealthConfig, Hook, Host, HostName, NetworkSpec, Role, Until, VolumeSpec,
 };
-use ::mcompose::transport::LinkOptions;
-use ::mcompose::world::{Question, SeenHost, State, Swarm};
-use futures_util::StreamExt;
+use mcompose::transport::LinkOptions;
+use mcompose::world::{Question, SeenHost, State, Swarm};
 
 use crate::harness::{DEMO_IMAGE, Fleet, FleetHost};
+use crate::program::own;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-pub fn own(hosts: usize) -> Fleet {
-    let fleet = Fleet::start(hosts);
-    fleet.load_demo_image();
-    fleet
-}
 
 pub fn open(fleet: &Fleet, host: &FleetHost, address: Address) -> Arc<dyn Engine> {
     let host = Host {
@@ -43,6 +38,10 @@ fn unix(host: &FleetHost) -> Address {
 
 pub fn tcp(host: &FleetHost) -> Address {
     Address::Tcp { host: host.address.clone(), port: 2375, tls: None }
+}
+
+fn ssh(host: &FleetHost) -> Address {
+    Address::Ssh { user: Some("root".to_owned()), host: host.address.clone(), port: None }
 }
 
 pub fn on_runtime(test: impl Future<Output = ()>) {
@@ -76,6 +75,27 @@ fn a_container_lives_and_dies_over_tcp() {
     let fleet = own(1);
     let engine = open(&fleet, &fleet.hosts[0], tcp(&fleet.hosts[0]));
     on_runtime(life(&*engine));
+}
+
+#[test]
+fn a_container_lives_and_dies_over_ssh() {
+    let fleet = own(1);
+    let engine = open(&fleet, &fleet.hosts[0], ssh(&fleet.hosts[0]));
+    on_runtime(life(&*engine));
+}
+
+#[test]
+fn a_hundred_calls_at_once_share_one_ssh_connection() {
+    let fleet = own(1);
+    let host = &fleet.hosts[0];
+    let engine = open(&fleet, host, ssh(host));
+    let before = host.ssh_connections();
+    on_runtime(async {
+        let calls = (0..100).map(|_| async { look(&*engine).await.engine.hostname });
+        let names = futures_util::future::join_all(calls).await;
+        assert!(names.iter().all(|name| name == "h1"), "{names:?}");
+    });
+    assert_eq!(host.ssh_connections() - before, 1);
 }
 
 async fn life(engine: &dyn Engine) {

@@ -13,7 +13,8 @@ use ::mcompose::project::{
 };
 use ::mcompose::world::{Question, Swarm};
 
-use crate::engine::{on_runtime, open, own, tcp};
+use crate::engine::{on_runtime, open, tcp};
+use crate::program::own;
 use crate::harness::DEMO_IMAGE;
 
 #[test]

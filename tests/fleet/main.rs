@@ -4,8 +4,15 @@ mod harness;
 #[path = "../store_spec/mod.rs"]
 mod store_spec;
 
+mod changes;
 mod engine;
 mod fake_agrees;
+mod examples_for_real;
 mod harness_itself;
+mod hosts;
 mod hosts_verbs;
+mod many;
+mod program;
+mod reference;
+mod refusals;
 mod swarm;
