@@ -22,7 +22,21 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "transport",
         &["project"],
-        &["ssh2", "rustls", "tokio_rustls", "hyper", "hyper_util", "tokio", "tower_service", "libc", "bytes", "futures_util"],
+        &[
+            "ssh2",
+            "rustix",
+            "hmac",
+            "sha1",
+            "base64",
+            "rustls",
+            "tokio_rustls",
+            "hyper",
+            "hyper_util",
+            "tokio",
+            "tower_service",
+            "bytes",
+            "futures_util",
+        ],
     ),
     (
         "engine",

@@ -90,7 +90,11 @@ pub fn fleet(globals: &Globals, ui: Ui, project: Option<&Project>) -> Result<Fle
     };
     let found = find(&places, &|path| Path::new(path).exists())
         .map_err(|missing| Failure::said(missing.to_string(), "`mcompose hosts add` begins one".to_owned(), exit::INVENTORY))?;
-    let options = LinkOptions { home: PathBuf::from(home.clone().unwrap_or_default()), connect_timeout: CONNECT_TIMEOUT };
+    let options = LinkOptions {
+        home: PathBuf::from(home.clone().unwrap_or_default()),
+        user: std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "root".to_owned()),
+        connect_timeout: CONNECT_TIMEOUT,
+    };
     let open =
         move |hosts: &[Host]| -> Engines { hosts.iter().map(|host| (host.name.clone(), docker::open(host, &options))).collect() };
     match found {

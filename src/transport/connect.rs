@@ -14,8 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
-use super::LinkOptions;
+use super::ssh::Link;
+use super::{LinkOptions, tls};
 use crate::project::{Address, Host};
+
+/// What is sent and not acknowledged for this long means that the host is gone.
+const TCP_SILENCE_MAX_MS: u32 = 15_000;
 
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
@@ -28,22 +32,33 @@ pub struct Stream(TokioIo<Box<dyn Bytes>>);
 pub struct Connector {
     address: Address,
     connect_timeout: Duration,
+    ssh: Option<Link>,
 }
 
 impl Connector {
     pub fn new(host: &Host, options: &LinkOptions) -> Self {
-        Self { address: host.address.clone(), connect_timeout: options.connect_timeout }
+        let ssh = matches!(host.address, Address::Ssh { .. }).then(|| Link::new(host, options));
+        Self { address: host.address.clone(), connect_timeout: options.connect_timeout, ssh }
     }
 
     async fn connect(self) -> io::Result<Stream> {
         let stream: Box<dyn Bytes> = match &self.address {
             Address::Unix { path } => Box::new(UnixStream::connect(path).await?),
-            Address::Tcp { host, port, tls: None } => {
+            Address::Tcp { host, port, tls } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+                rustix::net::sockopt::set_tcp_user_timeout(&stream, TCP_SILENCE_MAX_MS)?;
+                match tls {
+                    None => Box::new(stream),
+                    Some(tls) => Box::new(tls::wrap(stream, host, tls).await?),
+                }
             }
-            Address::Tcp { .. } | Address::Ssh { .. } => return Err(io::Error::other("this kind of address is not built yet")),
+            Address::Ssh { .. } => {
+                let link = self.ssh.clone().ok_or_else(|| io::Error::other("there is no SSH session"))?;
+                let local = tokio::task::spawn_blocking(move || link.connect()).await.map_err(io::Error::other)??;
+                Box::new(UnixStream::from_std(local)?)
+            }
         };
         Ok(Stream(TokioIo::new(stream)))
     }

@@ -29,7 +29,7 @@ pub fn open(fleet: &Fleet, host: &FleetHost, address: Address) -> Arc<dyn Engine
         identity: Some(fleet.folder.join("id_ed25519").display().to_string()),
         jump: Vec::new(),
     };
-    docker::open(&host, &LinkOptions { home: fleet.home(), connect_timeout: PATIENCE })
+    docker::open(&host, &LinkOptions { home: fleet.home(), user: "root".to_owned(), connect_timeout: PATIENCE })
 }
 
 fn unix(host: &FleetHost) -> Address {

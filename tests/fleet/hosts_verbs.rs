@@ -63,7 +63,7 @@ async fn type_in(fleet: &Fleet, line: &str) -> (bool, Value) {
     let text = std::fs::read_to_string(&path).expect("the fleet wrote it");
     let file = InventoryFile { path, text };
     let inventory = file.meaning_of(&file.text).unwrap_or_else(|error| panic!("{error}"));
-    let options = LinkOptions { home: fleet.home(), connect_timeout: Duration::from_secs(3) };
+    let options = LinkOptions { home: fleet.home(), user: "root".to_owned(), connect_timeout: Duration::from_secs(3) };
     let open =
         move |hosts: &[Host]| -> Engines { hosts.iter().map(|host| (host.name.clone(), docker::open(host, &options))).collect() };
     let world = hosts::Fleet::new(inventory, Some(file), Box::new(open));

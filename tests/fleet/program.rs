@@ -51,13 +51,13 @@ impl<'a> Project<'a> {
         fs::create_dir_all(&folder).expect("the fleet's folder is writable");
         let file = folder.join("compose.yaml");
         fs::write(&file, format!("name: {name}\n{compose}")).expect("the fleet's folder is writable");
-        Self { fleet, name: name.to_owned(), file, inventory: fleet.folder.join("hosts-tcp.toml"), home: fleet.home() }
+        Self { fleet, name: name.to_owned(), file, inventory: fleet.inventory(), home: fleet.home() }
     }
 
     /// One of compose-examples; the folder's name is the project's.
     pub fn example(fleet: &'a Fleet, name: &str) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose-examples").join(name).join("compose.yaml");
-        Self { fleet, name: name.to_owned(), file, inventory: fleet.folder.join("hosts-tcp.toml"), home: fleet.home() }
+        Self { fleet, name: name.to_owned(), file, inventory: fleet.inventory(), home: fleet.home() }
     }
 
     /// The project with another compose file from now on.

@@ -32,7 +32,7 @@ impl Hosts {
         let text = std::fs::read_to_string(fleet.inventory_tcp()).expect("the fleet wrote it");
         let context = Context { folder: "/", home: None, exists: &|path| Path::new(path).is_file() };
         let inventory = parse("hosts.toml", &text, &context).unwrap_or_else(|failure| panic!("{failure}"));
-        let options = LinkOptions { home: fleet.home(), connect_timeout: Duration::from_secs(5) };
+        let options = LinkOptions { home: fleet.home(), user: "root".to_owned(), connect_timeout: Duration::from_secs(5) };
         let engines = inventory.hosts.iter().map(|host| (host.name.clone(), docker::open(host, &options))).collect();
         Self { fleet, inventory, engines }
     }

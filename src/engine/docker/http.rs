@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::HostName;
-use crate::transport::Connector;
+use crate::transport::{Connector, Untrusted};
 
 /// Idle connections kept to one host.
 const IDLE_MAX: usize = 8;
@@ -95,7 +95,8 @@ impl Http {
         let mut kind = ErrorKind::Unreachable;
         while let Some(cause) = source {
             message = cause.to_string();
-            if message.contains("certificate") {
+            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            if cause.is::<Untrusted>() || inner.is_some_and(|inner| inner.is::<Untrusted>()) {
                 kind = ErrorKind::Untrusted;
             }
             source = cause.source();
