@@ -14,8 +14,8 @@ use ::mcompose::project::{
 use ::mcompose::world::{Question, Swarm};
 
 use crate::engine::{on_runtime, open, tcp};
-use crate::program::own;
 use crate::harness::DEMO_IMAGE;
+use crate::program::own;
 
 #[test]
 fn the_fake_answers_as_engines_do() {

@@ -6,8 +6,8 @@ mod store_spec;
 
 mod changes;
 mod engine;
-mod fake_agrees;
 mod examples_for_real;
+mod fake_agrees;
 mod harness_itself;
 mod hosts;
 mod hosts_verbs;
