@@ -6,6 +6,7 @@ mod discover;
 mod dotenv;
 mod environment;
 mod extends;
+pub mod interop;
 mod interpolate;
 mod load;
 mod locate;

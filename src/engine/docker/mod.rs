@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use bollard::models::{SwarmInitRequest, SwarmJoinRequest, VolumeCreateRequest};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -46,6 +47,7 @@ const ROLE_TAKEN_MAX: Duration = Duration::from_secs(30);
 const EXEC_MAX: Duration = Duration::from_secs(600);
 const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const POLL: Duration = Duration::from_millis(150);
+const SWARM_LISTEN: &str = "0.0.0.0:2377";
 const API_MIN: (u32, u32) = (1, 41);
 const API_MAX: (u32, u32) = (1, 51);
 
@@ -494,7 +496,14 @@ impl Engine for Docker {
 
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
         let driver = spec.driver.as_deref().unwrap_or("local");
-        let body = json!({ "Name": spec.name, "Driver": driver, "DriverOpts": spec.driver_opts, "Labels": spec.labels });
+        let request = VolumeCreateRequest {
+            name: Some(spec.name.clone()),
+            driver: Some(driver.to_owned()),
+            driver_opts: Some(spec.driver_opts.clone().into_iter().collect()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            cluster_volume_spec: None,
+        };
+        let body = json!(request);
         self.post_json(format!("create volume `{}`", spec.name), "/volumes/create".to_owned(), &body, START_MAX).await.map(drop)
     }
 
@@ -527,7 +536,12 @@ impl Engine for Docker {
     }
 
     async fn swarm_init(&self, advertise: &str) -> Result<(), EngineError> {
-        let body = json!({ "ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": advertise });
+        let request = SwarmInitRequest {
+            listen_addr: Some(SWARM_LISTEN.to_owned()),
+            advertise_addr: Some(advertise.to_owned()),
+            ..SwarmInitRequest::default()
+        };
+        let body = json!(request);
         self.post_json("begin a swarm".to_owned(), "/swarm/init".to_owned(), &body, SWARM_MAX).await.map(drop)
     }
 
@@ -541,8 +555,14 @@ impl Engine for Docker {
     }
 
     async fn swarm_join(&self, advertise: &str, remote: &str, token: &str) -> Result<(), EngineError> {
-        let body =
-            json!({ "ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": advertise, "RemoteAddrs": [remote], "JoinToken": token });
+        let request = SwarmJoinRequest {
+            listen_addr: Some(SWARM_LISTEN.to_owned()),
+            advertise_addr: Some(advertise.to_owned()),
+            remote_addrs: Some(vec![remote.to_owned()]),
+            join_token: Some(token.to_owned()),
+            data_path_addr: None,
+        };
+        let body = json!(request);
         self.post_json(format!("join the swarm at {remote}"), "/swarm/join".to_owned(), &body, SWARM_MAX).await.map(drop)
     }
 
