@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "`-o` writes a file")]
 
 use super::{Failure, Globals, exit, load};
-use crate::composefile::{LoadOptions, json, to_yaml};
+use crate::composefile::{self, LoadOptions};
 use crate::ui::Ui;
 
 /// Parse, resolve and render compose file in canonical format
@@ -62,28 +62,24 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
         consistency: !args.no_consistency,
         ..LoadOptions::default()
     };
-    let loaded = load::load(&load::request(globals, &args.only, options)?, ui)?;
-    let project = &loaded.project;
+    let model = load::model(&load::request(globals, &args.only, options)?, ui)?;
     let lines = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect::<String>();
     let text = match () {
         () if args.quiet => String::new(),
-        () if args.services => lines(project.services.keys().map(ToString::to_string).collect()),
-        () if args.volumes => lines(project.volumes.keys().map(ToString::to_string).collect()),
-        () if args.networks => lines(project.networks.keys().map(ToString::to_string).collect()),
-        () if args.profiles => lines(loaded.profiles.iter().cloned().collect()),
-        () if args.images => {
-            let images = project.services.iter().map(|(name, service)| service.image_name(project.name.as_str(), name.as_str()));
-            lines(images.collect())
-        }
-        () if args.environment => lines(loaded.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        () if args.services => lines(composefile::names(&model, "services")),
+        () if args.volumes => lines(composefile::names(&model, "volumes")),
+        () if args.networks => lines(composefile::names(&model, "networks")),
+        () if args.profiles => lines(model.profiles.iter().cloned().collect()),
+        () if args.images => lines(composefile::images(&model)),
+        () if args.environment => lines(model.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         () if args.hash.is_some() => {
             let wanted = args.hash.as_deref().unwrap_or_default();
             let wanted = |name: &str| wanted == "*" || wanted.split(',').any(|one| one == name);
-            let hashes = project.config_hashes.iter().filter(|(name, _)| wanted(name.as_str()));
+            let hashes = composefile::hashes(&model).into_iter().filter(|(name, _)| wanted(name));
             lines(hashes.map(|(name, hash)| format!("{name} {hash}")).collect())
         }
-        () if args.format == "json" => json(&loaded.model),
-        () => to_yaml(&loaded.model),
+        () if args.format == "json" => composefile::to_json(&model) + "\n",
+        () => composefile::to_yaml(&model),
     };
     match &args.output {
         Some(path) => std::fs::write(path, text)

@@ -10,7 +10,7 @@ use super::hosts::{Fleet, InventoryFile};
 use super::session::Session;
 use super::{Failure, Globals, exit, signals};
 use crate::apply::Limits;
-use crate::composefile::{self, LoadOptions, LoadRequest, Loaded};
+use crate::composefile::{self, LoadFailure, LoadOptions, LoadRequest, Loaded, Model};
 use crate::engine::{Engines, docker};
 use crate::inventory::{Context, Found, Inventory, Places, find, parse};
 use crate::plan::Selection;
@@ -42,15 +42,20 @@ pub fn request(globals: &Globals, services: &[String], options: LoadOptions) -> 
 
 /// Loads what the request names; warnings are told.
 pub fn load(request: &LoadRequest, ui: Ui) -> Result<Loaded, Failure> {
-    match composefile::load(request, &mut Disk) {
-        Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                ui.excerpt(&composefile::render(&loaded.warnings, &loaded.sources, ui.color));
-            }
-            Ok(loaded)
-        }
-        Err(failure) => Err(Failure::Compose(composefile::render(&failure.diagnostics, &failure.sources, ui.color))),
+    model(request, ui)?.bind().map_err(|failure| refused(&failure, ui))
+}
+
+/// As `load`, up to what `config` prints.
+pub fn model(request: &LoadRequest, ui: Ui) -> Result<Model, Failure> {
+    let model = composefile::model(request, &mut Disk).map_err(|failure| refused(&failure, ui))?;
+    if !model.warnings.is_empty() {
+        ui.excerpt(&composefile::render(&model.warnings, &model.sources, ui.color));
     }
+    Ok(model)
+}
+
+fn refused(failure: &LoadFailure, ui: Ui) -> Failure {
+    Failure::Compose(composefile::render(&failure.diagnostics, &failure.sources, ui.color))
 }
 
 /// The project of the Compose files.

@@ -1,127 +1,182 @@
-//! The canonical document becomes the typed project.
+//! The final form of a document to the typed Project.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fmt;
 
-use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
+use serde::de::value::{SeqDeserializer, StrDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Diagnostic, Map, Node, Value};
-use crate::project::{Project, ProjectName, ServiceName};
+use super::{Diagnostic, Map, Node, Span, Value};
+use crate::project::{Project, ServiceName};
 
-/// What a project is told beside its document.
-pub(super) struct Surroundings {
-    pub(super) name: ProjectName,
-    pub(super) working_dir: String,
-    pub(super) config_files: Vec<String>,
-    pub(super) environment_files: Vec<String>,
-    pub(super) disabled: BTreeSet<ServiceName>,
+/// What of a Project is not in the document.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Surroundings<'a> {
+    pub working_dir: &'a str,
+    pub config_files: &'a [String],
+    pub environment_files: &'a [String],
+    /// Services that are left out.
+    pub disabled: Option<&'a Map>,
 }
 
-/// Returns nothing where a value cannot be what its attribute takes; each such value is told.
-pub(super) fn bind(document: &Node, surroundings: Surroundings, diagnostics: &mut Vec<Diagnostic>) -> Option<Project> {
-    let before = diagnostics.len();
-    let project = Project {
-        name: surroundings.name,
-        working_dir: surroundings.working_dir,
-        config_files: surroundings.config_files,
-        environment_files: surroundings.environment_files,
-        services: section(document, "services", diagnostics),
-        disabled_services: surroundings.disabled,
-        networks: section(document, "networks", diagnostics),
-        volumes: section(document, "volumes", diagnostics),
-        configs: section(document, "configs", diagnostics),
-        secrets: section(document, "secrets", diagnostics),
+/// Returns the Project, or every place that does not fit its types.
+pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<Project, Vec<Diagnostic>> {
+    let mut faults = Vec::new();
+    let name = read(document.get("name").unwrap_or(document), "name", &mut faults);
+    let mut project = Project {
+        name: match name {
+            Some(name) => name,
+            None => return Err(faults),
+        },
+        working_dir: surroundings.working_dir.to_owned(),
+        config_files: surroundings.config_files.to_vec(),
+        environment_files: surroundings.environment_files.to_vec(),
+        services: Default::default(),
+        disabled_services: Default::default(),
+        networks: section(document, "networks", &mut faults),
+        volumes: section(document, "volumes", &mut faults),
+        configs: section(document, "configs", &mut faults),
+        secrets: section(document, "secrets", &mut faults),
         config_hashes: Default::default(),
     };
-    let hash = |(name, service): (&ServiceName, &crate::project::Service)| (name.clone(), config_hash(service));
-    let config_hashes = project.services.iter().map(hash).collect();
-    let project = Project { config_hashes, ..project };
-    (diagnostics.len() == before).then_some(project)
+    project.services = section(document, "services", &mut faults);
+    for name in surroundings.disabled.into_iter().flat_map(Map::keys) {
+        project.disabled_services.extend(ServiceName::new(name.as_str()).ok());
+    }
+    for (name, service) in document.entries("services") {
+        if let Ok(name) = ServiceName::new(name) {
+            project.config_hashes.insert(name, super::hash::of_service(service));
+        }
+    }
+    if faults.is_empty() { Ok(project) } else { Err(faults) }
 }
 
-fn section<K, V>(document: &Node, name: &str, diagnostics: &mut Vec<Diagnostic>) -> std::collections::BTreeMap<K, V>
+/// The entries of a top-level element. `x-*` keys, which have no type, are passed over below.
+fn section<K, V>(document: &Node, key: &str, faults: &mut Vec<Diagnostic>) -> BTreeMap<K, V>
 where
-    K: TryFrom<String, Error: std::fmt::Display> + Ord,
-    V: serde::de::DeserializeOwned,
+    K: TryFrom<String, Error: fmt::Display> + Ord,
+    V: for<'de> Deserialize<'de>,
 {
-    let Some(Value::Map(entries)) = document.get(name).map(|node| &node.value) else { return Default::default() };
-    let mut bound = std::collections::BTreeMap::new();
-    for (key, entry) in entries {
-        let typed = match K::try_from(key.clone()) {
-            Ok(typed) => typed,
-            Err(error) => {
-                diagnostics.push(Diagnostic::error(entry.key_span, error.to_string()));
-                continue;
-            }
-        };
-        match serde_json::from_value(fields(&entry.node)) {
-            Ok(value) => drop(bound.insert(typed, value)),
-            Err(error) => {
-                let culprit = culprit::<V>(&entry.node).unwrap_or(&entry.node);
-                diagnostics.push(Diagnostic::error(culprit.span, format!("{name}.{key}: {error}")));
-            }
+    let mut out = BTreeMap::new();
+    for (name, node) in document.entries(key) {
+        let path = format!("{key}.{name}");
+        match K::try_from(name.to_owned()) {
+            Ok(name) => out.extend(read(node, &path, faults).map(|value| (name, value))),
+            Err(invalid) => faults.push(Diagnostic::error(node.span, format!("{path}: {invalid}"))),
         }
     }
-    bound
+    out
 }
 
-/// A hash of what a container of the service is made from, for `com.docker.compose.config-hash`: docker compose lists only
-/// containers that have one.
-fn config_hash(service: &crate::project::Service) -> String {
-    let mut hashed = service.clone();
-    hashed.build = None;
-    hashed.pull_policy = None;
-    hashed.scale = None;
-    hashed.depends_on.clear();
-    hashed.profiles.clear();
-    if let Some(deploy) = &mut hashed.deploy {
-        deploy.replicas = None;
-    }
-    let text = serde_json::to_string(&hashed).unwrap_or_default();
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The value of the one attribute that does not fit, found by leaving out all others.
-fn culprit<V: serde::de::DeserializeOwned>(node: &Node) -> Option<&Node> {
-    let Value::Map(map) = &node.value else { return None };
-    let alone = |key: &str, node: &Node| Json::Object(std::iter::once((key.to_owned(), json(node))).collect());
-    let fails =
-        map.iter().filter(|(key, entry)| !is_extension(key) && serde_json::from_value::<V>(alone(key, &entry.node)).is_err());
-    fails.map(|(_, entry)| &entry.node).next()
-}
-
-fn is_extension(key: &str) -> bool {
-    key.starts_with("x-")
-}
-
-fn fields(node: &Node) -> Json {
-    match &node.value {
-        Value::Map(map) => {
-            object(map.iter().filter(|(key, entry)| !is_extension(key) && !matches!(entry.node.value, Value::Null)))
+fn read<T: for<'de> Deserialize<'de>>(node: &Node, path: &str, faults: &mut Vec<Diagnostic>) -> Option<T> {
+    match T::deserialize(Reader { node }) {
+        Ok(value) => Some(value),
+        Err(mismatch) => {
+            let path = mismatch.keys.iter().rev().fold(path.to_owned(), |path, key| format!("{path}.{key}"));
+            faults.push(Diagnostic::error(mismatch.span.unwrap_or(node.span), format!("{path}: {}", mismatch.message)));
+            None
         }
-        _ => json(node),
     }
 }
 
-fn object<'a>(entries: impl Iterator<Item = (&'a String, &'a super::Entry)>) -> Json {
-    Json::Object(entries.map(|(key, entry)| (key.clone(), json(&entry.node))).collect())
+/// A value that does not fit its type: where, innermost key first.
+#[derive(Debug)]
+struct Mismatch {
+    message: String,
+    keys: Vec<String>,
+    span: Option<Span>,
 }
 
-/// A node as JSON; numbers that JSON does not have are texts.
-pub(super) fn json(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => Json::Bool(*flag),
-        Value::Int(number) => Json::from(*number),
-        Value::Float(number) => {
-            serde_json::Number::from_f64(*number).map_or_else(|| Json::from(number.to_string()), Json::Number)
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+impl serde::de::Error for Mismatch {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { message: message.to_string(), keys: Vec::new(), span: None }
+    }
+}
+
+/// Serde's door into a node.
+#[derive(Clone, Copy)]
+struct Reader<'n> {
+    node: &'n Node,
+}
+
+impl<'de> Deserializer<'de> for Reader<'de> {
+    type Error = Mismatch;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(flag) => visitor.visit_bool(*flag),
+            Value::Int(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Text(text) | Value::Timestamp(text) => visitor.visit_borrowed_str(text),
+            Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(|node| Reader { node }))),
+            Value::Map(map) => visitor.visit_map(Entries { entries: map.iter(), value: None }),
         }
-        Value::Text(text) | Value::Timestamp(text) => Json::from(text.clone()),
-        Value::List(items) => Json::Array(items.iter().map(json).collect()),
-        Value::Map(map) => object_of(map),
+        .map_err(|mismatch| Mismatch { span: mismatch.span.or(Some(self.node.span)), ..mismatch })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        if self.node.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        let text = self.node.as_str().unwrap_or_default();
+        let variant: StrDeserializer<'_, Mismatch> = text.into_deserializer();
+        visitor.visit_enum(variant).map_err(|mismatch| Mismatch { span: Some(self.node.span), ..mismatch })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
     }
 }
 
-fn object_of(map: &Map) -> Json {
-    object(map.iter())
+impl<'de> IntoDeserializer<'de, Mismatch> for Reader<'de> {
+    type Deserializer = Self;
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// The entries of a mapping, `x-*` passed over; keeps the keys for the message.
+struct Entries<'n> {
+    entries: indexmap::map::Iter<'n, String, super::Entry>,
+    value: Option<(&'n str, &'n Node)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Mismatch;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mismatch> {
+        let Some((key, entry)) = self.entries.find(|(key, _)| !key.starts_with("x-")) else { return Ok(None) };
+        self.value = Some((key, &entry.node));
+        let key: StrDeserializer<'_, Mismatch> = key.as_str().into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
+        let (key, node) = self.value.take().ok_or_else(|| serde::de::Error::custom("a value without its key"))?;
+        seed.deserialize(Reader { node }).map_err(|mut mismatch| {
+            mismatch.keys.push(key.to_owned());
+            mismatch
+        })
+    }
 }

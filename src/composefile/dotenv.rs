@@ -133,3 +133,14 @@ fn unescape(text: &str) -> String {
     }
     out
 }
+
+/// As `docker run --env-file` reads: no quotes, no interpolation. A name alone is looked up.
+pub(super) fn raw(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .filter_map(|line| match line.split_once('=') {
+            Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+            None => Some((line.to_owned(), known(line)?)),
+        })
+        .collect()
+}

@@ -1,119 +1,100 @@
-//! Keys without values looked up, `env_file` and `label_file` read.
+//! Files of variables and labels, merged into the services that name them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use super::load::Loader;
-use super::merge::each_service;
-use super::{Diagnostic, Entry, Map, Node, Span, Value, dotenv};
+use super::access::{entry, text};
+use super::{Diagnostic, Map, Node, Span, Value};
 
-/// Variables and build arguments without a value take the project environment's.
-pub(super) fn look_up(document: &mut Node, environment: &BTreeMap<String, String>) {
-    let fill = |map: &mut Map, drop_unknown: bool| {
-        for (key, entry) in map.iter_mut().filter(|(_, entry)| matches!(entry.node.value, Value::Null)) {
-            if let Some(value) = environment.get(key) {
-                entry.node.value = Value::Text(value.clone());
+/// Looks a variable up.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a file of `KEY=VALUE` lines.
+pub(super) trait PairFiles {
+    /// Returns the pairs in order, nothing where there is no such file. `format` is that of the `env_file` entry, `span` the
+    /// place that names the file; `lookup` is asked for the variables that values use. What is wrong in the file is told.
+    fn read(&mut self, path: &str, format: Option<&str>, span: Span, lookup: Lookup<'_>) -> Option<Vec<(String, String)>>;
+}
+
+/// Merges `env_file` below `environment`, and `label_file` below `labels`; what is written in the document wins.
+/// The document is in its final form.
+pub(super) fn merge_files(
+    document: &mut Node,
+    environment: &BTreeMap<String, String>,
+    files: &mut dyn PairFiles,
+    faults: &mut Vec<Diagnostic>,
+) {
+    for (name, service) in document.entries_mut("services") {
+        let mut merge = Merge { name, environment, files, faults };
+        merge.env_files(service);
+        merge.label_files(service);
+    }
+}
+
+struct Merge<'a> {
+    name: &'a str,
+    environment: &'a BTreeMap<String, String>,
+    files: &'a mut dyn PairFiles,
+    faults: &'a mut Vec<Diagnostic>,
+}
+
+impl Merge<'_> {
+    fn env_files(&mut self, service: &mut Node) {
+        if let Some(own) = service.get_mut("environment") {
+            super::normalise::look_up(own, self.environment);
+        }
+        let Some(list) = take(service, "env_file") else { return };
+        let mut merged = Map::new();
+        for item in list.as_list().unwrap_or_default() {
+            let Some(path) = item.text_at("path") else { continue };
+            let lookup = |key: &str| {
+                let own = || service.get("environment")?.text_at(key).map(str::to_owned);
+                self.environment.get(key).cloned().or_else(own)
+            };
+            let is_required = !matches!(item.get("required").map(|node| &node.value), Some(Value::Bool(false)));
+            match self.files.read(path, item.text_at("format"), item.span, &lookup) {
+                Some(pairs) => merged.extend(pairs.into_iter().map(|(key, value)| (key, entry(item.span, text(value))))),
+                None if is_required => self.missing("env_file", path, item.span),
+                None => {}
             }
         }
-        if drop_unknown {
-            map.retain(|_, entry| !matches!(entry.node.value, Value::Null));
-        }
-    };
-    each_service(document, &mut |service| {
-        let Value::Map(service) = &mut service.value else { return };
-        if let Some(Value::Map(variables)) = service.get_mut("environment").map(|entry| &mut entry.node.value) {
-            fill(variables, false);
-        }
-        let Some(Value::Map(build)) = service.get_mut("build").map(|entry| &mut entry.node.value) else { return };
-        if let Some(Value::Map(args)) = build.get_mut("args").map(|entry| &mut entry.node.value) {
-            fill(args, true);
-        }
-    });
-}
-
-/// Reads the services' files: `environment` and `labels` win over them, later files over earlier.
-pub(super) fn resolve(document: &mut Node, loader: &mut Loader<'_>) {
-    let mut services: Vec<&mut Node> = Vec::new();
-    let Value::Map(map) = &mut document.value else { return };
-    let Some(Value::Map(entries)) = map.get_mut("services").map(|entry| &mut entry.node.value) else { return };
-    services.extend(entries.values_mut().map(|entry| &mut entry.node));
-    for service in services {
-        let Value::Map(service) = &mut service.value else { continue };
-        if let Some(files) = service.shift_remove("env_file") {
-            let own = known_values(service.get("environment"));
-            let read = read_files(&files.node, &own, loader);
-            put_under(service, "environment", files.key_span, read);
-        }
-        if let Some(files) = service.shift_remove("label_file") {
-            let read = read_files(&files.node, &BTreeMap::new(), loader);
-            put_under(service, "labels", files.key_span, read);
-        }
+        overlay(service, "environment", merged);
     }
-}
 
-fn known_values(variables: Option<&Entry>) -> BTreeMap<String, String> {
-    let Some(Value::Map(map)) = variables.map(|entry| &entry.node.value) else { return BTreeMap::new() };
-    map.iter().filter_map(|(key, entry)| Some((key.clone(), entry.node.as_str()?.to_owned()))).collect()
-}
-
-fn read_files(files: &Node, own: &BTreeMap<String, String>, loader: &mut Loader<'_>) -> Vec<(String, String)> {
-    let Value::List(items) = &files.value else { return Vec::new() };
-    let mut all = Vec::new();
-    for item in items {
-        let Some(path) = item.get("path").unwrap_or(item).as_str().map(str::to_owned) else { continue };
-        let required = !matches!(item.get("required").map(|node| &node.value), Some(Value::Bool(false)));
-        let path = Path::new(&path);
-        if !loader.files.exists(path) {
-            if required {
-                let message = format!("env file {} not found", path.display());
-                loader.diagnostics.push(Diagnostic::error(item.span, message).hinted("`required: false` lets it be missing"));
-            }
-            continue;
-        }
-        let Some(text) = loader.text(path, Some(item.span)) else { continue };
-        match item.get("format").and_then(Node::as_str) {
-            None => {
-                let environment = loader.environment.clone();
-                let known = |name: &str| environment.get(name).or_else(|| own.get(name)).cloned();
-                match dotenv::parse(&text, &known) {
-                    Ok(pairs) => all.extend(pairs),
-                    Err(error) => {
-                        let span = loader.line_span(path, &text, error.line);
-                        loader.diagnostics.push(Diagnostic::error(span, error.message));
-                    }
-                }
-            }
-            Some("raw") => all.extend(raw(&text, &loader.environment)),
-            Some(format) => {
-                let message = format!("unsupported env_file format \"{format}\"");
-                loader.diagnostics.push(Diagnostic::error(item.span, message).hinted("`raw` is the one other format"));
+    fn label_files(&mut self, service: &mut Node) {
+        let Some(list) = take(service, "label_file") else { return };
+        let mut merged = Map::new();
+        for item in list.as_list().unwrap_or_default() {
+            let Some(path) = item.as_str() else { continue };
+            match self.files.read(path, None, item.span, &|key| self.environment.get(key).cloned()) {
+                Some(pairs) => merged.extend(pairs.into_iter().map(|(key, value)| (key, entry(item.span, text(value))))),
+                None => self.missing("label_file", path, item.span),
             }
         }
+        overlay(service, "labels", merged);
     }
-    all
+
+    fn missing(&mut self, key: &str, path: &str, span: Span) {
+        let mut found = Diagnostic::error(span, format!("services.{}.{key}: {path} is not there", self.name));
+        if key == "env_file" {
+            found.hint = Some("`required: false` in its long form makes it optional".to_owned());
+        }
+        self.faults.push(found);
+    }
 }
 
-/// As `docker run --env-file` reads: no quotes, no interpolation.
-fn raw(text: &str, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .filter_map(|line| match line.split_once('=') {
-            Some((key, value)) => Some((key.to_owned(), value.to_owned())),
-            None => Some((line.to_owned(), environment.get(line)?.clone())),
-        })
-        .collect()
+fn take(service: &mut Node, key: &str) -> Option<Node> {
+    service.as_map_mut()?.shift_remove(key).map(|entry| entry.node)
 }
 
-/// Values from files, under those that the document says itself.
-fn put_under(service: &mut Map, key: &str, span: Span, read: Vec<(String, String)>) {
-    let mut map = Map::new();
-    for (name, value) in read {
-        map.insert(name, Entry { key_span: span, node: Node::text(span, value) });
+/// Puts pairs of files below the pairs that the document has.
+fn overlay(service: &mut Node, key: &str, mut merged: Map) {
+    if let Some(Node { value: Value::Map(own), .. }) = take(service, key) {
+        merged.extend(own);
     }
-    if let Some(Value::Map(own)) = service.get(key).map(|entry| &entry.node.value) {
-        map.extend(own.iter().map(|(name, entry)| (name.clone(), entry.clone())));
+    if merged.is_empty() {
+        return;
     }
-    if !map.is_empty() {
-        service.insert(key.to_owned(), Entry { key_span: span, node: Node::new(span, Value::Map(map)) });
-    }
+    merged.sort_unstable_keys();
+    service.set(key, Value::Map(merged));
+    super::cast::in_order(service);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::load::{Loader, absolute_paths};
+use super::load::Loader;
 use super::merge::merge_service;
 use super::{Diagnostic, Entry, Map, Node, Span, Value};
 
@@ -67,7 +67,7 @@ fn extended(
             let other_folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
             let base = base_in(&other_document, &base_name, name, span, &other_folder, &other, loader, seen)?;
             *service_mut(&mut other_document, &base_name)? = base;
-            absolute_paths(&mut other_document, &other_folder, loader.home.as_deref());
+            loader.absolute_paths(&mut other_document, &other_folder);
             other_document.get("services")?.get(&base_name)?.clone()
         }
     };

@@ -3,7 +3,7 @@
 
 use docker_compose_types::Compose;
 
-use super::{Files, LoadFailure, LoadRequest, Loaded, Node, load, to_yaml};
+use super::{Files, LoadFailure, LoadRequest, Loaded, Node, load, render};
 
 /// Loads a project that was built in code. `request` gives its surroundings; its files are not read.
 /// Fails as a text with the same content would.
@@ -15,7 +15,7 @@ pub fn load_built(compose: &Compose, request: &LoadRequest) -> Result<Loaded, Lo
 
 /// A canonical document as docker-compose-types has it, or in words what that crate cannot express.
 pub fn built(model: &Node) -> Result<Compose, String> {
-    serde_yaml::from_str(&to_yaml(model)).map_err(|error| error.to_string())
+    serde_yaml::from_str(&render::yaml::document(model, true)).map_err(|error| error.to_string())
 }
 
 /// The built file as the one there is.
@@ -68,6 +68,6 @@ mod tests {
         let request = LoadRequest { cwd: "/shop".into(), ..LoadRequest::default() };
         let failure = load_built(&compose("services:\n  web:\n    image: app:1\n    networks: [nowhere]\n"), &request).err();
         let said = failure.map(|failure| failure.diagnostics[0].message.clone());
-        assert_eq!(said.as_deref(), Some("service \"web\" refers to undefined network nowhere"));
+        assert_eq!(said.as_deref(), Some("service `web` refers to undefined network `nowhere`"));
     }
 }

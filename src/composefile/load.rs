@@ -1,12 +1,15 @@
 //! The phases in their order, from a request to a project.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::environment::{Lookup, PairFiles};
 use super::interpolate::interpolate;
+use super::paths::{self, Base};
 use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
-use super::{bind, canonical, discover, dotenv, environment, extends, merge, normalise, schema, validate, yaml};
+use super::{bind, canonical, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
 use crate::project::{Project, ProjectName};
 
 /// A larger file is refused before it is read whole.
@@ -92,8 +95,26 @@ impl LoadFailure {
     }
 }
 
-/// Loads a project. Fails with every error that was found, warnings among them.
-pub fn load(request: &LoadRequest, files: &mut dyn Files) -> Result<Loaded, LoadFailure> {
+/// What the Compose files say, before it becomes a project: what `config` prints.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub document: Node,
+    /// Whether every value has its final form. Without interpolation the document stays as it was merged.
+    pub is_final: bool,
+    pub sources: Sources,
+    pub warnings: Vec<Diagnostic>,
+    /// Every profile that a service names.
+    pub profiles: BTreeSet<String>,
+    /// What interpolation saw.
+    pub environment: BTreeMap<String, String>,
+    disabled: super::Map,
+    working_dir: String,
+    config_files: Vec<String>,
+    environment_files: Vec<String>,
+}
+
+/// Loads what `config` prints. Fails with every error that was found, warnings among them.
+pub fn model(request: &LoadRequest, files: &mut dyn Files) -> Result<Model, LoadFailure> {
     let mut loader = Loader {
         files,
         sources: Sources::default(),
@@ -105,14 +126,43 @@ pub fn load(request: &LoadRequest, files: &mut dyn Files) -> Result<Loaded, Load
         including: Vec::new(),
         not_found: false,
     };
-    let loaded = loader.load(request);
+    let model = loader.load(request);
+    let has_errors = loader.errors() > 0;
     let Loader { sources, diagnostics, not_found, .. } = loader;
-    let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == super::Severity::Error);
-    match loaded {
-        Some((project, model, profiles, environment)) if !has_errors => {
-            Ok(Loaded { project, model, sources, warnings: diagnostics, profiles, environment })
-        }
+    match model {
+        Some(model) if !has_errors => Ok(Model { sources, warnings: diagnostics, ..model }),
         _ => Err(LoadFailure { diagnostics, sources, not_found }),
+    }
+}
+
+/// Loads a project. Fails with every error that was found, warnings among them.
+pub fn load(request: &LoadRequest, files: &mut dyn Files) -> Result<Loaded, LoadFailure> {
+    model(request, files)?.bind()
+}
+
+impl Model {
+    /// The typed project. Fails where a value does not fit its type that docker compose would pass on to the engine.
+    pub fn bind(self) -> Result<Loaded, LoadFailure> {
+        let surroundings = bind::Surroundings {
+            working_dir: &self.working_dir,
+            config_files: &self.config_files,
+            environment_files: &self.environment_files,
+            disabled: Some(&self.disabled),
+        };
+        match bind::bind(&self.document, &surroundings) {
+            Ok(project) => Ok(Loaded {
+                project,
+                model: self.document,
+                sources: self.sources,
+                warnings: self.warnings,
+                profiles: self.profiles,
+                environment: self.environment,
+            }),
+            Err(faults) => {
+                let diagnostics = self.warnings.into_iter().chain(faults).collect();
+                Err(LoadFailure { diagnostics, sources: self.sources, not_found: false })
+            }
+        }
     }
 }
 
@@ -129,41 +179,64 @@ pub(super) struct Loader<'a> {
     not_found: bool,
 }
 
-type Bound = (Project, Node, BTreeSet<String>, BTreeMap<String, String>);
-
 impl Loader<'_> {
-    fn load(&mut self, request: &LoadRequest) -> Option<Bound> {
+    fn load(&mut self, request: &LoadRequest) -> Option<Model> {
         let (files, folder, was_searched) = self.find(request)?;
         let env_files = self.read_environment(request, &folder, was_searched)?;
-        let mut document = self.merged(&files, &folder)?;
+        let document = self.merged(&files, &folder)?;
         let name = self.name(request, &document, &folder)?;
         self.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
-        if document.get("services").is_none_or(|services| matches!(services.value, Value::Null)) && self.errors() == 0 {
+        if document.get("services").is_none_or(Node::is_null) && self.errors() == 0 {
             self.diagnostics.push(Diagnostic::warning(Some(document.span), "no services are defined"));
         }
-        document = self.settled(document, &name, &folder, request)?;
-        let profiles = normalise::profiles(&document);
-        let disabled = normalise::select(&mut document, &self.profiles(request), &request.services, &mut self.diagnostics);
-        if self.options.consistency {
-            validate::consistency(&document, &mut self.diagnostics);
-        }
-        if self.errors() > 0 {
-            return None;
-        }
-        normalise::prune(&mut document, self.options.all_resources);
-        environment::resolve(&mut document, self);
-        if self.errors() > 0 {
-            return None;
-        }
-        let surroundings = bind::Surroundings {
-            name,
+        let finished = self.finished(document, &name, &folder, request)?;
+        Some(Model {
+            document: finished.document,
+            is_final: self.options.interpolate,
+            sources: Sources::default(),
+            warnings: Vec::new(),
+            profiles: finished.profiles,
+            environment: std::mem::take(&mut self.environment),
+            disabled: finished.disabled,
             working_dir: folder.display().to_string(),
             config_files: files.iter().map(|file| file.display().to_string()).collect(),
             environment_files: env_files,
-            disabled,
+        })
+    }
+
+    fn finished(&mut self, document: Node, name: &ProjectName, folder: &Path, request: &LoadRequest) -> Option<finish::Finished> {
+        let mut faults = std::mem::take(&mut self.diagnostics);
+        let environment = self.environment.clone();
+        let profiles: BTreeSet<String> = self.profiles(request).into_iter().collect();
+        let wanted = finish::Request {
+            project_name: name.as_str(),
+            environment: &environment,
+            profiles: &profiles,
+            selection: &request.services,
+            options: self.options,
         };
-        let bound = bind::bind(&document, surroundings, &mut self.diagnostics)?;
-        Some((bound, document, profiles, self.environment.clone()))
+        let mut document = document;
+        if self.options.resolve_paths {
+            self.absolute_paths(&mut document, folder);
+        }
+        let finished = finish::finish(document, &wanted, self, &mut faults);
+        faults.append(&mut self.diagnostics);
+        self.diagnostics = faults;
+        finished
+    }
+
+    /// Paths of a file made absolute; its short forms become long on the way.
+    pub(super) fn absolute_paths(&mut self, document: &mut Node, folder: &Path) {
+        // What cannot be made long is told when the merged document is.
+        canonical::canonicalise(document, true, &mut Vec::new());
+        let files = RefCell::new(&mut *self.files);
+        let follow_links = |path: &str| {
+            let real = files.borrow_mut().canonicalize(Path::new(path));
+            real.map_or_else(|_| path.to_owned(), |real| real.display().to_string())
+        };
+        let directory = folder.display().to_string();
+        let base = Base { directory: &directory, home: self.home.as_deref(), follow_links: &follow_links };
+        paths::make_absolute(document, &base);
     }
 
     fn errors(&self) -> usize {
@@ -270,7 +343,8 @@ impl Loader<'_> {
                 let base = merged.take().unwrap_or_else(|| Node::new(document.span, Value::Map(super::Map::new())));
                 let mut next = merge::merge(base, document, &mut self.diagnostics);
                 merge::enforce_unicity(&mut next);
-                if !schema::check(&next, &mut self.diagnostics) {
+                schema::check(&next, &mut self.diagnostics);
+                if self.errors() > 0 {
                     return None;
                 }
                 if let Value::Map(map) = &mut next.value
@@ -279,7 +353,7 @@ impl Loader<'_> {
                     let message = "the attribute `version` is obsolete and ignored";
                     self.diagnostics.push(Diagnostic::warning(Some(version.key_span), message));
                 }
-                canonical::canonicalise(&mut next, &mut self.diagnostics);
+                canonical::canonicalise(&mut next, !self.options.interpolate, &mut self.diagnostics);
                 merge::enforce_unicity(&mut next);
                 if self.errors() > 0 {
                     return None;
@@ -292,19 +366,6 @@ impl Loader<'_> {
             return self.fail(Diagnostic::placeless(format!("empty compose file: {}", names.join(", "))));
         }
         merged
-    }
-
-    fn settled(&mut self, mut document: Node, name: &ProjectName, folder: &Path, _: &LoadRequest) -> Option<Node> {
-        validate::always(&document, &mut self.diagnostics);
-        if self.errors() > 0 {
-            return None;
-        }
-        if self.options.resolve_paths {
-            absolute_paths(&mut document, folder, self.home.as_deref());
-        }
-        environment::look_up(&mut document, &self.environment);
-        normalise::normalise(&mut document, name.as_str(), self.options.normalize);
-        Some(document)
     }
 
     /// One included project, not normalised.
@@ -343,8 +404,8 @@ impl Loader<'_> {
         let merged = self.merged(files, folder);
         self.including.pop();
         let mut merged = merged?;
-        absolute_paths(&mut merged, folder, self.home.as_deref());
-        environment::look_up(&mut merged, &self.environment);
+        self.absolute_paths(&mut merged, folder);
+        normalise::look_up_listed(&mut merged, &self.environment);
         self.environment = outer;
         Some(merged)
     }
@@ -437,104 +498,30 @@ impl Loader<'_> {
 
 /// Without `.`, `..` and doubled slashes.
 fn cleaned(path: PathBuf) -> PathBuf {
-    if path.as_os_str() == "-" { path } else { PathBuf::from(super::short_forms::clean(&path.to_string_lossy())) }
+    if path.as_os_str() == "-" { path } else { PathBuf::from(paths::clean(&path.to_string_lossy())) }
 }
 
-/// Paths of the host made absolute.
-pub(super) fn absolute_paths(document: &mut Node, folder: &Path, home: Option<&str>) {
-    let absolute = |node: &mut Node| {
-        let Some(text) = node.as_str() else { return };
-        node.value = Value::Text(absolute(text, folder, home));
-    };
-    merge::each_service(document, &mut |service| {
-        let Value::Map(service) = &mut service.value else { return };
-        for (key, entry) in service.iter_mut() {
-            match (key.as_str(), &mut entry.node.value) {
-                ("build", Value::Map(build)) => {
-                    if let Some(context) = build.get_mut("context")
-                        && !context.node.as_str().is_some_and(is_remote_context)
-                    {
-                        absolute(&mut context.node);
-                    }
-                    if let Some(Value::Map(contexts)) = build.get_mut("additional_contexts").map(|entry| &mut entry.node.value) {
-                        let local = contexts.values_mut().filter(|entry| !entry.node.as_str().is_some_and(is_remote_context));
-                        local.for_each(|entry| absolute(&mut entry.node));
-                    }
+impl PairFiles for Loader<'_> {
+    fn read(&mut self, path: &str, format: Option<&str>, span: Span, lookup: Lookup<'_>) -> Option<Vec<(String, String)>> {
+        let path = Path::new(path);
+        if !self.files.exists(path) {
+            return None;
+        }
+        let text = self.text(path, Some(span)).unwrap_or_default();
+        match format {
+            None | Some("") => match dotenv::parse(&text, lookup) {
+                Ok(pairs) => return Some(pairs),
+                Err(error) => {
+                    let span = self.line_span(path, &text, error.line);
+                    self.diagnostics.push(Diagnostic::error(span, error.message));
                 }
-                ("build", Value::Text(context)) if !is_remote_context(context) => absolute(&mut entry.node),
-                ("volumes", Value::List(items)) => {
-                    for item in items {
-                        if let Value::Text(text) = &item.value {
-                            let volume = super::short_forms::volume(text);
-                            if volume.is_bind()
-                                && let Some((source, rest)) = text.split_once(':')
-                            {
-                                item.value = Value::Text(format!("{}:{rest}", self::absolute(source, folder, home)));
-                            }
-                            continue;
-                        }
-                        let is_bind = item.get("type").and_then(Node::as_str) == Some("bind");
-                        if let (true, Value::Map(map)) = (is_bind, &mut item.value) {
-                            map.get_mut("source").into_iter().for_each(|entry| absolute(&mut entry.node));
-                        }
-                    }
-                }
-                ("env_file" | "label_file", _) => match &mut entry.node.value {
-                    Value::List(items) => {
-                        for item in items {
-                            match &mut item.value {
-                                Value::Map(map) => map.get_mut("path").into_iter().for_each(|entry| absolute(&mut entry.node)),
-                                _ => absolute(item),
-                            }
-                        }
-                    }
-                    _ => absolute(&mut entry.node),
-                },
-                ("develop", Value::Map(develop)) => {
-                    let Some(Value::List(items)) = develop.get_mut("watch").map(|entry| &mut entry.node.value) else { continue };
-                    for item in items {
-                        let Value::Map(map) = &mut item.value else { continue };
-                        map.get_mut("path").into_iter().for_each(|entry| absolute(&mut entry.node));
-                    }
-                }
-                ("extends", Value::Map(map)) => map.get_mut("file").into_iter().for_each(|entry| absolute(&mut entry.node)),
-                _ => {}
+            },
+            Some("raw") => return Some(dotenv::raw(&text, lookup)),
+            Some(format) => {
+                let message = format!("unsupported env_file format \"{format}\"");
+                self.diagnostics.push(Diagnostic::error(span, message).hinted("`raw` is the one other format"));
             }
         }
-    });
-    let Value::Map(document) = &mut document.value else { return };
-    for section in ["configs", "secrets"] {
-        let Some(Value::Map(entries)) = document.get_mut(section).map(|entry| &mut entry.node.value) else { continue };
-        for entry in entries.values_mut() {
-            let Value::Map(map) = &mut entry.node.value else { continue };
-            map.get_mut("file").into_iter().for_each(|entry| absolute(&mut entry.node));
-        }
+        Some(Vec::new())
     }
-    let Some(Value::Map(volumes)) = document.get_mut("volumes").map(|entry| &mut entry.node.value) else { return };
-    for entry in volumes.values_mut() {
-        let is_bind = entry.node.get("driver_opts").and_then(|options| options.get("o")).and_then(Node::as_str) == Some("bind");
-        let Value::Map(map) = &mut entry.node.value else { continue };
-        let is_local = map.get("driver").is_none_or(|driver| driver.node.as_str() == Some("local"));
-        if let (true, true, Some(Value::Map(options))) =
-            (is_bind, is_local, map.get_mut("driver_opts").map(|entry| &mut entry.node.value))
-        {
-            options.get_mut("device").into_iter().for_each(|entry| absolute(&mut entry.node));
-        }
-    }
-}
-
-fn absolute(text: &str, folder: &Path, home: Option<&str>) -> String {
-    let expanded = match (text.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
-        _ => text.to_owned(),
-    };
-    if expanded.starts_with('/') || expanded.starts_with('\\') || expanded.as_bytes().get(1) == Some(&b':') {
-        return expanded;
-    }
-    super::short_forms::clean(&folder.join(expanded).to_string_lossy())
-}
-
-fn is_remote_context(text: &str) -> bool {
-    let prefixes = ["service:", "http://", "https://", "git://", "ssh://", "github.com/", "git@"];
-    text.contains("://") || prefixes.iter().any(|prefix| text.starts_with(prefix))
 }

@@ -1,6 +1,6 @@
 //! A later file over an earlier one (Compose Specification, "Merge"): by the path of each value.
 
-use super::scalar::go_float;
+use super::go::float as go_float;
 use super::{Diagnostic, Entry, Map, Node, Span, Tag, Value};
 
 type Path<'a> = Vec<&'a str>;
@@ -339,7 +339,7 @@ fn device_target(node: &Node) -> Option<String> {
 
 fn volume_target(node: &Node) -> Option<String> {
     match node.as_str() {
-        Some(text) => Some(super::short_forms::volume(text).target),
+        Some(text) => super::short_forms::volume::target(text),
         None => node.get("target")?.as_str().map(str::to_owned),
     }
 }

@@ -1,190 +1,157 @@
-//! What the specification says of what is not written: default networks, names, dependencies that follow from others.
+//! What follows from the rest of the document: the default network, names, dependencies that are implied.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::merge::each_service;
-use super::{Diagnostic, Entry, Map, Node, Span, Value};
-use crate::project::ServiceName;
+use super::access::{entry, map_of, text};
+use super::{Map, Node, Value};
 
-/// Fills in the defaults of the whole model. Without `implied`, only what the engine's names need.
-pub(super) fn normalise(document: &mut Node, project: &str, implied: bool) {
-    let span = document.span;
-    let mut uses_default = false;
-    each_service(document, &mut |service| {
-        let Value::Map(service) = &mut service.value else { return };
-        uses_default |= service_defaults(service, span, implied);
-    });
-    let Value::Map(map) = &mut document.value else { return };
-    map.insert("name".to_owned(), entry(span, Value::Text(project.to_owned())));
-    if uses_default {
-        let networks = map.entry("networks".to_owned()).or_insert_with(|| entry(span, Value::Map(Map::new())));
-        if !matches!(networks.node.value, Value::Map(_)) {
-            networks.node.value = Value::Map(Map::new());
+/// Attributes that may name another service as `service:NAME`.
+const SHARED: [&str; 5] = ["network_mode", "ipc", "pid", "uts", "cgroup"];
+
+/// Completes a canonical document. `environment` is where keys without a value find one.
+pub(super) fn normalise(document: &mut Node, project_name: &str, environment: &BTreeMap<String, String>) {
+    default_network(document);
+    for (_, service) in document.entries_mut("services") {
+        if service.text_at("pull_policy") == Some("if_not_present") {
+            service.set("pull_policy", text("missing"));
         }
-        if let Value::Map(networks) = &mut networks.node.value {
-            networks.entry("default".to_owned()).or_insert_with(|| entry(span, Value::Null));
+        if let Some(build) = service.get_mut("build") {
+            build_defaults(build, environment);
         }
+        if let Some(own) = service.get_mut("environment") {
+            look_up(own, environment);
+        }
+        for mount in service.items_mut("volumes") {
+            if let Some(target) = mount.text_at("target").map(super::paths::clean) {
+                mount.set("target", Value::Text(target));
+            }
+        }
+        implied_dependencies(service);
+        hook_images(service);
     }
     for section in ["networks", "volumes", "configs", "secrets"] {
-        let Some(Value::Map(entries)) = map.get_mut(section).map(|entry| &mut entry.node.value) else { continue };
-        for (key, resource) in entries.iter_mut() {
-            if matches!(resource.node.value, Value::Null) {
-                resource.node.value = Value::Map(Map::new());
+        for (key, object) in document.entries_mut(section) {
+            name_from_key(key, object, project_name);
+        }
+    }
+}
+
+fn default_network(document: &mut Node) {
+    let mut is_used = false;
+    for (_, service) in document.entries_mut("services") {
+        if service.get("provider").is_some() || service.get("network_mode").is_some() {
+            continue;
+        }
+        let span = service.span;
+        let is_empty = service.get("networks").is_none_or(|networks| networks.as_map().is_none_or(Map::is_empty));
+        if is_empty {
+            service.set("networks", map_of(span, [("default", Value::Null)]));
+        }
+        is_used |= service.get("networks").is_some_and(|networks| networks.get("default").is_some());
+    }
+    if is_used {
+        let span = document.span;
+        document.set_default("networks", Value::Map(Map::new()));
+        if let Some(networks) = document.get_mut("networks") {
+            if networks.is_null() {
+                networks.value = Value::Map(Map::new());
             }
-            let Value::Map(fields) = &mut resource.node.value else { continue };
-            let is_external = matches!(fields.get("external").map(|entry| &entry.node.value), Some(Value::Bool(true)));
-            let name = if is_external { key.clone() } else { format!("{project}_{key}") };
-            fields.entry("name".to_owned()).or_insert_with(|| entry(span, Value::Text(name)));
-        }
-    }
-}
-
-fn entry(span: Span, value: Value) -> Entry {
-    Entry { key_span: span, node: Node::new(span, value) }
-}
-
-/// Returns whether the service is on the project's default network.
-fn service_defaults(service: &mut Map, span: Span, implied: bool) -> bool {
-    if let Some(Value::Map(build)) = service.get_mut("build").map(|entry| &mut entry.node.value)
-        && implied
-    {
-        build.entry("context".to_owned()).or_insert_with(|| entry(span, Value::Text(".".to_owned())));
-        if !build.contains_key("dockerfile_inline") {
-            build.entry("dockerfile".to_owned()).or_insert_with(|| entry(span, Value::Text("Dockerfile".to_owned())));
-        }
-    }
-    if let Some(policy) = service.get_mut("pull_policy")
-        && policy.node.as_str() == Some("if_not_present")
-    {
-        policy.node.value = Value::Text("missing".to_owned());
-    }
-    if implied {
-        for (needed, restart) in implied_dependencies(service) {
-            let dependencies = service.entry("depends_on".to_owned()).or_insert_with(|| entry(span, Value::Map(Map::new())));
-            let Value::Map(dependencies) = &mut dependencies.node.value else { continue };
-            let mut fields = vec![("condition", Value::Text("service_started".to_owned()))];
-            if restart {
-                fields.push(("restart", Value::Bool(true)));
+            if let Some(networks) = networks.as_map_mut() {
+                networks.entry("default".to_owned()).or_insert_with(|| entry(span, Value::Null));
             }
-            fields.push(("required", Value::Bool(true)));
-            let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), entry(span, value))).collect();
-            dependencies.entry(needed).or_insert_with(|| entry(span, Value::Map(fields)));
         }
-    }
-    let is_empty = match service.get("networks").map(|entry| &entry.node.value) {
-        None | Some(Value::Null) => true,
-        Some(Value::Map(networks)) => networks.is_empty(),
-        Some(_) => false,
-    };
-    let is_elsewhere = service.contains_key("network_mode") || service.contains_key("provider");
-    if is_empty && !is_elsewhere {
-        let default = Map::from_iter([("default".to_owned(), entry(span, Value::Null))]);
-        service.insert("networks".to_owned(), entry(span, Value::Map(default)));
-        return true;
-    }
-    match service.get("networks").map(|entry| &entry.node.value) {
-        Some(Value::Map(networks)) => networks.contains_key("default"),
-        _ => false,
     }
 }
 
-/// Services that others' namespaces, links and volumes imply, and whether their restart is passed on.
-fn implied_dependencies(service: &Map) -> Vec<(String, bool)> {
-    let mut needed = Vec::new();
-    let texts = |key: &str| -> Vec<String> {
-        match service.get(key).map(|entry| &entry.node.value) {
-            Some(Value::List(items)) => items.iter().filter_map(Node::as_str).map(str::to_owned).collect(),
-            _ => Vec::new(),
-        }
-    };
-    needed.extend(texts("links").iter().map(|link| (link.split(':').next().unwrap_or_default().to_owned(), true)));
-    for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
-        let mode = service.get(key).and_then(|entry| entry.node.as_str()).unwrap_or_default();
-        needed.extend(mode.strip_prefix("service:").map(|name| (name.to_owned(), true)));
+fn build_defaults(build: &mut Node, environment: &BTreeMap<String, String>) {
+    build.set_default("context", text("."));
+    if build.get("dockerfile").is_none() && build.get("dockerfile_inline").is_none() {
+        build.set("dockerfile", text("Dockerfile"));
     }
-    let from = texts("volumes_from");
-    let from = from.iter().filter(|text| !text.starts_with("container:"));
-    needed.extend(from.map(|text| (text.split(':').next().unwrap_or_default().to_owned(), false)));
-    needed
-}
-
-/// Every profile that a service names.
-pub(super) fn profiles(document: &Node) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let Some(Value::Map(services)) = document.get("services").map(|node| &node.value) else { return found };
-    for service in services.values() {
-        if let Some(Value::List(items)) = service.node.get("profiles").map(|node| &node.value) {
-            found.extend(items.iter().filter_map(Node::as_str).map(str::to_owned));
+    if let Some(arguments) = build.get_mut("args") {
+        look_up(arguments, environment);
+        // An argument without a value anywhere is left to the Dockerfile's own default.
+        match &mut arguments.value {
+            Value::Map(map) => map.retain(|_, entry| !entry.node.is_null()),
+            Value::List(items) => items.retain(|item| item.as_str().is_none_or(|item| item.contains('='))),
+            _ => {}
         }
     }
-    found
 }
 
-/// Takes out services whose profiles are off, unless they are named. Returns them.
-pub(super) fn select(
-    document: &mut Node,
-    active: &[String],
-    named: &[String],
-    diagnostics: &mut Vec<Diagnostic>,
-) -> BTreeSet<ServiceName> {
-    let mut active: BTreeSet<String> = active.iter().cloned().collect();
-    let own = |service: &Node| -> Vec<String> {
-        match service.get("profiles").map(|node| &node.value) {
-            Some(Value::List(items)) => items.iter().filter_map(Node::as_str).map(str::to_owned).collect(),
-            _ => Vec::new(),
+/// Gives keys without a value that of the environment, where it has one.
+pub(super) fn look_up(pairs: &mut Node, environment: &BTreeMap<String, String>) {
+    match &mut pairs.value {
+        Value::Map(map) => {
+            for (key, entry) in map.iter_mut().filter(|(_, entry)| entry.node.is_null()) {
+                if let Some(value) = environment.get(key) {
+                    entry.node.value = text(value.as_str());
+                }
+            }
         }
-    };
-    for name in named {
-        match document.get("services").and_then(|services| services.get(name)) {
-            Some(service) => active.extend(own(service)),
-            None => diagnostics.push(Diagnostic::placeless(format!("no such service: {name}"))),
+        Value::List(items) => items.iter_mut().for_each(|item| look_up_item(item, environment)),
+        _ => {}
+    }
+}
+
+/// As `look_up`, for lists only: docker compose does this much even without normalisation.
+pub(super) fn look_up_listed(document: &mut Node, environment: &BTreeMap<String, String>) {
+    for (_, service) in document.entries_mut("services") {
+        service.items_mut("environment").iter_mut().for_each(|item| look_up_item(item, environment));
+    }
+}
+
+fn look_up_item(item: &mut Node, environment: &BTreeMap<String, String>) {
+    if let Value::Text(key) = &mut item.value
+        && !key.contains('=')
+        && let Some(value) = environment.get(key.as_str())
+    {
+        *key = format!("{key}={value}");
+    }
+}
+
+/// Links and shared namespaces start after the other service and restart with it; volumes only start after it.
+fn implied_dependencies(service: &mut Node) {
+    let mut implied: Vec<(String, bool)> = Vec::new();
+    for link in service.items("links").iter().filter_map(Node::as_str) {
+        implied.push((link.split_once(':').map_or(link, |(name, _)| name).to_owned(), true));
+    }
+    for key in SHARED {
+        if let Some(name) = service.text_at(key).and_then(|mode| mode.strip_prefix("service:")) {
+            implied.push((name.to_owned(), true));
         }
     }
-    let mut disabled = BTreeSet::new();
-    let Value::Map(map) = &mut document.value else { return disabled };
-    let Some(Value::Map(services)) = map.get_mut("services").map(|entry| &mut entry.node.value) else { return disabled };
-    services.retain(|name, entry| {
-        let profiles = own(&entry.node);
-        let is_on = profiles.is_empty() || active.contains("*") || profiles.iter().any(|profile| active.contains(profile));
-        if !is_on {
-            disabled.extend(ServiceName::new(name.clone()));
-        }
-        is_on
-    });
-    disabled
-}
-
-/// Takes out networks, volumes, configs and secrets that no service uses.
-pub(super) fn prune(document: &mut Node, keep_all: bool) {
-    if keep_all {
+    for source in service.items("volumes_from").iter().filter_map(Node::as_str).filter(|name| !name.starts_with("container:")) {
+        implied.push((source.split(':').next().unwrap_or_default().to_owned(), false));
+    }
+    if implied.is_empty() {
         return;
     }
-    let mut used: BTreeSet<(&str, String)> = BTreeSet::new();
-    if let Some(Value::Map(services)) = document.get("services").map(|node| &node.value) {
-        for service in services.values() {
-            if let Some(Value::Map(networks)) = service.node.get("networks").map(|node| &node.value) {
-                used.extend(networks.keys().map(|name| ("networks", name.clone())));
-            }
-            for (key, kind) in [("volumes", "volumes"), ("configs", "configs"), ("secrets", "secrets")] {
-                let Some(Value::List(items)) = service.node.get(key).map(|node| &node.value) else { continue };
-                let items =
-                    items.iter().filter(|item| key != "volumes" || item.get("type").and_then(Node::as_str) == Some("volume"));
-                used.extend(items.filter_map(|item| Some((kind, item.get("source")?.as_str()?.to_owned()))));
-            }
-            let build_secrets = service.node.get("build").and_then(|build| build.get("secrets"));
-            if let Some(Value::List(items)) = build_secrets.map(|node| &node.value) {
-                used.extend(items.iter().filter_map(|item| Some(("secrets", item.get("source")?.as_str()?.to_owned()))));
-            }
-        }
+    let span = service.span;
+    service.set_default("depends_on", Value::Map(Map::new()));
+    let Some(depends_on) = service.get_mut("depends_on").and_then(Node::as_map_mut) else { return };
+    for (name, restart) in implied {
+        depends_on.entry(name).or_insert_with(|| {
+            let condition = ("condition", text("service_started"));
+            entry(span, map_of(span, [condition, ("restart", Value::Bool(restart)), ("required", Value::Bool(true))]))
+        });
     }
-    let Value::Map(map) = &mut document.value else { return };
-    for section in ["networks", "volumes", "configs", "secrets"] {
-        let Some(entry) = map.get_mut(section) else { continue };
-        if let Value::Map(entries) = &mut entry.node.value {
-            entries.retain(|name, _| used.contains(&(section, name.clone())));
-            if entries.is_empty() {
-                map.shift_remove(section);
-            }
-        }
+}
+
+/// A hook before the start runs in the service's own image where it names none.
+fn hook_images(service: &mut Node) {
+    let Some(image) = service.text_at("image").map(str::to_owned) else { return };
+    for hook in service.items_mut("pre_start") {
+        hook.set_default("image", text(image.as_str()));
+    }
+}
+
+fn name_from_key(key: &str, object: &mut Node, project_name: &str) {
+    if object.is_null() {
+        object.value = Value::Map(Map::new());
+    }
+    if object.get("name").is_none() {
+        let is_external = super::validate::is_true(object.get("external"));
+        object.set("name", if is_external { text(key) } else { text(format!("{project_name}_{key}")) });
     }
 }

@@ -78,21 +78,3 @@ fn is_date(text: &str) -> bool {
         && day.len() <= 2
         && (time.is_empty() || time.starts_with(['T', 't', ' ']) && time.contains(':'))
 }
-
-/// A number as Go's `%v` prints a float64: the shortest text, an exponent below 1e-4 and from 1e21 on.
-pub(super) fn go_float(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    if (-4..21).contains(&exponent) || value == 0.0 {
-        return format!("{value}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
-}

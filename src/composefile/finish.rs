@@ -1,0 +1,72 @@
+//! The phases after the last merge, in their order: the merged document to its final form, and that to a Project.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::environment::PairFiles;
+use super::load::LoadOptions;
+use super::{Diagnostic, Map, Node, Severity};
+use super::{cast, consistency, defaults, environment, normalise, profiles, validate};
+
+/// What the phases need beside the document.
+pub(super) struct Request<'a> {
+    pub project_name: &'a str,
+    /// The project's environment: that of the process over the env files'.
+    pub environment: &'a BTreeMap<String, String>,
+    pub profiles: &'a BTreeSet<String>,
+    /// Services by name; none: all.
+    pub selection: &'a [String],
+    pub options: LoadOptions,
+}
+
+/// A document in its final form.
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    pub document: Node,
+    /// Services that are left out, by profile or by selection.
+    pub disabled: Map,
+    /// Every profile that a service names, the ones left out among them.
+    pub profiles: BTreeSet<String>,
+}
+
+/// Runs the options. Returns nothing when an error was found; warnings are added to the faults, too.
+pub(super) fn finish(
+    mut document: Node,
+    request: &Request<'_>,
+    files: &mut dyn PairFiles,
+    faults: &mut Vec<Diagnostic>,
+) -> Option<Finished> {
+    let options = request.options;
+    defaults::fill(&mut document);
+    validate::check(&document, faults);
+    normalise::look_up_listed(&mut document, request.environment);
+    if has_errors(faults) {
+        return None;
+    }
+    if options.normalize {
+        normalise::normalise(&mut document, request.project_name, request.environment);
+    }
+    document.set("name", super::Value::Text(request.project_name.to_owned()));
+    if !options.interpolate {
+        return Some(Finished { profiles: profiles::names(&document), document, disabled: Map::new() });
+    }
+    let mut document = cast::cast(document, faults);
+    document.set_default("services", super::Value::Map(Map::new()));
+    let all_profiles = profiles::names(&document);
+    let mut disabled = profiles::disable(&mut document, request.profiles);
+    if options.consistency {
+        consistency::check(&document, &disabled, faults);
+    }
+    profiles::enable_selected(&mut document, &mut disabled, request.profiles, request.selection);
+    if options.env_resolution && !has_errors(faults) {
+        environment::merge_files(&mut document, request.environment, files, faults);
+    }
+    profiles::select(&mut document, &mut disabled, request.selection, faults);
+    if !options.all_resources {
+        profiles::prune(&mut document);
+    }
+    if has_errors(faults) { None } else { Some(Finished { document, disabled, profiles: all_profiles }) }
+}
+
+fn has_errors(faults: &[Diagnostic]) -> bool {
+    faults.iter().any(|fault| fault.severity == Severity::Error)
+}

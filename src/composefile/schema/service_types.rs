@@ -1,0 +1,402 @@
+//! The attributes of a service.
+
+use super::{
+    COMMAND, EMPTY_HOOK, EXTRA_HOSTS, Form, Json, SCALAR_OR_NULL, Shape, TEXT, TEXT_LIST, TEXT_OR_INTEGER, TEXT_OR_NUMBER,
+    TEXT_SET, Type, bytes, command, decimal, dict, duration, env, field, flag, integer, map, number, object, objects, options,
+    text, text_or_texts, text_set, texts, words,
+};
+
+const BUILD_LATER: &str = "images are not built yet: an image that is on the hosts or can be pulled is used";
+const WATCH: &str = "it is for `watch` on one machine, which mcompose does not have";
+const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
+const NO_ROLLING_UPDATE: &str = "replicas are replaced all at once for now";
+
+pub(in crate::composefile) const SERVICE: Type = Type::new(&[
+    text_set("profiles"),
+    dict("annotations"),
+    flag("attach").keeps_zero(),
+    object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD).refused(BUILD_LATER),
+    object("develop", OBJECT_OR_NULL_DEVELOP, &DEVELOP).inert(WATCH),
+    object("blkio_config", Shape::Object(&BLKIO), &BLKIO),
+    text_set("cap_add"),
+    text_set("cap_drop"),
+    text("cgroup_parent"),
+    words("cgroup", &["host", "private"]),
+    field("cpu_count", Shape::AnyOf(&[TEXT, Shape::Within(0, i64::MAX)]), Form::Int),
+    field("cpu_percent", Shape::AnyOf(&[TEXT, Shape::Within(0, 100)]), Form::Float),
+    number("cpu_period"),
+    number("cpu_quota"),
+    number("cpu_rt_period"),
+    number("cpu_rt_runtime"),
+    decimal("cpus"),
+    text("cpuset"),
+    number("cpu_shares"),
+    command("command").json(Json::OrNull),
+    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
+    field("container_name", Shape::Ruled(is_container_name, "match [a-zA-Z0-9][a-zA-Z0-9_.-]+"), Form::Text),
+    object("credential_spec", Shape::Object(&CREDENTIAL_SPEC), &CREDENTIAL_SPEC).inert("it is for Windows containers"),
+    map("depends_on", Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::Object(&DEPENDENCY))]), &DEPENDENCY),
+    object("deploy", Shape::AnyOf(&[Shape::Object(&DEPLOY), Shape::Null]), &DEPLOY),
+    text_set("device_cgroup_rules"),
+    objects("devices", Shape::List(&Shape::AnyOf(&[TEXT, Shape::Object(&DEVICE)])), &DEVICE),
+    text_or_texts("dns"),
+    text_set("dns_opt"),
+    text_or_texts("dns_search"),
+    text("domainname"),
+    command("entrypoint").json(Json::OrNull),
+    object("provider", Shape::Object(&PROVIDER), &PROVIDER).refused("providers are programs beside docker compose"),
+    env("environment"),
+    objects("env_file", Shape::AnyOf(&[TEXT, Shape::List(&Shape::AnyOf(&[TEXT, Shape::Object(&ENV_FILE)]))]), &ENV_FILE),
+    field("expose", Shape::Unique(&TEXT_OR_NUMBER), Form::Texts),
+    field("extends", Shape::AnyOf(&[TEXT, Shape::Object(&EXTENDS)]), Form::Consumed),
+    text_set("external_links"),
+    field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
+    field("group_add", Shape::Unique(&TEXT_OR_NUMBER), Form::Texts),
+    objects("gpus", Shape::AnyOf(&[Shape::Words(&["all"]), Shape::List(&Shape::Object(&DEVICE_REQUEST))]), &DEVICE_REQUEST),
+    text("hostname"),
+    object("healthcheck", Shape::Object(&HEALTHCHECK), &HEALTHCHECK),
+    text("image"),
+    flag("init").keeps_zero(),
+    text("ipc"),
+    text("isolation"),
+    dict("labels"),
+    field("label_file", Shape::AnyOf(&[TEXT, TEXT_LIST]), Form::Texts),
+    text_set("links"),
+    object("logging", Shape::Object(&LOGGING), &LOGGING),
+    bytes("mem_limit"),
+    bytes("mem_reservation").shape(TEXT_OR_INTEGER),
+    bytes("memswap_limit"),
+    bytes("mem_swappiness").shape(TEXT_OR_INTEGER),
+    text("mac_address"),
+    map(
+        "models",
+        Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::AnyOf(&[Shape::Object(&SERVICE_MODEL), Shape::Null]))]),
+        &SERVICE_MODEL,
+    )
+    .refused("models are run by Docker's model runner, which mcompose does not drive"),
+    text("network_mode"),
+    map(
+        "networks",
+        Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::AnyOf(&[Shape::Object(&ATTACHMENT), Shape::Null]))]),
+        &ATTACHMENT,
+    ),
+    flag("oom_kill_disable"),
+    field("oom_score_adj", Shape::AnyOf(&[TEXT, Shape::Within(-1000, 1000)]), Form::Int),
+    field("pid", Shape::AnyOf(&[TEXT, Shape::Null]), Form::Text),
+    number("pids_limit"),
+    text("platform"),
+    objects("ports", Shape::Unique(&Shape::AnyOf(&[Shape::Number, TEXT, Shape::Object(&PORT)])), &PORT),
+    flag("privileged"),
+    field(
+        "pull_policy",
+        Shape::Ruled(
+            is_pull_policy,
+            "be always, never, build, missing, if_not_present, refresh, daily, weekly or every_ with a time such as 12h",
+        ),
+        Form::Text,
+    ),
+    field("pull_refresh_after", TEXT, Form::Consumed).inert("docker compose ignores it, too"),
+    flag("read_only"),
+    text("restart"),
+    text("runtime"),
+    integer("scale").keeps_zero(),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
+    text_set("security_opt"),
+    bytes("shm_size"),
+    flag("stdin_open"),
+    duration("stop_grace_period").keeps_zero(),
+    text("stop_signal"),
+    field("storage_opt", Shape::Map(&SCALAR_OR_NULL), Form::Dict),
+    dict("sysctls"),
+    text_or_texts("tmpfs"),
+    flag("tty"),
+    field("ulimits", ULIMITS, Form::Ulimits),
+    field("use_api_socket", Shape::Bool, Form::Flag).refused("the credentials it hands over stay on this machine"),
+    text("user"),
+    text("userns_mode"),
+    text("uts"),
+    objects("volumes", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&MOUNT)])), &MOUNT),
+    text_set("volumes_from"),
+    text("working_dir"),
+    objects("pre_start", Shape::List(&Shape::Object(&PRE_START)), &PRE_START)
+        .refused("hooks before the start are not supported yet"),
+    objects("post_start", Shape::List(&Shape::Object(&HOOK)), &HOOK),
+    objects("pre_stop", Shape::List(&Shape::Object(&HOOK)), &HOOK),
+]);
+
+const OBJECT_OR_NULL_DEVELOP: Shape = Shape::AnyOf(&[Shape::Object(&DEVELOP), Shape::Null]);
+
+const ULIMITS: Shape = Shape::Map(&Shape::AnyOf(&[TEXT_OR_INTEGER, Shape::Object(&ULIMIT)]));
+
+/// A pair of limits.
+pub(in crate::composefile) const ULIMIT: Type = Type::new(&[integer("soft").required(), integer("hard").required()]);
+
+const PAIR: Shape = Shape::Ruled(|text| text.contains('='), "be KEY=VALUE");
+const SSH_KEY: Shape = Shape::Ruled(|text| text == "default" || text.contains('='), "be `default` or ID=PATH");
+
+const BUILD: Type = Type::new(&[
+    text("context"),
+    text("dockerfile"),
+    text("dockerfile_inline"),
+    texts("entitlements"),
+    env("args"),
+    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text),
+    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text),
+    field("ssh", Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), Shape::Unique(&SSH_KEY)]), Form::Ssh),
+    dict("labels"),
+    texts("cache_from"),
+    texts("cache_to"),
+    flag("no_cache"),
+    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts),
+    field("additional_contexts", Shape::AnyOf(&[Shape::Map(&TEXT), Shape::Unique(&PAIR)]), Form::Dict),
+    flag("pull"),
+    field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
+    text("isolation"),
+    text("network"),
+    text("target"),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
+    bytes("shm_size").shape(TEXT_OR_INTEGER),
+    texts("tags"),
+    field("ulimits", ULIMITS, Form::Ulimits),
+    texts("platforms"),
+    flag("privileged"),
+]);
+
+const DEVELOP: Type = Type::new(&[objects("watch", Shape::List(&Shape::Object(&WATCH_RULE)), &WATCH_RULE)]);
+
+const WATCH_RULE: Type = Type::new(&[
+    text("path").required(),
+    words("action", &["rebuild", "sync", "restart", "sync+restart", "sync+exec"]).required(),
+    text("target"),
+    object("exec", Shape::Object(&HOOK), &HOOK).json(Json::Or(EMPTY_HOOK)),
+    text_or_texts("include"),
+    text_or_texts("ignore"),
+    field("initial_sync", Shape::Bool, Form::Flag),
+]);
+
+const BLKIO: Type = Type::new(&[
+    integer("weight").shape(Shape::Within(0, 65535)),
+    objects("weight_device", Shape::List(&Shape::Object(&BLKIO_WEIGHT)), &BLKIO_WEIGHT),
+    objects("device_read_bps", BLKIO_LIMITS, &BLKIO_LIMIT),
+    objects("device_read_iops", BLKIO_LIMITS, &BLKIO_LIMIT),
+    objects("device_write_bps", BLKIO_LIMITS, &BLKIO_LIMIT),
+    objects("device_write_iops", BLKIO_LIMITS, &BLKIO_LIMIT),
+]);
+
+const BLKIO_LIMITS: Shape = Shape::List(&Shape::Object(&BLKIO_LIMIT));
+
+const BLKIO_LIMIT: Type = Type::new(&[
+    text("path").implies_zero().json(Json::Renamed("Path")),
+    bytes("rate").shape(TEXT_OR_INTEGER).implies_zero().json(Json::Renamed("Rate")),
+]);
+
+const BLKIO_WEIGHT: Type = Type::new(&[
+    text("path").implies_zero().json(Json::Renamed("Path")),
+    integer("weight").shape(Shape::Within(0, 65535)).implies_zero().json(Json::Renamed("Weight")),
+]);
+
+const OWNER: &str = "the file is mounted with the owner and mode that it has";
+
+/// An entry of `configs` or `secrets` of a service.
+const GRANT: Type = Type::new(&[
+    text("source"),
+    text("target"),
+    text("uid").inert(OWNER),
+    text("gid").inert(OWNER),
+    field("mode", TEXT_OR_NUMBER, Form::Mode).keeps_zero().inert(OWNER),
+]);
+
+const CREDENTIAL_SPEC: Type = Type::new(&[text("config"), text("file"), text("registry")]);
+
+const DEPENDENCY: Type = Type::new(&[
+    words("condition", &["service_started", "service_healthy", "service_completed_successfully"]).required(),
+    flag("restart"),
+    field("required", Shape::Bool, Form::Flag).keeps_zero(),
+]);
+
+const DEPLOY: Type = Type::new(&[
+    text("mode"),
+    integer("replicas").keeps_zero(),
+    dict("labels").inert("there is no swarm service to label"),
+    object("update_config", Shape::Object(&UPDATE_CONFIG), &UPDATE_CONFIG).inert(NO_ROLLING_UPDATE),
+    object("rollback_config", Shape::Object(&UPDATE_CONFIG), &UPDATE_CONFIG).inert("rollbacks are not supported yet"),
+    object("resources", Shape::Object(&RESOURCES), &RESOURCES).json(Json::Or("{}")),
+    object("restart_policy", Shape::Object(&RESTART_POLICY), &RESTART_POLICY),
+    object("placement", Shape::Object(&PLACEMENT), &PLACEMENT).json(Json::Or("{}")),
+    text("endpoint_mode").inert("a name stands for all replicas' addresses"),
+]);
+
+const UPDATE_CONFIG: Type = Type::new(&[
+    field("parallelism", TEXT_OR_INTEGER, Form::Count).keeps_zero(),
+    duration("delay"),
+    text("failure_action"),
+    duration("monitor"),
+    decimal("max_failure_ratio"),
+    words("order", &["start-first", "stop-first"]),
+]);
+
+const RESOURCES: Type = Type::new(&[
+    object("limits", Shape::Object(&LIMITS), &LIMITS),
+    object("reservations", Shape::Object(&RESERVATIONS), &RESERVATIONS),
+]);
+
+const LIMITS: Type = Type::new(&[decimal("cpus"), bytes("memory").shape(TEXT), integer("pids")]);
+
+const RESERVATIONS: Type = Type::new(&[
+    decimal("cpus"),
+    bytes("memory").shape(TEXT),
+    objects("devices", Shape::List(&Shape::Object(&DEVICE_RESERVATION)), &DEVICE_RESERVATION),
+    objects("generic_resources", Shape::List(&Shape::Object(&GENERIC_RESOURCE)), &GENERIC_RESOURCE),
+]);
+
+const DEVICE_REQUEST: Type = Type::new(&[
+    text_set("capabilities"),
+    text("driver"),
+    field("count", TEXT_OR_INTEGER, Form::DeviceCount),
+    text_set("device_ids"),
+    dict("options"),
+]);
+
+const DEVICE_RESERVATION: Type = Type::new(&[
+    text_set("capabilities").required(),
+    text("driver"),
+    field("count", TEXT_OR_INTEGER, Form::DeviceCount),
+    text_set("device_ids"),
+    dict("options"),
+]);
+
+const GENERIC_RESOURCE: Type =
+    Type::new(&[object("discrete_resource_spec", Shape::Object(&DISCRETE_RESOURCE), &DISCRETE_RESOURCE)]);
+
+const DISCRETE_RESOURCE: Type = Type::new(&[text("kind").implies_zero(), number("value").implies_zero()]);
+
+const RESTART_POLICY: Type = Type::new(&[
+    text("condition"),
+    duration("delay").keeps_zero().inert(ONE_ENGINE),
+    field("max_attempts", TEXT_OR_INTEGER, Form::Count).keeps_zero(),
+    duration("window").keeps_zero().inert(ONE_ENGINE),
+]);
+
+const PLACEMENT: Type = Type::new(&[
+    texts("constraints"),
+    objects("preferences", Shape::List(&Shape::Object(&PREFERENCE)), &PREFERENCE),
+    field("max_replicas_per_node", TEXT_OR_INTEGER, Form::Count),
+]);
+
+const PREFERENCE: Type = Type::new(&[text("spread")]);
+
+const DEVICE: Type = Type::new(&[text("source").required(), text("target"), text("permissions")]);
+
+const PROVIDER: Type = Type::new(&[
+    text("type").required(),
+    field("options", Shape::Map(&Shape::AnyOf(&[OPTION, Shape::List(&OPTION)])), Form::Lists),
+]);
+
+const OPTION: Shape = Shape::AnyOf(&[TEXT, Shape::Number, Shape::Bool]);
+
+const ENV_FILE: Type = Type::new(&[
+    text("path").required(),
+    field("required", Shape::AnyOf(&[Shape::Bool, TEXT]), Form::Flag).keeps_zero(),
+    text("format"),
+]);
+
+const EXTENDS: Type = Type::new(&[text("service").required(), text("file")]);
+
+const HEALTHCHECK: Type = Type::new(&[
+    field("test", Shape::AnyOf(&[TEXT, TEXT_LIST]), Form::HealthTest),
+    duration("timeout").keeps_zero(),
+    duration("interval").keeps_zero(),
+    field("retries", TEXT_OR_NUMBER, Form::Count).keeps_zero(),
+    duration("start_period").keeps_zero(),
+    duration("start_interval").keeps_zero(),
+    flag("disable"),
+]);
+
+const LOGGING: Type =
+    Type::new(&[text("driver"), options("options").shape(Shape::Map(&Shape::AnyOf(&[TEXT, Shape::Number, Shape::Null])))]);
+
+const SERVICE_MODEL: Type = Type::new(&[text("endpoint_var"), text("model_var")]);
+
+const ATTACHMENT: Type = Type::new(&[
+    text_set("aliases"),
+    options("driver_opts"),
+    field("gw_priority", Shape::Number, Form::Int),
+    text("interface_name"),
+    text("ipv4_address"),
+    text("ipv6_address"),
+    text_set("link_local_ips"),
+    text("mac_address"),
+    field("priority", Shape::Number, Form::Int),
+]);
+
+const PORT: Type = Type::new(&[
+    text("name"),
+    text("mode"),
+    text("host_ip"),
+    field("target", TEXT_OR_INTEGER, Form::Count),
+    field("published", TEXT_OR_INTEGER, Form::Text),
+    text("protocol"),
+    text("app_protocol"),
+]);
+
+const MOUNT: Type = Type::new(&[
+    words("type", &["bind", "volume", "tmpfs", "cluster", "npipe", "image"]).required(),
+    text("source"),
+    text("target"),
+    flag("read_only"),
+    text("consistency"),
+    object("bind", Shape::Object(&MOUNT_BIND), &MOUNT_BIND),
+    object("volume", Shape::Object(&MOUNT_VOLUME), &MOUNT_VOLUME),
+    object("tmpfs", Shape::Object(&MOUNT_TMPFS), &MOUNT_TMPFS),
+    object("image", Shape::Object(&MOUNT_IMAGE), &MOUNT_IMAGE),
+]);
+
+const MOUNT_BIND: Type = Type::new(&[
+    words("selinux", &["z", "Z"]),
+    text("propagation"),
+    flag("create_host_path"),
+    words("recursive", &["enabled", "disabled", "writable", "readonly"]),
+]);
+
+const MOUNT_VOLUME: Type = Type::new(&[dict("labels"), flag("nocopy"), text("subpath")]);
+
+const MOUNT_TMPFS: Type = Type::new(&[
+    bytes("size").shape(Shape::AnyOf(&[Shape::Within(0, i64::MAX), TEXT])),
+    field("mode", TEXT_OR_NUMBER, Form::Count),
+]);
+
+const MOUNT_IMAGE: Type = Type::new(&[text("subpath")]);
+
+const HOOK: Type = Type::new(&[
+    field("command", COMMAND, Form::Command).required().json(Json::OrNull),
+    text("user"),
+    flag("privileged"),
+    text("working_dir"),
+    env("environment"),
+]);
+
+const PRE_START: Type = Type::new(&[
+    field("command", COMMAND, Form::Command).json(Json::OrNull),
+    text("user"),
+    flag("privileged"),
+    text("working_dir"),
+    env("environment"),
+    text("image"),
+    flag("per_replica").keeps_zero(),
+]);
+
+fn is_container_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    text.len() >= 2 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_inner)
+}
+
+/// The specification's pattern is not anchored: it looks for a policy anywhere in the text.
+fn is_pull_policy(text: &str) -> bool {
+    const WORDS: [&str; 8] = ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
+    let is_time = |rest: &str| {
+        let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        after.len() < rest.len() && after.starts_with(['w', 'd', 'h', 'm', 's'])
+    };
+    WORDS.iter().any(|word| text.contains(word))
+        || text.match_indices("every_").any(|(at, word)| is_time(&text[at + word.len()..]))
+}
