@@ -14,7 +14,7 @@ use ssh2::{Channel, Session};
 
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Opening or closing a channel is answered within this, or the session counts as dead.
-const CHANNEL_WAIT_MAX: Duration = Duration::from_secs(10);
+const CHANNEL_WAIT_MAX: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 64 * 1024;
 /// sshd's MaxSessions counts exec sessions, ten of them by default; forwarded sockets are not counted.
 const EXEC_CHANNELS_MAX: usize = 8;
@@ -49,8 +49,7 @@ struct Line {
     inward: Vec<u8>,
     outward: Vec<u8>,
     remote_ended: bool,
-    local_ended: bool,
-    eof_sent: bool,
+    /// The local end was dropped. The HTTP client never closes one direction alone.
     local_gone: bool,
 }
 
@@ -111,8 +110,6 @@ impl Driver {
                     inward: Vec::new(),
                     outward: Vec::new(),
                     remote_ended: false,
-                    local_ended: false,
-                    eof_sent: false,
                     local_gone: false,
                 }),
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => drop(local),
@@ -167,7 +164,7 @@ impl Driver {
         let mut descriptors = vec![PollFd::new(&self.tcp, server), PollFd::new(&self.wake, PollFlags::IN)];
         for line in lines {
             let mut flags = PollFlags::empty();
-            if line.outward.is_empty() && !line.local_ended {
+            if line.outward.is_empty() && !line.local_gone {
                 flags |= PollFlags::IN;
             }
             if !line.inward.is_empty() {
@@ -246,12 +243,12 @@ impl Line {
 
     /// What the local end wants sent; the next piece only when the last is gone.
     fn take_local(&mut self) -> bool {
-        if !self.outward.is_empty() || self.local_ended {
+        if !self.outward.is_empty() || self.local_gone {
             return false;
         }
         let mut buffer = [0_u8; BUFFER_BYTES];
         match self.local.read(&mut buffer) {
-            Ok(0) => self.local_ended = true,
+            Ok(0) => self.local_gone = true,
             Ok(count) => self.outward.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(_) => self.local_gone = true,
@@ -274,13 +271,6 @@ impl Line {
                     return Ok(progressed);
                 }
                 Err(error) => return Err(error),
-            }
-        }
-        if self.local_ended && !self.eof_sent && !self.remote_ended {
-            match self.channel.send_eof() {
-                Ok(()) => self.eof_sent = true,
-                Err(error) if would_block(&error) => *stuck = Some(index),
-                Err(error) => return Err(error.into()),
             }
         }
         Ok(progressed)

@@ -37,8 +37,9 @@ struct Running {
 impl Running {
     /// False when the thread has ended.
     fn ask(&mut self, local: UnixStream) -> bool {
-        self.requests.send(local).is_ok() && matches!(self.wake.write(&[1]), Ok(1))
-            || matches!(self.wake.write(&[]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        // A pipe that is full wakes, too.
+        let woken = |written: io::Result<usize>| written.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true);
+        self.requests.send(local).is_ok() && woken(self.wake.write(&[1]))
     }
 }
 
