@@ -2,7 +2,7 @@
 
 mod placing;
 
-use mcompose::placement::{Request, place};
+use mcompose::placement::{Orphans, Request, place};
 use mcompose::world::{NetworkSeen, Swarm, SwarmMember};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
 
@@ -318,6 +318,20 @@ fn a_published_port_is_used_once_on_a_host() {
         web.2 nowhere: 2 hosts have port 8080/tcp taken
         web.3 nowhere: 2 hosts have port 8080/tcp taken";
     check(&web, &hosts, &world, &Request::default(), expect);
+}
+
+#[test]
+fn an_orphan_keeps_its_port_unless_it_is_to_go() {
+    let hosts = hosts(&["alpha"]);
+    let mut world = empty(&hosts);
+    put(&mut world, "alpha", "p-old-1", "port=8080");
+    let mut project = project("services: {web: {ports: [{target: 80, published: \"8080\"}]}}");
+    let refused = "web.1 nowhere: 1 host has port 8080/tcp taken by container `p-old-1`";
+    check(&project, &hosts, &world, &Request::default(), refused);
+    let leaving = Request { orphans: Orphans::Leave, ..Request::default() };
+    check(&project, &hosts, &world, &leaving, "web.1 alpha (best of 1/1)");
+    project.disabled_services.insert("old".to_owned().try_into().expect("it is a service name"));
+    check(&project, &hosts, &world, &leaving, refused);
 }
 
 #[test]

@@ -3,145 +3,23 @@
 #[path = "placing/checker.rs"]
 mod checker;
 mod placing;
+#[path = "placing/random.rs"]
+mod random;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use mcompose::placement::{Placement, Request, Why, place};
 use mcompose::project::{Host, HostName, Project, Slot};
 use mcompose::world::{Fabric, Sight, State, World};
 use proptest::prelude::*;
-
-#[derive(Debug, Clone)]
-struct ServiceDraft {
-    replicas: u32,
-    /// 0: global, 1: a job, else replicated.
-    mode: u8,
-    constraint: u8,
-    spreads: bool,
-    limit: u32,
-    gib: u32,
-    port: u8,
-    volume: u8,
-    beside: u8,
-    is_named: bool,
-    network: u8,
-    is_arm: bool,
-}
-
-#[derive(Debug, Clone)]
-struct HostDraft {
-    zone: u8,
-    /// 0: drained, 1: paused, else active.
-    availability: u8,
-    is_arm: bool,
-    gib: u32,
-    stranger_port: u8,
-    stranger_gib: u32,
-}
-
-/// What happens to a world after it was as asked for.
-#[derive(Debug, Clone)]
-enum Hurt {
-    Cut(usize),
-    Drain(usize),
-    Pause(usize),
-    /// The n-th container of a host is gone.
-    Remove(usize, usize),
-    /// The n-th container of a host appears on another, too, older by a revision.
-    Copy(usize, usize, usize),
-    Stranger(usize, u8),
-    Lose(usize),
-}
-
-fn services() -> impl Strategy<Value = Vec<ServiceDraft>> {
-    let service = (
-        (0..5u32, 0..8u8, 0..8u8, any::<bool>(), 0..4u32, 0..4u32),
-        (0..10u8, 0..8u8, 0..12u8, prop::bool::weighted(0.1), 0..3u8, prop::bool::weighted(0.1)),
-    );
-    let service =
-        service.prop_map(
-            |((replicas, mode, constraint, spreads, limit, gib), (port, volume, beside, is_named, network, is_arm))| {
-                ServiceDraft { replicas, mode, constraint, spreads, limit, gib, port, volume, beside, is_named, network, is_arm }
-            },
-        );
-    prop::collection::vec(service, 1..6)
-}
-
-fn hosts() -> impl Strategy<Value = Vec<HostDraft>> {
-    let host = (0..3u8, 0..10u8, prop::bool::weighted(0.2), 2..9u32, 0..8u8, 0..3u32).prop_map(
-        |(zone, availability, is_arm, gib, stranger_port, stranger_gib)| HostDraft {
-            zone,
-            availability,
-            is_arm,
-            gib,
-            stranger_port,
-            stranger_gib,
-        },
-    );
-    prop::collection::vec(host, 1..6)
-}
-
-fn hurts() -> impl Strategy<Value = Vec<Hurt>> {
-    let hurt = (0..7u8, 0..6usize, 0..6usize, 0..6usize).prop_map(|(kind, host, other, which)| match kind {
-        0 => Hurt::Cut(host),
-        1 => Hurt::Drain(host),
-        2 => Hurt::Pause(host),
-        3 => Hurt::Remove(host, which),
-        4 => Hurt::Copy(host, which, other),
-        5 => Hurt::Stranger(host, u8::try_from(which).unwrap_or_default()),
-        _ => Hurt::Lose(host),
-    });
-    prop::collection::vec(hurt, 0..5)
-}
+use random::{HostDraft, Hurt, ServiceDraft, hosts, hurts, services};
 
 fn project_of(drafts: &[ServiceDraft]) -> Project {
-    let mut yaml = "volumes: {v0: {}, v1: {}, v2: {}}\nnetworks: {n0: {}, n1: {}}\nservices:\n".to_owned();
-    for (index, draft) in drafts.iter().enumerate() {
-        let mode = ["global", "replicated-job"].get(usize::from(draft.mode)).unwrap_or(&"replicated");
-        let _ = write!(yaml, "  s{index}: {{scale: {}, deploy: {{mode: {mode}, placement: {{", draft.replicas);
-        let constraint = ["node.labels.zone==z0", "node.labels.zone!=z1", "node.hostname==h0", "node.hostname!=h1"];
-        if let Some(constraint) = constraint.get(usize::from(draft.constraint)) {
-            let _ = write!(yaml, "constraints: [\"{constraint}\"], ");
-        }
-        if draft.spreads {
-            yaml.push_str("preferences: [{spread: node.labels.zone}], ");
-        }
-        let _ = write!(yaml, "max_replicas_per_node: {}}}", draft.limit);
-        if draft.gib > 0 {
-            let bytes = i64::from(draft.gib) << 30;
-            let _ = write!(yaml, ", resources: {{reservations: {{memory: \"{bytes}\"}}}}");
-        }
-        yaml.push('}');
-        let beside = usize::from(draft.beside);
-        if draft.port < 3 && beside >= index {
-            let _ = write!(yaml, ", ports: [{{target: 80, published: \"{}\"}}]", 8000 + u32::from(draft.port));
-        }
-        if draft.volume < 3 {
-            let _ = write!(yaml, ", volumes: [{{type: volume, source: v{}, target: /v}}]", draft.volume);
-        }
-        if beside < index {
-            let _ = write!(yaml, ", network_mode: \"service:s{beside}\"");
-        } else if draft.network < 2 {
-            let _ = write!(yaml, ", networks: {{n{}: }}", draft.network);
-        }
-        if draft.is_named {
-            let _ = write!(yaml, ", container_name: named-{index}");
-        }
-        if draft.is_arm {
-            yaml.push_str(", platform: linux/arm64");
-        }
-        yaml.push_str("}\n");
-    }
-    placing::project(&yaml)
+    placing::project(&random::yaml_of(drafts))
 }
 
 fn hosts_of(drafts: &[HostDraft]) -> (Vec<Host>, World) {
-    let line = |(index, draft): (usize, &HostDraft)| {
-        let availability = ["drain", "pause"].get(usize::from(draft.availability)).unwrap_or(&"");
-        format!("h{index} {availability} zone=z{}", draft.zone)
-    };
-    let lines: Vec<String> = drafts.iter().enumerate().map(line).collect();
+    let lines = random::lines_of(drafts);
     let hosts = placing::hosts(&lines.iter().map(String::as_str).collect::<Vec<_>>());
     let mut world = placing::empty(&hosts);
     for (host, draft) in hosts.iter().zip(drafts) {

@@ -154,7 +154,11 @@ fn home_of_volume(scene: &Scene, claims: &Claims, name: &str, users: &[usize], e
     }
     let has = |site: usize| existing.is_some_and(|sites| sites.has(site));
     let mut known: BTreeMap<usize, u32> = BTreeMap::new();
-    for (_, _, site) in claims.known.iter().filter(|(user, _, _)| users.contains(user)) {
+    for (user, number, site) in claims.known.iter().filter(|(user, ..)| users.contains(user)) {
+        let is_seen = claims.of(*user).iter().any(|holding| holding.number == *number);
+        if is_seen || *number > scene.asks[*user].replicas {
+            continue;
+        }
         if scene.sites[*site].seen.is_none() || has(*site) {
             *known.entry(*site).or_default() += 1;
         }

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::Request;
+use super::place::Stuck;
 use super::scene::Scene;
 use super::site::Site;
+use super::{Orphans, Request};
 use crate::project::Project;
 use crate::world::{Container, Health, Sight, State, World};
 
@@ -37,7 +38,7 @@ pub(super) struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     /// Reads all containers: those of slots become claims, all others are counted on their hosts.
-    pub(super) fn read(project: &'a Project, sites: &mut [Site<'a>], world: &'a World, request: &Request) -> Self {
+    pub(super) fn read(project: &'a Project, sites: &mut [Site<'a>], world: &'a World, request: &Request, stuck: &Stuck) -> Self {
         let services: BTreeMap<&str, usize> =
             project.services.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
         let names: BTreeMap<&str, usize> =
@@ -48,6 +49,7 @@ impl<'a> Claims<'a> {
             let (Sight::Seen(seen), Some(site)) = (sight, names.get(name.as_str()).copied()) else { continue };
             for container in &seen.containers {
                 let labels = &container.labels;
+                let service = labels.service.as_deref().unwrap_or_default();
                 let is_ours = !labels.oneoff && labels.project.as_deref() == Some(project.name.as_str());
                 // Replicas of one service stand together, so the last answer is mostly the next one.
                 let mut index_of = |service: &'a str| match last {
@@ -60,7 +62,13 @@ impl<'a> Claims<'a> {
                 };
                 let slot = labels.service.as_deref().filter(|_| is_ours).and_then(&mut index_of);
                 match slot.zip(labels.number.filter(|number| *number > 0)) {
-                    Some((service, number)) => holdings.push(Holding { service, number, site, container }),
+                    Some((service, number)) => {
+                        holdings.push(Holding { service, number, site, container });
+                        if stuck.contains_key(&(service, number)) {
+                            sites[site].occupy(container);
+                        }
+                    }
+                    None if is_ours && request.orphans == Orphans::Leave && !project.disabled_services.contains(service) => {}
                     None => sites[site].add_stranger(container, project.name.as_str()),
                 }
             }

@@ -44,28 +44,16 @@ impl Draft<'_> {
         let seats = std::mem::take(&mut self.seats[service]);
         for seat in seats {
             let query = Query { service, number: seat.number, site: seat.site, stance: Stance::New };
-            let misfit = match seat.why {
-                WhyDraft::Stays => filters::beside::misfit(&self.scene, query),
-                _ => None,
-            };
-            match misfit {
-                None => self.seats[service].push(seat),
-                Some(misfit) => match self.data_hold_at(query, &misfit) {
-                    Some(because) => self.seats[service].push(SeatDraft { why: WhyDraft::Held(because), ..seat }),
-                    None => {
-                        self.scene.unseat(query);
-                        open.push(seat.number);
-                    }
-                },
+            let is_silent = self.scene.sites[seat.site].seen.is_none();
+            let is_there = matches!(seat.why, WhyDraft::Stays | WhyDraft::Held(_)) && !is_silent;
+            if is_there && filters::beside::misfit(&self.scene, query).is_some() {
+                self.scene.unseat(query);
+                open.push(seat.number);
+            } else {
+                self.seats[service].push(seat);
             }
         }
         self.set_open(service, open);
-    }
-
-    fn data_hold_at(&self, query: Query, misfit: &Misfit) -> Option<String> {
-        let mut holdings = self.claims.of(query.service).iter();
-        let holding = holdings.find(|holding| holding.number == query.number && holding.site == query.site)?;
-        self.data_hold(holding, misfit)
     }
 
     /// Chooses the one host of everything that is bound together by anchors without a home. Returns the services concerned, in

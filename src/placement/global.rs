@@ -7,22 +7,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claims::Holding;
 use super::filters::{self, Query, Stance};
-use super::place::{Draft, SeatDraft, WhyDraft};
+use super::place::{Draft, SeatDraft, Stuck, WhyDraft};
 use super::{Misfit, Refusal};
 
 impl<'a> Draft<'a> {
-    pub(super) fn keep_global(&mut self, service: usize) {
+    pub(super) fn keep_global(&mut self, service: usize, stuck: &Stuck) {
         let mut holdings: Vec<Holding<'a>> = self.claims.of(service).to_vec();
         // Of several numbers on one host the lowest stays; of several hosts for one number the best container's.
         holdings.sort_by_key(|holding| holding.number);
-        let mut sites = BTreeSet::new();
-        let mut numbers = BTreeSet::new();
+        let mut sites: BTreeSet<usize> = self.seats[service].iter().map(|seat| seat.site).collect();
+        let mut numbers: BTreeSet<u32> = self.seats[service].iter().map(|seat| seat.number).collect();
         for holding in &holdings {
             let (number, site) = (holding.number, holding.site);
             if sites.contains(&site) || !numbers.insert(number) {
                 continue;
             }
             sites.insert(site);
+            if let Some(refusal) = stuck.get(&(service, number)) {
+                self.refused.push((service, number, refusal.clone()));
+                continue;
+            }
             let query = Query { service, number, site, stance: Stance::Keep };
             if holding.is_done(&self.scene) {
                 self.seats[service].push(SeatDraft { number, site, why: WhyDraft::Done });

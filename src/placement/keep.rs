@@ -7,33 +7,79 @@
 
 use super::anchor::Thing;
 use super::claims::Holding;
+use super::filters::ports::PortAsk;
 use super::filters::{self, Query, Stance};
-use super::place::{Draft, SeatDraft, WhyDraft};
+use super::place::{Draft, SeatDraft, Stuck, WhyDraft};
 use super::{Misfit, filters::availability};
 
 impl<'a> Draft<'a> {
-    /// Goes through all services, those that others must be beside first.
-    pub(super) fn keep_all(&mut self) {
+    /// Goes through all services, those that others must be beside first; and before all, through those replicas whose containers
+    /// hold what they need already: who wants another port or more memory than before comes after them.
+    pub(super) fn keep_all(&mut self, stuck: &Stuck) {
         let mut order: Vec<usize> = (0..self.scene.asks.len()).collect();
         order.sort_by_key(|service| (self.scene.asks[*service].level, *service));
+        // Until its turn, a service may come to those that must be beside it.
+        self.scene.undecided.fill(1);
+        for service in &order {
+            self.keep_settled(*service, stuck);
+        }
         for service in order {
             if self.scene.asks[service].mode.is_global() {
-                self.keep_global(service);
+                self.keep_global(service, stuck);
             } else {
-                self.keep_replicated(service);
+                self.keep_replicated(service, stuck);
             }
         }
     }
 
-    fn keep_replicated(&mut self, service: usize) {
+    /// Seats what may stay and needs nothing that its container does not hold.
+    fn keep_settled(&mut self, service: usize, stuck: &Stuck) {
+        let is_global = self.scene.asks[service].mode.is_global();
+        let last = if is_global { u32::MAX } else { self.scene.asks[service].replicas };
+        let holdings: Vec<Holding<'a>> = self.claims.of(service).to_vec();
+        for group in holdings.chunk_by(|a, b| a.number == b.number) {
+            let holding = group[0];
+            let query = Query { service, number: holding.number, site: holding.site, stance: Stance::Keep };
+            let is_open = holding.number <= last && !stuck.contains_key(&(service, holding.number));
+            let is_second = is_global && self.scene.seated_at(service, holding.site) > 0;
+            if is_open
+                && !is_second
+                && !holding.is_done(&self.scene)
+                && self.is_settled(&holding)
+                && self.misfit_of_keeping(query).is_none()
+            {
+                self.seat(query, WhyDraft::Stays);
+            }
+        }
+    }
+
+    fn is_settled(&self, holding: &Holding) -> bool {
+        let ask = &self.scene.asks[holding.service];
+        let reserved = holding.container.labels.reservation.as_ref();
+        let has = |port: &PortAsk| {
+            let mut seen = holding.container.ports.iter().filter(|seen| seen.protocol == port.protocol);
+            seen.any(|seen| seen.host_port.is_some_and(|number| (port.first..=port.last).contains(&number)))
+        };
+        reserved.map_or(ask.reserves_nothing, |reserved| *reserved == ask.needs) && ask.ports.iter().all(has)
+    }
+
+    fn keep_replicated(&mut self, service: usize, stuck: &Stuck) {
         let replicas = self.scene.asks[service].replicas;
         let holdings: Vec<Holding<'a>> = self.claims.of(service).to_vec();
         let known = self.known_unreachable(service);
+        let settled: Vec<u32> = self.seats[service].iter().map(|seat| seat.number).collect();
         let mut open = Vec::new();
         let mut rest = holdings.as_slice();
         for number in 1..=replicas {
             let (group, after) = rest.split_at(rest.partition_point(|holding| holding.number <= number));
             rest = after;
+            if settled.binary_search(&number).is_ok() {
+                continue;
+            }
+            if let Some(refusal) = stuck.get(&(service, number)) {
+                self.refused.push((service, number, refusal.clone()));
+                continue;
+            }
             let stays = match group {
                 [] => false,
                 group => self.keep_slot(group),
@@ -85,7 +131,11 @@ impl<'a> Draft<'a> {
 
     /// Why the replica must not leave though its host does not fit: a volume of it lives there.
     pub(super) fn data_hold(&self, holding: &Holding, misfit: &Misfit) -> Option<String> {
-        if filters::is_of_capacity(misfit) {
+        let (service, number, site) = (holding.service, holding.number, holding.site);
+        let query = Query { service, number, site, stance: Stance::Keep };
+        // Where it could not run there either, it is refused: data holds a replica, it does not make it fit.
+        let others = || filters::beside::misfit(&self.scene, query).or_else(|| filters::misfit_of_capacity(&self.scene, query));
+        if filters::is_of_capacity(misfit) || others().is_some() {
             return None;
         }
         let volumes = self.scene.anchors_of(holding.service).filter_map(|anchor| match anchor.thing {

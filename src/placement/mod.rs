@@ -39,13 +39,25 @@ pub struct Request {
     pub known: BTreeMap<Slot, HostName>,
     /// Whether the project's networks cross hosts.
     pub fabric: Fabric,
+    /// What becomes of containers of services that the project does not have any more.
+    pub orphans: Orphans,
+}
+
+/// Containers of services that the project does not have any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orphans {
+    /// They go on, and keep their ports and reservations.
+    #[default]
+    Stay,
+    /// `--remove-orphans`: what they hold is free.
+    Leave,
 }
 
 impl Default for Request {
-    /// Seed 0, nothing lost, nothing known, networks that cross hosts.
+    /// Seed 0, nothing lost, nothing known, networks that cross hosts, orphans that stay.
     fn default() -> Self {
         let fabric = Fabric::Overlay { managers: Vec::new() };
-        Self { seed: 0, lost: BTreeSet::new(), known: BTreeMap::new(), fabric }
+        Self { seed: 0, lost: BTreeSet::new(), known: BTreeMap::new(), fabric, orphans: Orphans::Stay }
     }
 }
 

@@ -53,10 +53,36 @@ pub(super) enum WhyDraft {
     Global,
 }
 
+/// Slots that are refused while a container of theirs is there, by service and number. Their containers are left alone, so what
+/// they hold is not for others.
+pub(super) type Stuck = BTreeMap<(usize, u32), Refusal>;
+
+/// How often a placement is begun anew because a refused slot's container turned out to stay. Each time there are more such
+/// slots, and mostly there are none.
+const ROUNDS_MAX: usize = 8;
+
 /// Gives every slot of the project a host, or the reason why none. Same input, same bytes.
 ///
-/// Hosts that the world does not show count as unreachable; hosts that only the world shows are left out.
+/// Hosts that the world does not show count as unreachable; hosts that only the world shows are left out. Containers of refused
+/// slots are taken to go on as they are.
 pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request) -> Placement {
+    let mut stuck = Stuck::new();
+    for _ in 1..ROUNDS_MAX {
+        let draft = draft(project, hosts, world, request, &stuck);
+        let before = stuck.len();
+        for (service, number, refusal) in &draft.refused {
+            if draft.claims.of(*service).iter().any(|holding| holding.number == *number) {
+                stuck.entry((*service, *number)).or_insert_with(|| refusal.clone());
+            }
+        }
+        if stuck.len() == before {
+            return draft.finish();
+        }
+    }
+    draft(project, hosts, world, request, &stuck).finish()
+}
+
+fn draft<'a>(project: &'a Project, hosts: &'a [Host], world: &'a World, request: &'a Request, stuck: &Stuck) -> Draft<'a> {
     let roles = roles(hosts, |host| world.seen(host.name.as_str()));
     let mut sites: Vec<Site> = Vec::with_capacity(hosts.len());
     for (host, role) in hosts.iter().zip(roles) {
@@ -65,7 +91,7 @@ pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request
         site.is_lost = site.seen.is_none() && request.lost.contains(&host.name);
         sites.push(site);
     }
-    let claims = Claims::read(project, &mut sites, world, request);
+    let claims = Claims::read(project, &mut sites, world, request, stuck);
     let mut scene = Scene::new(project, sites);
     anchor::settle(&mut scene, request, &claims);
     let count = scene.asks.len();
@@ -83,11 +109,11 @@ pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request
         is_filled: vec![false; count],
         followers,
     };
-    draft.keep_all();
+    draft.keep_all(stuck);
     for service in draft.order() {
         draft.fill(service);
     }
-    draft.finish()
+    draft
 }
 
 impl<'a> Draft<'a> {

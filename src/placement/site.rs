@@ -67,10 +67,15 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Counts a container that is no replica of this project: its name, and while it is not over, its ports and reservation.
+    /// Counts a container that is no replica of this project: its name and what it holds.
     pub(super) fn add_stranger(&mut self, container: &'a Container, project: &str) {
         self.strangers.insert(&container.name);
         self.has_similar_stranger |= container.name.starts_with(project);
+        self.occupy(container);
+    }
+
+    /// Counts what a container holds as long as it is there: ports and reservation, while it is not over.
+    pub(super) fn occupy(&mut self, container: &'a Container) {
         if matches!(container.state, State::Exited { .. } | State::Dead | State::Removing) {
             return;
         }

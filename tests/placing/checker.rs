@@ -25,9 +25,14 @@ pub fn faults(project: &Project, hosts: &[Host], world: &World, request: &Reques
         let (is_fine, stance) = match &seat.why {
             Why::Stays if is_done => (true, "done"),
             Why::Stays => (has_container && against.iter().all(|fault| fault == "paused"), "stays"),
-            Why::Held { .. } => {
-                (court.is_known_there(slot, host) || (has_container && !against.is_empty() && court.has_volume(slot)), "is held")
-            }
+            Why::Held { .. } => (
+                court.is_known_there(slot, host)
+                    || (has_container
+                        && (!against.is_empty() && court.has_volume(slot)
+                            || court.volume_is_twofold(slot)
+                            || court.has_volume(slot) && request.fabric == Fabric::Bridge)),
+                "is held",
+            ),
             _ => (!has_container && against.is_empty(), "is new"),
         };
         if !is_fine {
@@ -91,7 +96,11 @@ impl<'a> Court<'a> {
         if let Some(platform) = &service.platform {
             fault(self.hosts.len() > 1 && *platform != format!("linux/{}", seen.engine.arch), "platform");
         }
-        let strangers: Vec<&Container> = seen.containers.iter().filter(|container| container.labels.project.is_none()).collect();
+        let strangers: Vec<&Container> = seen
+            .containers
+            .iter()
+            .filter(|container| !self.is_replica(container) && !matches!(container.state, State::Exited { .. }))
+            .collect();
         let neighbours: Vec<&Slot> = self
             .placement
             .seats
@@ -145,7 +154,7 @@ impl<'a> Court<'a> {
             let homes: Vec<&HostName> = self
                 .world
                 .seen_hosts()
-                .filter(|(_, seen)| seen.volumes.iter().any(|volume| volume.name == format!("p_{key}")))
+                .filter(|(_, seen)| seen.volumes.iter().any(|volume| volume.name == self.project.volumes[key].name))
                 .map(|(name, _)| name)
                 .collect();
             fault(!homes.is_empty() && !homes.contains(&&host.name), &format!("volume {key} is on {homes:?}"));
@@ -169,6 +178,12 @@ impl<'a> Court<'a> {
             && self.containers(slot).iter().any(|(_, container)| container.state == State::Exited { code: Some(0) })
     }
 
+    /// Of a service that the project has, whatever its number.
+    fn is_replica(&self, container: &Container) -> bool {
+        let is_ours = container.labels.project.as_deref() == Some(self.project.name.as_str());
+        is_ours && container.slot().is_some_and(|slot| self.project.services.contains_key(&slot.service))
+    }
+
     fn volumes(&self, service: &'a Service) -> impl Iterator<Item = &'a str> {
         service.volumes.iter().filter_map(|mount| mount.source.as_deref())
     }
@@ -189,6 +204,15 @@ impl<'a> Court<'a> {
         self.world.seen(host.name.as_str()).is_none() && self.request.known.get(slot) == Some(&host.name)
     }
 
+    /// Replicas of what was a global service once have their data on several hosts.
+    fn volume_is_twofold(&self, slot: &Slot) -> bool {
+        let copies = |key: &str| {
+            let name = &self.project.volumes[key].name;
+            self.world.seen_hosts().filter(|(_, seen)| seen.volumes.iter().any(|volume| volume.name == *name)).count()
+        };
+        self.volumes(self.service(slot)).any(|key| copies(key) > 1)
+    }
+
     fn has_volume(&self, slot: &Slot) -> bool {
         self.volumes(self.service(slot)).next().is_some()
     }
@@ -196,8 +220,13 @@ impl<'a> Court<'a> {
     /// A slot is refused only where every host has something against it. Those beside others are left out: they were refused
     /// with the others in mind.
     fn no_refusal_is_for_nothing(&self) -> Vec<String> {
-        // A refused slot whose container is left alone takes room that the others were not offered.
-        if self.placement.refused.keys().any(|slot| !self.containers(slot).is_empty()) {
+        // A refused slot whose container is left alone takes room that the others were not offered; and a replica that waits
+        // for the one that it must be beside keeps its room until that has decided.
+        let waits = |slot: &Slot| self.project.services.get(&slot.service).is_some_and(|service| service.network_mode.is_some());
+        let mut containers = self.world.containers_of(&self.project.name);
+        if self.placement.refused.keys().any(|slot| !self.containers(slot).is_empty())
+            || containers.any(|(_, container)| container.slot().is_some_and(|slot| waits(&slot)))
+        {
             return Vec::new();
         }
         let refused = self.placement.refused.iter().filter(|(slot, _)| {
@@ -227,6 +256,14 @@ impl<'a> Court<'a> {
                 .is_some_and(|service| service.mode().is_global() || slot.number.get() <= service.replicas());
             let is_silent = self.world.seen(name.as_str()).is_none() && !self.request.lost.contains(name);
             let is_host = self.hosts.iter().any(|host| host.name == *name);
+            // Of a service that has become global, one replica on each host remains.
+            let another =
+                |(other, seat): (&Slot, &mcompose::placement::Seat)| other.service == slot.service && seat.host == *name;
+            if self.project.services.get(&slot.service).is_some_and(|service| service.mode().is_global())
+                && self.placement.seats.iter().any(another)
+            {
+                continue;
+            }
             if is_asked && is_silent && is_host && self.containers(slot).is_empty() && self.placement.host_of(slot) != Some(name)
             {
                 faults.push(format!("{slot} was on {name}, which is silent, and is on {:?}", self.placement.host_of(slot)));

@@ -73,7 +73,7 @@ impl Cluster {
 
     /// What both a user and the engine's restart policy do to start a container.
     pub(super) fn start_process(&mut self, host: &HostName, id: &str) -> Result<(), Fail> {
-        self.check_networks(host, id)?;
+        self.join_networks(host, id)?;
         let (now_ms, image) = (self.now_ms, self.host_mut(host)?.container(id)?.spec.image.clone());
         let behaviour = self.behaviour(&image);
         let state = self.host_mut(host)?;
@@ -288,7 +288,7 @@ fn name_taken(name: &str, id: &str) -> Fail {
 
 /// The endpoint of the create request, or the one that the network mode means.
 fn first_networks(spec: &ContainerSpec) -> BTreeMap<String, FakeEndpoint> {
-    let made = |endpoint: &Endpoint| FakeEndpoint { endpoint: endpoint.clone(), addr: String::new() };
+    let made = |endpoint: &Endpoint| FakeEndpoint { endpoint: endpoint.clone(), network_id: String::new(), addr: String::new() };
     let mut networks: BTreeMap<String, FakeEndpoint> =
         spec.networking_config.endpoints_config.iter().map(|(name, endpoint)| (name.clone(), made(endpoint))).collect();
     let mode = spec.host_config.network_mode.as_deref().unwrap_or("default");

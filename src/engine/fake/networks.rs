@@ -85,7 +85,7 @@ impl Cluster {
                 "container sharing network namespace with another container or host cannot be connected to any other network";
             return Err(Fail::refused(message));
         }
-        exists?;
+        let network_id = exists?;
         let state = self.host_mut(host)?;
         if state.container(&id)?.networks.contains_key(network) {
             // The engine's "already exists in network" means that all is as asked for.
@@ -93,22 +93,32 @@ impl Cluster {
         }
         state.next_addr += 1;
         let addr = format!("172.19.{}.{}", state.next_addr / 250 % 250, state.next_addr % 250 + 2);
-        let addr = if is_up { addr } else { String::new() };
-        state.container(&id)?.networks.insert(network.to_owned(), FakeEndpoint { endpoint: endpoint.clone(), addr });
+        let (addr, network_id) = if is_up { (addr, network_id) } else { (String::new(), String::new()) };
+        let joined = FakeEndpoint { endpoint: endpoint.clone(), network_id, addr };
+        state.container(&id)?.networks.insert(network.to_owned(), joined);
         Ok(())
     }
 
-    /// Every network that a container is to join exists and can be joined now.
-    pub(super) fn check_networks(&mut self, host: &HostName, id: &str) -> Result<(), Fail> {
+    /// Every network that a container is to join exists and can be joined now, and is the one that it has been on before.
+    pub(super) fn join_networks(&mut self, host: &HostName, id: &str) -> Result<(), Fail> {
         let names: Vec<String> = self.host_mut(host)?.container(id)?.networks.keys().cloned().collect();
-        names.iter().try_for_each(|name| self.reachable_network(host, name))
+        for name in names {
+            let network_id = self.reachable_network(host, &name)?;
+            if let Some(joined) = self.host_mut(host)?.container(id)?.networks.get_mut(&name) {
+                if !joined.network_id.is_empty() && joined.network_id != network_id {
+                    return Err(Fail::not_found(format!("network {} not found", joined.network_id)));
+                }
+                joined.network_id = network_id;
+            }
+        }
+        Ok(())
     }
 
-    /// The network is one of the host's own, or an attachable one of its swarm whose managers answer.
-    fn reachable_network(&self, host: &HostName, name: &str) -> Result<(), Fail> {
+    /// The id of a network that is one of the host's own, or an attachable one of its swarm whose managers answer.
+    fn reachable_network(&self, host: &HostName, name: &str) -> Result<String, Fail> {
         let state = self.host(host)?;
-        if state.networks.contains_key(name) {
-            return Ok(());
+        if let Some(network) = state.networks.get(name) {
+            return Ok(network.id.clone());
         }
         let missing = || Fail::not_found(format!("network {name} not found"));
         let (swarm_id, _) = state.member.as_ref().ok_or_else(missing)?;
@@ -124,7 +134,7 @@ impl Cluster {
         }
         let network = swarm.networks.get(name).ok_or_else(missing)?;
         if network.attachable {
-            return Ok(());
+            return Ok(network.id.clone());
         }
         Err(Fail::failed(format!(
             "Could not attach to network {name}: rpc error: code = PermissionDenied desc = network {name} not manually attachable"

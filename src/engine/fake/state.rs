@@ -275,6 +275,8 @@ pub(super) struct FakeContainer {
 
 pub(super) struct FakeEndpoint {
     pub(super) endpoint: Endpoint,
+    /// The network's own id once it was joined: another network of the same name will not do then.
+    pub(super) network_id: String,
     /// Empty while not running.
     pub(super) addr: String,
 }

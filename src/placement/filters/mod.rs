@@ -62,6 +62,11 @@ pub(super) fn misfit_of_the_moment(scene: &Scene, query: Query) -> Option<Misfit
     FILTERS[2..].iter().find_map(|filter| filter(scene, query))
 }
 
+/// Only what is left on the host: names, limits, ports and reservations.
+pub(super) fn misfit_of_capacity(scene: &Scene, query: Query) -> Option<Misfit> {
+    FILTERS[5..].iter().find_map(|filter| filter(scene, query))
+}
+
 /// Reasons that pass with what else is placed, as opposed to those of the host itself and of where things must be.
 pub(super) fn is_of_capacity(misfit: &Misfit) -> bool {
     matches!(
