@@ -136,7 +136,8 @@ fn differences(wanted: &NetworkSpec, seen: &NetworkSeen, compose: &Compose<'_>) 
         return BTreeSet::new();
     }
     let is_overlay = wanted.driver.as_deref() == Some("overlay");
-    if is_overlay != (seen.driver == "overlay") {
+    // Right after an overlay is made, the engine lists it without a driver for a moment.
+    if !seen.driver.is_empty() && is_overlay != (seen.driver == "overlay") {
         return BTreeSet::from(["driver".to_owned()]);
     }
     let hash = |labels: &BTreeMap<String, String>| labels.get(keys::SPEC).cloned().map(SpecHash::from);
