@@ -1,7 +1,7 @@
 //! `mcompose hosts …` on hosts in memory: what is said, what becomes of hosts.toml and of the swarm.
 #![expect(clippy::disallowed_methods, reason = "the verbs edit a file, so the tests look into it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -345,7 +345,8 @@ impl Desk {
         let placement = place(&project, &inventory.hosts, &world, &request);
         let seats = placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
         let (created, by, command) = (0, "me@here".to_owned(), "up".to_owned());
-        let draft = Draft { project: project.clone(), scales: BTreeMap::new(), seats, created, by, command };
+        let draft =
+            Draft { project: project.clone(), scales: BTreeMap::new(), seats, halted: BTreeSet::new(), created, by, command };
         let revision = store.put(draft).await.expect("it is kept").head.revision;
         let hosts = &inventory.hosts;
         let inputs = Inputs { project: &project, placement: &placement, hosts, world: &world, fabric: &fabric, revision };

@@ -85,6 +85,16 @@ async fn where_slots_are_is_kept_beside_the_record_and_makes_no_new_one() {
 }
 
 #[tokio::test]
+async fn what_is_halted_is_kept_beside_the_record_and_makes_no_new_one() {
+    on_every_store(store_spec::what_is_halted_is_kept_beside_the_record_and_makes_no_new_one).await;
+}
+
+#[tokio::test]
+async fn one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given_back() {
+    on_every_store(store_spec::one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given_back).await;
+}
+
+#[tokio::test]
 async fn the_last_records_are_kept_and_older_ones_go() {
     on_every_store(store_spec::the_last_records_are_kept_and_older_ones_go).await;
 }

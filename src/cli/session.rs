@@ -157,6 +157,7 @@ impl Session {
                 project: project.clone(),
                 scales: scales.clone(),
                 seats,
+                halted: goal.halts(project, known.as_ref().map(|known| (&known.project, &known.halted))),
                 created: now_secs(),
                 by: whoami(),
                 command: self.command.clone(),
@@ -165,6 +166,12 @@ impl Session {
             if known.as_ref().map(|known| known.head.revision) != Some(record.head.revision) {
                 let world = planned.world;
                 planned = self.plan(goal, project, world, fabric, known.as_ref(), Some(record.head.revision));
+            }
+        }
+        if let (Keep::Same, Some(known)) = (keep, &known) {
+            let halted = goal.halts(&known.project, Some((&known.project, &known.halted)));
+            if halted != known.halted {
+                store.put(known.redraft(known.seats.clone(), halted)).await?;
             }
         }
         self.notes(&planned.plan);
@@ -329,7 +336,7 @@ impl Session {
 pub enum Keep {
     /// A record of what is to run now.
     Record,
-    /// The records as they are: nothing else is to run than before.
+    /// The newest record as it is, but for which of its services are to stay stopped.
     Same,
     /// No record is left: the project is gone.
     Nothing,

@@ -26,6 +26,16 @@ pub trait Engine: Send + Sync {
     /// What the engine shows now: itself, its swarm, containers, networks, volumes, and the images asked about.
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError>;
 
+    /// Whether the engine answers, within two seconds.
+    async fn ping(&self) -> Result<(), EngineError>;
+    /// What happens to containers from `since` on (seconds since 1970 with a fraction; empty for now), until `until` or, where that is
+    /// empty, for as long as the stream is read. Engines keep the last 256 events. Dropping the stream ends it.
+    async fn events(
+        &self,
+        since: &str,
+        until: &str,
+    ) -> Result<BoxStream<'static, Result<ContainerEvent, EngineError>>, EngineError>;
+
     /// Returns the new container's id.
     async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError>;
     async fn connect(&self, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), EngineError>;
@@ -127,6 +137,21 @@ pub struct LogLine {
     pub is_stderr: bool,
     /// Without the line's end. Bytes that are no UTF-8 are replaced.
     pub text: String,
+}
+
+/// Something that happened to a container (`GET /events`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerEvent {
+    /// Nanoseconds since 1970, by the engine's clock.
+    pub time_ns: i64,
+    /// The engine's word: `start`, `die`, `oom`, `health_status: unhealthy` …
+    pub action: String,
+    pub id: String,
+    pub name: String,
+    /// Of a `die`.
+    pub exit_code: Option<i64>,
+    /// The container's labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A node of the swarm as a manager lists it.

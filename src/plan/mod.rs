@@ -8,6 +8,7 @@ mod down;
 mod draft;
 mod follow;
 mod goal;
+mod halted;
 mod lifecycle;
 mod limits;
 mod mounts;

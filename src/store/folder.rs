@@ -1,9 +1,9 @@
 //! Records of one host outside of a swarm: a folder on this machine.
 //!
 //! `FOLDER/PROJECT/REVISION.json` has the head on its first line and the content on the second. Files appear whole or
-//! not at all (written beside, synced, renamed). `FOLDER/PROJECT/seats` says where each slot is. The lock is a file lock that ends with its process.
+//! not at all (written beside, synced, renamed). `FOLDER/PROJECT/seats` says where each slot is and
+//! which services are halted. The lock is a file lock that ends with its process.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -13,12 +13,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use super::record::{Encoded, decode, decode_seats, encode_seats};
+use super::record::{Encoded, Standing, decode};
 use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, Store, StoreError};
-use crate::project::{HostName, ProjectName, Slot};
+use crate::project::ProjectName;
 
 /// Between two looks at a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
+/// Between two looks at a lease that another process holds.
+const LEASE_POLL: Duration = Duration::from_secs(1);
+/// No project has a dot in its name.
+const LEASE: &str = "supervisor.lease";
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 pub struct FolderStore {
@@ -80,20 +84,20 @@ impl FolderStore {
         self.project_folder(project).join("seats")
     }
 
-    fn seats(&self, project: &ProjectName) -> Result<BTreeMap<Slot, HostName>, StoreError> {
+    fn standing(&self, project: &ProjectName) -> Result<Standing, StoreError> {
         let path = self.seats_path(project);
         match fs::read(&path) {
-            Ok(bytes) => decode_seats(&bytes).map_err(|why| damaged(&path, why)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Ok(bytes) => Standing::decode(&bytes).map_err(|why| damaged(&path, why)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Standing::default()),
             Err(error) => Err(io("read the seats", &path)(error)),
         }
     }
 
-    fn write_seats(&self, project: &ProjectName, seats: &BTreeMap<Slot, HostName>) -> Result<(), StoreError> {
-        if self.seats(project).is_ok_and(|known| known == *seats) {
+    fn write_standing(&self, project: &ProjectName, standing: &Standing) -> Result<(), StoreError> {
+        if self.standing(project).is_ok_and(|known| known == *standing) {
             return Ok(());
         }
-        self.write(project, &self.seats_path(project), &encode_seats(seats))
+        self.write(project, &self.seats_path(project), &standing.encode())
     }
 
     fn write(&self, project: &ProjectName, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
@@ -143,6 +147,27 @@ impl Store for FolderStore {
         }
     }
 
+    async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError> {
+        make_folder(&self.folder)?;
+        let path = self.folder.join(LEASE);
+        loop {
+            if let Some(file) = try_lock(&path, holder)? {
+                return Ok(Lock::of_file(file, path));
+            }
+            sleep(LEASE_POLL).await;
+        }
+    }
+
+    async fn supervisor(&self) -> Result<Option<Holder>, StoreError> {
+        let path = self.folder.join(LEASE);
+        let is_held = match OpenOptions::new().read(true).open(&path) {
+            Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+            Err(_) => false,
+        };
+        let holder = || fs::read_to_string(&path).map(|text| holder_of(&text)).unwrap_or_default();
+        Ok(is_held.then(holder))
+    }
+
     async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError> {
         match self.revisions(project)?.first() {
             Some(revision) => self.record(project, *revision).await,
@@ -152,7 +177,7 @@ impl Store for FolderStore {
 
     async fn record(&self, project: &ProjectName, revision: u64) -> Result<Option<Record>, StoreError> {
         let Some((head, body)) = self.read(project, revision)? else { return Ok(None) };
-        decode(head, &body, self.seats(project)?).map(Some).map_err(|why| damaged(&self.record_path(project, revision), why))
+        decode(head, &body, self.standing(project)?).map(Some).map_err(|why| damaged(&self.record_path(project, revision), why))
     }
 
     async fn records(&self, project: &ProjectName) -> Result<Vec<RecordHead>, StoreError> {
@@ -179,12 +204,12 @@ impl Store for FolderStore {
         let revisions = self.revisions(&project)?;
         let newest = revisions.first().copied().unwrap_or(0);
         if let Some(head) = self.head(&project, newest)?.filter(|head| head.hash == encoded.head.hash) {
-            self.write_seats(&project, encoded.seats())?;
+            self.write_standing(&project, &encoded.standing())?;
             return Ok(encoded.record(head));
         }
         let head = RecordHead { revision: newest + 1, ..encoded.head.clone() };
         self.write_record(&head, &encoded.bytes)?;
-        self.write_seats(&project, encoded.seats())?;
+        self.write_standing(&project, &encoded.standing())?;
         for old in revisions.iter().skip(RECORDS_KEPT - 1) {
             let path = self.record_path(&project, *old);
             fs::remove_file(&path).map_err(io("remove an old record", &path))?;

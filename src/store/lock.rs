@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+/// A supervisor's lease is free a little sooner: a stand-in is to act within 15 s.
+pub const LEASE_TTL: Duration = Duration::from_secs(10);
+pub const LEASE_RENEWED_EVERY: Duration = Duration::from_secs(2);
 /// A lock in the swarm that was not renewed for this long is free. The loss of the swarm's leader stops renewals for up
 /// to 25 s, which must not cost the lock.
 pub const LOCK_TTL: Duration = Duration::from_secs(30);

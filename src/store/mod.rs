@@ -10,7 +10,7 @@ mod record;
 
 pub use error::StoreError;
 pub use folder::FolderStore;
-pub use lock::{Holder, LOCK_RENEWED_EVERY, LOCK_TTL, Lock};
+pub use lock::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock};
 pub use open::{open, state_folder, whoami};
 pub use raft::RaftStore;
 pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead};
@@ -38,6 +38,13 @@ pub trait Store: Send + Sync {
         wait_max: Duration,
         waiting: &(dyn Fn(Holder) + Send + Sync),
     ) -> Result<Lock, StoreError>;
+
+    /// Takes the lease of the one supervisor that acts. Returns when it is this one's, be it in hours; an error where that
+    /// cannot be told now.
+    async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError>;
+
+    /// Who holds that lease now, or held it until it ended without a word: whether it is still renewed is not told.
+    async fn supervisor(&self) -> Result<Option<Holder>, StoreError>;
 
     /// The newest record.
     async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError>;

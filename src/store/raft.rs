@@ -2,8 +2,9 @@
 //!
 //! `mcompose.PROJECT.REVISION` is a record: its labels are the head, its data the compressed content. What one object
 //! cannot hold goes on in `mcompose.PROJECT.REVISION.PART`, written before it, so that a record is whole once its name is
-//! there. `mcompose.PROJECT.seats.N` says where each slot is: data does not change, so the next one takes its place.
-//! `mcompose.PROJECT.lock` is the deploy lock.
+//! there. `mcompose.PROJECT.seats.N` says where each slot is and which services
+//! are halted: data does not change, so the next one takes its place.
+//! `mcompose.PROJECT.lock` is the deploy lock, `mcompose.supervisor` the supervisor's lease.
 
 mod lock;
 
@@ -13,11 +14,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::record::{Encoded, compress, decode, decode_seats, decompress, encode_seats};
+use super::record::{Encoded, Standing, compress, decode, decompress};
 use super::{Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, Store, StoreError};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
-use crate::project::{HostName, ProjectName, Slot};
+use crate::project::{HostName, ProjectName};
 
 /// A config object holds less than 500 KiB (engine 20.10; newer ones twice that).
 const PART_BYTES_MAX: usize = 500_000;
@@ -107,18 +108,13 @@ impl RaftStore {
         Ok(objects.records.get(&head.revision).is_some_and(|record| record.head == *head))
     }
 
-    /// Writes where the slots are, then takes away what said so before.
-    async fn write_seats(
-        &self,
-        project: &ProjectName,
-        seats: &BTreeMap<Slot, HostName>,
-        old: &Objects,
-    ) -> Result<(), StoreError> {
-        if old.seats().is_ok_and(|known| known == *seats) {
+    /// Writes what stands beside the records, then takes away what said so before.
+    async fn write_standing(&self, project: &ProjectName, standing: &Standing, old: &Objects) -> Result<(), StoreError> {
+        if old.standing().is_ok_and(|known| known == *standing) {
             return Ok(());
         }
         let what = || format!("write the seats of `{project}`");
-        let data = compress(&encode_seats(seats));
+        let data = compress(&standing.encode());
         if data.len() > PART_BYTES_MAX {
             return Err(StoreError::TooLarge { project: project.clone(), bytes: data.len(), max: PART_BYTES_MAX });
         }
@@ -174,6 +170,14 @@ impl Store for RaftStore {
         lock::acquire(&self.managers, project, holder, wait_max, waiting).await
     }
 
+    async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError> {
+        lock::lease(&self.managers, holder).await
+    }
+
+    async fn supervisor(&self) -> Result<Option<Holder>, StoreError> {
+        lock::lease_holder(&self.managers).await
+    }
+
     async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError> {
         let objects = self.objects(project).await?;
         objects.records.keys().next_back().map(|revision| objects.decode(*revision)).transpose()
@@ -208,7 +212,7 @@ impl Store for RaftStore {
         let newest = objects.records.last_key_value();
         if let Some((_, stored)) = newest.filter(|(_, stored)| stored.head.hash == encoded.head.hash) {
             let head = stored.head.clone();
-            self.write_seats(&project, encoded.seats(), &objects).await?;
+            self.write_standing(&project, &encoded.standing(), &objects).await?;
             return Ok(encoded.record(head));
         }
         let head = RecordHead { revision: newest.map_or(1, |(revision, _)| revision + 1), ..encoded.head.clone() };
@@ -217,7 +221,7 @@ impl Store for RaftStore {
             return Err(StoreError::TooLarge { project, bytes: data.len(), max: RECORD_BYTES_MAX });
         }
         self.write(&head, &data, &objects).await?;
-        self.write_seats(&project, encoded.seats(), &objects).await?;
+        self.write_standing(&project, &encoded.standing(), &objects).await?;
         self.prune(&project, &objects).await?;
         Ok(encoded.record(head))
     }
@@ -269,10 +273,10 @@ impl Objects {
         objects
     }
 
-    /// Where the slots are; nowhere if that was never written.
-    fn seats(&self) -> Result<BTreeMap<Slot, HostName>, String> {
-        let Some((_, object)) = self.seats.last_key_value() else { return Ok(BTreeMap::new()) };
-        decompress(&object.data).and_then(|bytes| decode_seats(&bytes))
+    /// Where the slots are, and what is halted; nowhere and nothing if that was never written.
+    fn standing(&self) -> Result<Standing, String> {
+        let Some((_, object)) = self.seats.last_key_value() else { return Ok(Standing::default()) };
+        decompress(&object.data).and_then(|bytes| Standing::decode(&bytes))
     }
 
     fn decode(&self, revision: u64) -> Result<Record, StoreError> {
@@ -284,8 +288,8 @@ impl Objects {
             data.extend(&object.data);
         }
         let bytes = decompress(&data).map_err(damaged)?;
-        let seats = self.seats().map_err(damaged)?;
-        decode(stored.head.clone(), &bytes, seats).map_err(damaged)
+        let standing = self.standing().map_err(damaged)?;
+        decode(stored.head.clone(), &bytes, standing).map_err(damaged)
     }
 }
 

@@ -3,7 +3,7 @@
 //! A record holds the project as it was resolved, environment values of services among it: whoever can read the swarm's
 //! configs, or the folder, reads them. Values that secrets and configs take from the environment are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use flate2::Compression;
@@ -31,6 +31,8 @@ pub struct Draft {
     pub scales: BTreeMap<ServiceName, u32>,
     /// Where each slot is placed now. It makes no new revision: the project is the same wherever it runs.
     pub seats: BTreeMap<Slot, HostName>,
+    /// Services that a verb stopped, or that were never brought up: nobody starts them unasked. No new revision either.
+    pub halted: BTreeSet<ServiceName>,
     /// Seconds since 1970.
     pub created: i64,
     /// `user@host`
@@ -61,9 +63,24 @@ pub struct Record {
     pub scales: BTreeMap<ServiceName, u32>,
     /// Where each slot of the project was placed last, whichever revision this is.
     pub seats: BTreeMap<Slot, HostName>,
+    /// Services that are to stay stopped until a verb starts them, whichever revision this is.
+    pub halted: BTreeSet<ServiceName>,
 }
 
 impl Record {
+    /// The same deployment, to be kept again with other seats or other services halted: it makes no new revision.
+    pub fn redraft(&self, seats: BTreeMap<Slot, HostName>, halted: BTreeSet<ServiceName>) -> Draft {
+        Draft {
+            project: self.project.clone(),
+            scales: self.scales.clone(),
+            seats,
+            halted,
+            created: self.head.created,
+            by: self.head.by.clone(),
+            command: self.head.command.clone(),
+        }
+    }
+
     /// The project with as many replicas as were asked for.
     pub fn scaled(&self) -> Project {
         let mut project = self.project.clone();
@@ -107,12 +124,14 @@ impl Encoded {
             command: draft.command.chars().take(COMMAND_CHARS_MAX).collect(),
             hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let record = Record { head: head.clone(), project: body.project, scales: body.scales, seats: draft.seats };
+        let record =
+            Record { head: head.clone(), project: body.project, scales: body.scales, seats: draft.seats, halted: draft.halted };
         Self { head, bytes, record }
     }
 
-    pub fn seats(&self) -> &BTreeMap<Slot, HostName> {
-        &self.record.seats
+    /// What changes without a new revision.
+    pub fn standing(&self) -> Standing {
+        Standing { seats: self.record.seats.clone(), halted: self.record.halted.clone() }
     }
 
     /// The record that it becomes under this head.
@@ -122,7 +141,7 @@ impl Encoded {
 }
 
 /// Reads a record's content; the reason if it cannot be.
-pub(super) fn decode(head: RecordHead, bytes: &[u8], seats: BTreeMap<Slot, HostName>) -> Result<Record, String> {
+pub(super) fn decode(head: RecordHead, bytes: &[u8], standing: Standing) -> Result<Record, String> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
@@ -132,16 +151,25 @@ pub(super) fn decode(head: RecordHead, bytes: &[u8], seats: BTreeMap<Slot, HostN
         return Err("a newer mcompose wrote it".to_owned());
     }
     let body: Body = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    Ok(Record { head, project: body.project, scales: body.scales, seats })
+    Ok(Record { head, project: body.project, scales: body.scales, seats: standing.seats, halted: standing.halted })
 }
 
-/// Seats as a store keeps them.
-pub(super) fn encode_seats(seats: &BTreeMap<Slot, HostName>) -> Vec<u8> {
-    serde_json::to_vec(seats).expect("slots are texts, so the map is JSON")
+/// What stands beside all records of a project: where its slots are, and which services are to stay stopped.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Standing {
+    pub seats: BTreeMap<Slot, HostName>,
+    pub halted: BTreeSet<ServiceName>,
 }
 
-pub(super) fn decode_seats(bytes: &[u8]) -> Result<BTreeMap<Slot, HostName>, String> {
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+impl Standing {
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("slots are texts, so the maps are JSON")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
 }
 
 /// Takes out what secrets and configs hold of their values where these come from the environment.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use mcompose::engine::{Engine, ErrorKind, LogQuery, docker};
+use futures_util::stream::BoxStream;
+use mcompose::engine::{ContainerEvent, Engine, EngineError, ErrorKind, LogQuery, docker};
 use mcompose::project::{
     Address, Availability, ContainerSpec, Endpoint, HealthConfig, Hook, Host, HostName, NetworkSpec, Role, Until, VolumeSpec,
 };
@@ -110,6 +111,8 @@ async fn life(engine: &dyn Engine) {
     engine.create_volume(&VolumeSpec { name: "vol".to_owned(), ..VolumeSpec::default() }).await.expect("a volume is made");
     engine.create_volume(&VolumeSpec { name: "vol".to_owned(), ..VolumeSpec::default() }).await.expect("it is there already");
 
+    engine.ping().await.expect("the engine answers");
+    let events = engine.events("", "").await.expect("the engine tells");
     let mut web = spec(&["sh", "-c", "echo out; echo err >&2; touch /tmp/ready; sleep 1000"]);
     web.host_config.binds = vec!["vol:/data".to_owned()];
     web.healthcheck = Some(HealthConfig {
@@ -166,6 +169,7 @@ async fn life(engine: &dyn Engine) {
     engine.remove("old", true, true).await.expect("it is removed");
     engine.remove("old", true, true).await.expect("it is removed already");
     assert_eq!(engine.inspect("old").await.expect_err("it is gone").kind, ErrorKind::NotFound);
+    told(events, &id).await;
 
     one_shots(engine).await;
     engine.remove_network("net").await.expect("the network is removed");
@@ -175,6 +179,22 @@ async fn life(engine: &dyn Engine) {
     let said = Mutex::new(Vec::new());
     let pulled = engine.pull("127.0.0.1:1/nothing:1", None, &|line| said.lock().expect("nobody panics").push(line)).await;
     pulled.expect_err("nobody listens there");
+}
+
+/// What was done to the container came as events, to its end.
+async fn told(mut events: BoxStream<'static, Result<ContainerEvent, EngineError>>, id: &str) {
+    let mut actions = Vec::new();
+    while actions.last().is_none_or(|last| last != "destroy") {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("events come at once");
+        let event = event.expect("the stream goes on").expect("it is read");
+        assert_eq!(event.id, id);
+        let shown = event.exit_code.map_or(event.action.clone(), |code| format!("{} {code}", event.action));
+        if ["create", "start", "health_status", "die", "rename", "destroy"].iter().any(|word| shown.starts_with(word)) {
+            actions.push(shown);
+        }
+    }
+    let expect = "create, start, health_status: healthy, die 143, start, die 137, rename, destroy";
+    assert_eq!(actions.join(", "), expect);
 }
 
 async fn logs(engine: &dyn Engine) {

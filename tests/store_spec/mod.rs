@@ -1,7 +1,7 @@
 //! What every store keeps, whichever it is. Each specification is given a store that is empty.
 #![allow(dead_code, reason = "several test binaries share it, and not all use all of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub fn draft(project: Project) -> Draft {
         project,
         scales: BTreeMap::new(),
         seats: BTreeMap::new(),
+        halted: BTreeSet::new(),
         created: 1_700_000_000,
         by: "me@here".to_owned(),
         command: "up -d".to_owned(),
@@ -91,6 +92,36 @@ pub async fn where_slots_are_is_kept_beside_the_record_and_makes_no_new_one(stor
     let anew = store.put(draft(project("p", "a"))).await.expect("it is kept");
     assert_eq!(store.latest(&name("p")).await.expect("it answers").expect("it is kept"), anew);
     assert_eq!(anew.seats, BTreeMap::new());
+}
+
+pub async fn what_is_halted_is_kept_beside_the_record_and_makes_no_new_one(store: Arc<dyn Store>) {
+    let web = BTreeSet::from([ServiceName::new("web").expect("a good name")]);
+    let put = store.put(draft(project("p", "a"))).await.expect("it is kept");
+    let halted = store.put(put.redraft(put.seats.clone(), web.clone())).await.expect("it is kept");
+    assert_eq!((halted.head, halted.halted), (put.head, web));
+    assert_eq!(store.latest(&name("p")).await.expect("it answers").expect("it is kept").halted.len(), 1);
+}
+
+pub async fn one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given_back(store: Arc<dyn Store>) {
+    let free = store.supervisor().await.expect("it answers");
+    assert_eq!(free, None);
+    let lease = store.lease(&holder("first")).await.expect("it is free");
+    let held = store.supervisor().await.expect("it answers").expect("it is held");
+    assert_eq!(held.who, "first@here");
+    let stand_in = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.lease(&holder("second")).await }
+    });
+    // A project of that name has a lock of its own.
+    let waits = |_: Holder| panic!("nobody holds it");
+    let lock = store.lock(&name("supervisor"), &holder("third"), Duration::ZERO, &waits).await.expect("it is free");
+    lock.release().await;
+    assert!(!stand_in.is_finished());
+    lease.release().await;
+    let lease = stand_in.await.expect("it ends").expect("it is its turn");
+    let held = store.supervisor().await.expect("it answers").expect("it is held");
+    assert_eq!(held.who, "second@here");
+    lease.release().await;
 }
 
 pub async fn the_last_records_are_kept_and_older_ones_go(store: Arc<dyn Store>) {

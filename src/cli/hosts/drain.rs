@@ -13,7 +13,7 @@ use crate::inventory::Inventory;
 use crate::placement::{Request, place};
 use crate::plan::{Goal, Inputs, Note, Plan, Recreate, Up, plan};
 use crate::project::{Availability, HostName, Project, ProjectName};
-use crate::store::{Draft, Holder, Lock, Record, Store, open, state_folder, whoami};
+use crate::store::{Holder, Lock, Record, Store, open, state_folder};
 use crate::world::{Fabric, Question, World};
 
 /// Move the replicas of a host to others, and give it no new ones
@@ -114,15 +114,7 @@ impl Moving<'_> {
         record: &Record,
         seats: std::collections::BTreeMap<crate::project::Slot, HostName>,
     ) -> Result<(), HostsError> {
-        let draft = Draft {
-            project: record.project.clone(),
-            scales: record.scales.clone(),
-            seats,
-            created: record.head.created,
-            by: whoami(),
-            command: record.head.command.clone(),
-        };
-        self.store.put(draft).await?;
+        self.store.put(record.redraft(seats, record.halted.clone())).await?;
         Ok(())
     }
 }

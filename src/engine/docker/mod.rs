@@ -22,15 +22,17 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::http::{Call, Http};
-use self::streams::{Frames, Lines};
+use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
-use super::{ConfigObject, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
+use super::{ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
 use crate::world::{Health, ImageSeen, Question, SeenHost, State, Swarm};
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
+/// Who answers at all answers this at once.
+const PING_MAX: Duration = Duration::from_secs(2);
 /// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
 const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
 /// Starts wait for networks: an overlay without a manager takes 20 s to say so.
@@ -333,6 +335,33 @@ impl Engine for Docker {
         let leaderless = matches!(&seen.swarm, Swarm::Active(member) if member.is_manager && !member.control_available);
         // The swarm's networks were missing in that look.
         if leaderless { self.look_once(question).await } else { Ok(seen) }
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        let call = Call { bound: PING_MAX, ..get("ping the engine", "/_ping") };
+        self.http.bytes(None, &call).await.map(drop)
+    }
+
+    async fn events(
+        &self,
+        since: &str,
+        until: &str,
+    ) -> Result<BoxStream<'static, Result<ContainerEvent, EngineError>>, EngineError> {
+        let filters = json!({ "type": ["container"] }).to_string();
+        let mut path = format!("/events?filters={}", escape(&filters));
+        for (key, value) in [("since", since), ("until", until)] {
+            if !value.is_empty() {
+                path += &format!("&{key}={}", escape(value));
+            }
+        }
+        let what = "follow the engine's events";
+        let response = self.http.send(Some(self.version().await?), &get(what, &path)).await?;
+        let host_error = self.http.error(what, ErrorKind::Unreachable, "");
+        let messages = Messages::new(response.into_body());
+        let events = stream::try_unfold(messages, |mut messages| async move {
+            Ok(messages.next().await?.map(|message| (wire::event(&message), messages)))
+        });
+        Ok(events.map_err(move |message: String| EngineError { message, ..host_error.clone() }).boxed())
     }
 
     async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError> {

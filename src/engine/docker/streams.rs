@@ -124,6 +124,51 @@ fn line(bytes: &[u8], is_stderr: bool) -> LogLine {
     LogLine { time: time.to_owned(), is_stderr, text: text.to_owned() }
 }
 
+/// JSON messages one after the other, as they come.
+pub(super) struct Messages {
+    body: Incoming,
+    buffer: Vec<u8>,
+    ready: VecDeque<Value>,
+}
+
+impl Messages {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, buffer: Vec::new(), ready: VecDeque::new() }
+    }
+
+    /// Nothing at the end of the stream.
+    pub(super) async fn next(&mut self) -> Result<Option<Value>, String> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Ok(Some(message));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(error.to_string()),
+                Some(Ok(frame)) => self.add(&frame.into_data().unwrap_or_default())?,
+            }
+        }
+    }
+
+    fn add(&mut self, data: &[u8]) -> Result<(), String> {
+        self.buffer.extend_from_slice(data);
+        let mut messages = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
+        for message in messages.by_ref() {
+            match message {
+                Ok(message) => self.ready.push_back(message),
+                Err(error) if error.is_eof() => break,
+                Err(error) => return Err(format!("a message cannot be read: {error}")),
+            }
+        }
+        let read = messages.byte_offset();
+        self.buffer.drain(..read.min(self.buffer.len()));
+        match self.buffer.len() <= LINE_BYTES_MAX {
+            true => Ok(()),
+            false => Err(format!("a message is longer than {LINE_BYTES_MAX} bytes")),
+        }
+    }
+}
+
 /// Both outputs of a command together, cut at `bytes_max`.
 pub(super) async fn output(mut frames: Frames, bytes_max: usize) -> String {
     let mut collected = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::engine::{Inspected, Node};
+use crate::engine::{ContainerEvent, Inspected, Node};
 use crate::project::{ContainerId, Protocol};
 use crate::world::{
     Container, EngineInfo, Health, ImageSeen, Labels, MountSeen, NetworkSeen, PortSeen, State, Swarm, SwarmMember, VolumeSeen,
@@ -421,5 +421,21 @@ pub(super) fn node(row: &Value) -> Node {
         state: text(&row["Status"]["State"]),
         availability: text(&row["Spec"]["Availability"]),
         addr: text(&row["Status"]["Addr"]),
+    }
+}
+
+/// An event as the stream has it. Attributes are the container's labels beside `image`, `name` and the event's own.
+pub(super) fn event(message: &Value) -> ContainerEvent {
+    let attributes = message["Actor"]["Attributes"].as_object().into_iter().flatten();
+    let mut labels: BTreeMap<String, String> =
+        attributes.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
+    labels.remove("image");
+    ContainerEvent {
+        time_ns: message["timeNano"].as_i64().unwrap_or_default(),
+        action: message["Action"].as_str().unwrap_or_default().to_owned(),
+        id: message["Actor"]["ID"].as_str().unwrap_or_default().to_owned(),
+        name: labels.remove("name").unwrap_or_default(),
+        exit_code: labels.remove("exitCode").and_then(|text| text.parse().ok()),
+        labels,
     }
 }

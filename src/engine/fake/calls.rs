@@ -8,9 +8,11 @@ use futures_util::stream::BoxStream;
 
 use super::Fake;
 use super::faults::Fault;
-use super::logs::stream_of;
+use super::logs::{events_of, stream_of};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
-use crate::engine::{ConfigObject, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
+use crate::engine::{
+    ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node,
+};
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Health, Question, SeenHost, State};
 
@@ -161,6 +163,21 @@ impl Engine for FakeEngine {
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
         let call = "look at the host".to_owned();
         self.call(Kind::Reads, call, |cluster, host| Ok(cluster.seen(cluster.host(host)?, Some(question)))).await
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.call(Kind::Reads, "ping the engine".to_owned(), |_, _| Ok(())).await
+    }
+
+    async fn events(
+        &self,
+        since: &str,
+        until: &str,
+    ) -> Result<BoxStream<'static, Result<ContainerEvent, EngineError>>, EngineError> {
+        let count = |cluster: &mut Cluster, _: &HostName| Ok(cluster.events.len());
+        let length = self.call(Kind::Reads, "follow the engine's events".to_owned(), count).await?;
+        let from = if since.is_empty() { length } else { 0 };
+        Ok(events_of(self.fake.clone(), self.host.clone(), from, until.is_empty()))
     }
 
     async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError> {

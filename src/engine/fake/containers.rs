@@ -55,6 +55,7 @@ impl Cluster {
             due: Vec::new(),
         };
         state.containers.insert(id.clone(), container);
+        self.tell(host, &id, "create");
         Ok(id)
     }
 
@@ -110,6 +111,7 @@ impl Cluster {
             container.due.push((now_ms.saturating_add(after_ms), Change::Exit(code)));
         }
         state.next_addr = next_addr;
+        self.tell(host, id, "start");
         Ok(())
     }
 
@@ -123,7 +125,9 @@ impl Cluster {
             return Ok(());
         }
         let own_secs = found.spec.stop_timeout.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(10);
+        let id = found.id.clone();
         end_process(found, now_ms, on_term.unwrap_or(137));
+        self.tell(host, &id, "die");
         if on_term.is_none() {
             self.advance(timeout_secs.unwrap_or(own_secs).saturating_mul(1000));
         }
@@ -147,7 +151,9 @@ impl Cluster {
         };
         if let Some(code) = code {
             found.stopped_by_user = true;
+            let id = found.id.clone();
             end_process(found, now_ms, code);
+            self.tell(host, &id, "die");
         }
         Ok(())
     }
@@ -179,6 +185,7 @@ impl Cluster {
             return Err(name_taken(to, &other.id));
         }
         to.clone_into(&mut state.container(&id)?.name);
+        self.tell(host, &id, "rename");
         Ok(())
     }
 
@@ -191,7 +198,12 @@ impl Cluster {
                 found.id
             )));
         }
-        let id = found.id.clone();
+        let (id, was_up) = (found.id.clone(), found.state.is_up());
+        if was_up {
+            self.tell(host, &id, "die");
+        }
+        self.tell(host, &id, "destroy");
+        let state = self.host_mut(host)?;
         if let Some(removed) = state.containers.remove(&id)
             && volumes
         {

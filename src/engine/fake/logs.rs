@@ -1,9 +1,10 @@
-//! Log lines as a stream.
+//! Log lines and events as streams.
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::Fake;
-use crate::engine::{EngineError, LogLine, LogQuery};
+use super::state::Reach;
+use crate::engine::{ContainerEvent, EngineError, ErrorKind, LogLine, LogQuery};
 use crate::project::HostName;
 
 /// Lines from where `next` points on; with `follow` until the container is removed.
@@ -50,4 +51,45 @@ impl Reader {
             changes.changed().await.ok()?;
         }
     }
+}
+
+/// Events of a host from the `next` one on. Those of a host that cannot be reached come when it can be again, as over a
+/// connection that outlives a short cut; a crash ends the stream.
+pub(super) fn events_of(
+    fake: Fake,
+    host: HostName,
+    next: usize,
+    follow: bool,
+) -> BoxStream<'static, Result<ContainerEvent, EngineError>> {
+    stream::unfold((fake, host, next, follow), |(fake, host, mut next, follow)| async move {
+        let mut changes = fake.changes.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let found = next_event(&fake, &host, &mut next);
+            match found {
+                Some(event) => return Some((event, (fake, host, next, follow))),
+                None if !follow => return None,
+                None => changes.changed().await.ok()?,
+            }
+        }
+    })
+    .boxed()
+}
+
+fn next_event(fake: &Fake, host: &HostName, next: &mut usize) -> Option<Result<ContainerEvent, EngineError>> {
+    let cluster = fake.lock();
+    match cluster.hosts.get(host)?.reach {
+        Reach::Up => {}
+        Reach::Cut => return None,
+        Reach::Crashed => {
+            let (call, message) = ("follow the engine's events".to_owned(), "connection reset by peer".to_owned());
+            return Some(Err(EngineError { host: host.clone(), call, kind: ErrorKind::Unreachable, message }));
+        }
+    }
+    let rest = cluster.events.get(*next..).unwrap_or_default();
+    let skipped = rest.iter().take_while(|(on, _)| on != host).count();
+    *next += skipped;
+    let (_, event) = rest.get(skipped)?;
+    *next += 1;
+    Some(Ok(event.clone()))
 }

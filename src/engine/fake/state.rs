@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::faults::Faults;
 use super::swarm::FakeSwarm;
 use super::time::Change;
-use crate::engine::{ErrorKind, LogLine};
+use crate::engine::{ContainerEvent, ErrorKind, LogLine};
 use crate::project::{ContainerSpec, Endpoint, HostName};
 use crate::world::{EngineInfo, Health, ImageSeen, MountSeen, NetworkSeen, PortSeen, State, VolumeSeen};
 
@@ -104,6 +104,8 @@ pub(super) struct Cluster {
     pub(super) next_id: u64,
     pub(super) faults: Faults,
     pub(super) calls: Vec<Call>,
+    /// What happened to containers, on every host.
+    pub(super) events: Vec<(HostName, ContainerEvent)>,
 }
 
 /// Where the clock stands at first: 2023-11-14T22:13:20Z.
@@ -120,6 +122,7 @@ impl Default for Cluster {
             next_id: 0,
             faults: Faults::default(),
             calls: Vec::new(),
+            events: Vec::new(),
         }
     }
 }
@@ -133,6 +136,20 @@ impl Cluster {
 
     pub(super) fn behaviour(&self, image: &str) -> Behaviour {
         self.behaviours.get(image).cloned().unwrap_or_default()
+    }
+
+    /// Writes down what happened to a container that still exists.
+    pub(super) fn tell(&mut self, host: &HostName, id: &str, action: &str) {
+        let Some(container) = self.hosts.get(host).and_then(|host| host.containers.get(id)) else { return };
+        let event = ContainerEvent {
+            time_ns: i64::try_from(self.now_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX),
+            action: action.to_owned(),
+            id: id.to_owned(),
+            name: container.name.clone(),
+            exit_code: (action == "die").then_some(container.exit_code),
+            labels: container.spec.labels.clone(),
+        };
+        self.events.push((host.clone(), event));
     }
 
     pub(super) fn host(&self, name: &HostName) -> Result<&FakeHostState, Fail> {

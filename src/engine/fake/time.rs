@@ -65,6 +65,8 @@ impl Cluster {
                     && container.state == State::Running
                 {
                     container.health = health;
+                    let word = if health == Health::Healthy { "healthy" } else { "unhealthy" };
+                    self.tell(host, id, &format!("health_status: {word}"));
                 }
             }
         }
@@ -84,6 +86,7 @@ impl Cluster {
             container.state = State::Restarting;
             container.due.push((now_ms + delay_ms, Change::Restart));
         }
+        self.tell(host, id, "die");
     }
 
     pub(super) fn exit_from_outside(&mut self, host: &str, container: &str, code: i64) {

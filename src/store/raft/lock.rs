@@ -1,8 +1,8 @@
-//! The deploy lock as a config object of the swarm.
+//! The deploy lock, and the supervisor's lease, as config objects of the swarm.
 //!
 //! Its name is unique, so that creating it is an atomic claim. Its holder changes a label every few seconds, each time only
 //! if nobody else did (compare-and-set on the object's version). Who waits takes it over, by the same compare-and-set, once
-//! it has not changed for `LOCK_TTL` by the clock of who waits: clocks of several machines are never compared. Time in which
+//! it has not changed for its time to live by the clock of who waits: clocks of several machines are never compared. Time in which
 //! the swarm did not answer does not count, since nobody can renew then.
 
 use std::collections::BTreeMap;
@@ -11,19 +11,31 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use super::{failed, labels, prefix};
+use super::{PREFIX, failed, labels, prefix};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::ProjectName;
-use crate::store::{Holder, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError};
+use crate::store::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError};
 
 /// Between two looks at a lock that another holds.
 const LOCK_POLL: Duration = Duration::from_millis(250);
+/// Between two looks at a lease that another holds.
+const LEASE_POLL: Duration = Duration::from_millis(500);
 /// A gap between two looks counts for at most this much of the time that the lock was seen unchanged.
 const POLL_COUNTS_MAX: Duration = Duration::from_secs(1);
 
-/// Without renewal, a holder goes on for this long: a little shorter than others wait.
-const HELD_AT_MOST: Duration = LOCK_TTL.saturating_sub(Duration::from_secs(2));
+/// Without renewal, a holder goes on for this much shorter than others wait.
+const HELD_SHORTER: Duration = Duration::from_secs(2);
+
+/// How long a claim lives.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    ttl: Duration,
+    renewed_every: Duration,
+}
+
+const LOCK_TERMS: Terms = Terms { ttl: LOCK_TTL, renewed_every: LOCK_RENEWED_EVERY };
+const LEASE_TERMS: Terms = Terms { ttl: LEASE_TTL, renewed_every: LEASE_RENEWED_EVERY };
 
 pub async fn acquire(
     managers: &Managers,
@@ -35,8 +47,9 @@ pub async fn acquire(
     let claim = Claim {
         managers: managers.clone(),
         name: format!("{}lock", prefix(project)),
-        project: project.clone(),
+        project: Some(project.clone()),
         holder: holder.clone(),
+        terms: LOCK_TERMS,
     };
     let began = Instant::now();
     let mut watched = Watched::default();
@@ -60,12 +73,44 @@ pub async fn acquire(
     }
 }
 
+/// Waits for the supervisor's lease for as long as another holds it.
+pub async fn lease(managers: &Managers, holder: &Holder) -> Result<Lock, StoreError> {
+    let claim =
+        Claim { managers: managers.clone(), name: lease_name(), project: None, holder: holder.clone(), terms: LEASE_TERMS };
+    let mut watched = Watched::default();
+    loop {
+        let asked = Instant::now();
+        let attempt = claim.attempt(&mut watched).await.map_err(failed("take the supervisor's lease".to_owned()))?;
+        match attempt {
+            Attempt::Held(object) => return Ok(claim.keep(object, asked)),
+            Attempt::Vanished => {}
+            Attempt::Other(_) => sleep(LEASE_POLL).await,
+        }
+    }
+}
+
+/// Who the lease names; nobody where it was given back.
+pub async fn lease_holder(managers: &Managers) -> Result<Option<Holder>, StoreError> {
+    let name = &lease_name();
+    let list = with_leader(managers, |engine| async move { engine.configs(name).await }).await;
+    let list = list.map_err(failed("read the supervisor's lease".to_owned()))?;
+    let object = list.into_iter().find(|object| object.name == *name && !object.labels.contains_key(labels::RELEASED));
+    Ok(object.as_ref().map(holder_of))
+}
+
+/// Names of projects' objects have another dot.
+fn lease_name() -> String {
+    format!("{PREFIX}supervisor")
+}
+
 /// A wish to hold a lock.
 struct Claim {
     managers: Managers,
     name: String,
-    project: ProjectName,
+    /// Nothing: the lease.
+    project: Option<ProjectName>,
     holder: Holder,
+    terms: Terms,
 }
 
 enum Attempt {
@@ -111,7 +156,7 @@ impl Claim {
         if self.is_ours(&object) {
             return Ok(Attempt::Held(object));
         }
-        if watched.see(&object) < LOCK_TTL {
+        if watched.see(&object) < self.terms.ttl {
             return Ok(Attempt::Other(holder_of(&object)));
         }
         match self.relabel(&object, self.labels(0)).await {
@@ -132,15 +177,15 @@ impl Claim {
     }
 
     fn labels(&self, beat: u64) -> BTreeMap<String, String> {
+        let project = self.project.as_ref().map(|project| (labels::PROJECT, project.to_string()));
         let pairs = [
-            (labels::PROJECT, self.project.to_string()),
             (labels::BY, self.holder.who.clone()),
             (labels::COMMAND, self.holder.what.clone()),
             (labels::SINCE, self.holder.since.to_string()),
             (labels::TOKEN, self.holder.token.clone()),
             (labels::BEAT, beat.to_string()),
         ];
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        pairs.into_iter().chain(project).map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     async fn create(&self) -> Result<String, EngineError> {
@@ -173,7 +218,7 @@ impl Claim {
 
     /// Returns the lock's last state when it is to be given back, nothing when it was lost.
     ///
-    /// A holder that could not renew for nearly `LOCK_TTL` counts it as lost itself: another may take it from then on. It
+    /// A holder that could not renew for nearly its time to live counts it as lost itself: another may take it from then on. It
     /// counts from when the last renewal was sent, since who waits may have seen it from that moment.
     async fn renew_until(
         &self,
@@ -186,11 +231,11 @@ impl Claim {
         loop {
             tokio::select! {
                 _ = &mut released => return Some(object),
-                () = sleep(LOCK_RENEWED_EVERY) => {}
+                () = sleep(self.terms.renewed_every) => {}
             }
             beat += 1;
             let sent = Instant::now();
-            let left = HELD_AT_MOST.saturating_sub(renewed.elapsed());
+            let left = self.terms.ttl.saturating_sub(HELD_SHORTER).saturating_sub(renewed.elapsed());
             let attempt = tokio::select! {
                 _ = &mut released => return Some(object),
                 attempt = tokio::time::timeout(left, self.renew(&object, beat)) => attempt,
@@ -218,7 +263,7 @@ impl Claim {
     }
 
     /// First marked, then removed: the mark fails if another took the lock over, and nobody takes over what is marked until
-    /// it has been so for `LOCK_TTL`. Thus what is removed is never another's.
+    /// it has been so for its time to live. Thus what is removed is never another's.
     async fn give_back(&self, object: ConfigObject) {
         let mut labels = self.labels(0);
         labels.insert(labels::RELEASED.to_owned(), "true".to_owned());
