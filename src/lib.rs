@@ -12,6 +12,7 @@ pub mod placement;
 pub mod plan;
 pub mod project;
 pub mod store;
+pub mod supervise;
 pub mod transport;
 pub mod ui;
 pub mod world;

@@ -139,6 +139,7 @@ impl<'a> Wanted<'a> {
         match self.recreate {
             Recreate::Never => return None,
             Recreate::Always => return Some(Cause::Requested),
+            Recreate::Specified => return self.spec_difference(compose, filler.container),
             Recreate::Changed => {}
         }
         self.spec_difference(compose, filler.container).or_else(|| self.image_difference(compose, filler))

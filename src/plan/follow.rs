@@ -118,7 +118,7 @@ fn is_beside_another<'a>(
     if decided.is_some_and(|decided| decided.new.contains(&number)) {
         return true;
     }
-    if rise.wanted.recreate != Recreate::Changed {
+    if !matches!(rise.wanted.recreate, Recreate::Changed | Recreate::Specified) {
         return false;
     }
     let chosen = decided.and_then(|decided| decided.fillers.get(&number).copied());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::project::ServiceName;
+use crate::project::{ServiceName, Slot};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Goal {
@@ -91,6 +91,10 @@ pub struct Up {
     pub wait_secs: Option<u64>,
     /// `--pull`: nothing leaves each service's `pull_policy`.
     pub pull: Option<String>,
+    /// Slots that are left as they are, running or not: what supervision holds back.
+    pub rest: BTreeSet<Slot>,
+    /// Slots that get another container though theirs is as it should be: it runs and is unhealthy.
+    pub renew: BTreeSet<Slot>,
 }
 
 impl Default for Up {
@@ -106,6 +110,8 @@ impl Default for Up {
             timeout_secs: None,
             wait_secs: None,
             pull: None,
+            rest: BTreeSet::new(),
+            renew: BTreeSet::new(),
         }
     }
 }
@@ -113,6 +119,8 @@ impl Default for Up {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recreate {
     Changed,
+    /// As `Changed`, but not because the image's tag stands for another image by now.
+    Specified,
     Always,
     Never,
 }

@@ -187,6 +187,8 @@ pub enum Cause {
     NotRunning {
         state: String,
     },
+    /// Its healthcheck failed for as often as it allows.
+    Unhealthy,
     /// The verb itself asks for it.
     Requested,
     ScaledDown,

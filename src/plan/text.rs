@@ -140,6 +140,7 @@ impl fmt::Display for Cause {
             Self::ImageChanged => f.write_str("newer image"),
             Self::Forced => f.write_str("made by another tool"),
             Self::NotRunning { state } => f.write_str(state),
+            Self::Unhealthy => f.write_str("unhealthy"),
             Self::Requested => f.write_str("requested"),
             Self::ScaledDown => f.write_str("scaled down"),
             Self::Orphan => f.write_str("orphan"),

@@ -136,7 +136,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 self.hold(name, number, host);
                 continue;
             }
-            let turn = wanted.decide(compose, number, host, claims);
+            let Some(turn) = self.held_back(wanted.decide(compose, number, host, claims), name) else { continue };
             if turn.is_new() && (missing.is_some() || refusals.refuses(host, number, &mut self.draft)) {
                 left_out += 1;
                 continue;
@@ -158,6 +158,20 @@ impl<'a, 'c> Upping<'a, 'c> {
             });
         }
         Rise { wanted, turns, surplus, steps: RiseSteps::default() }
+    }
+
+    /// What supervision asks of single slots: some are left as they are, some get another container.
+    fn held_back(&self, mut turn: Turn<'a>, name: &ServiceName) -> Option<Turn<'a>> {
+        let Some(slot) = Slot::new(name.clone(), turn.number) else { return Some(turn) };
+        if self.goal.rest.contains(&slot) {
+            turn.filler?;
+            turn.action = Action::Keep(Wake::Nothing);
+            turn.misnamed = false;
+            turn.unconnected.clear();
+        } else if self.goal.renew.contains(&slot) && !turn.is_new() {
+            turn.action = Action::Replace(Cause::Unhealthy);
+        }
+        Some(turn)
     }
 
     /// A required service of which this plan makes no replica, though it should have some.

@@ -1,0 +1,189 @@
+//! One project under supervision: its record, what happened to its slots, and which of them are to be left alone now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::policy::{History, Verdict, verdict};
+use crate::project::{Condition, HostName, Project, Service, ServiceName, Slot};
+use crate::world::{Container, Health, State, World};
+
+/// The newest record of a project, as values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// With as many replicas as were asked for.
+    pub project: Project,
+    pub revision: u64,
+    pub seats: BTreeMap<Slot, HostName>,
+    pub halted: BTreeSet<ServiceName>,
+}
+
+/// What the supervisor is doing about a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    Idle,
+    /// Its lock is being taken.
+    Asked,
+    /// A plan about these slots is being carried out.
+    Applying {
+        slots: BTreeSet<Slot>,
+        interrupted: bool,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Care {
+    pub deployment: Deployment,
+    pub phase: Phase,
+    /// Something was seen that may call for a plan.
+    pub dirty: bool,
+    /// When to look at it again without anything happening.
+    pub wake_ms: Option<u64>,
+    /// Until when nothing is tried, since the last tries failed.
+    pub retry_at_ms: u64,
+    /// Plans in a row after which there still was something to do.
+    pub rounds: u32,
+    pub histories: BTreeMap<Slot, History>,
+    /// Slots whose replica ended and is to stay so.
+    pub done: BTreeSet<Slot>,
+    /// What was told of it last, so that it is told once.
+    pub told: BTreeSet<String>,
+}
+
+/// What supervision holds back, and what it wants renewed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Judgement {
+    pub rest: BTreeSet<Slot>,
+    pub renew: BTreeSet<Slot>,
+    /// When the first of those that rest is due.
+    pub wake_ms: Option<u64>,
+}
+
+impl Judgement {
+    fn rest(&mut self, slot: &Slot, until_ms: Option<u64>) {
+        self.rest.insert(slot.clone());
+        self.wake_ms = [self.wake_ms, until_ms].into_iter().flatten().min();
+    }
+}
+
+impl Care {
+    pub fn new(deployment: Deployment) -> Self {
+        Self {
+            deployment,
+            phase: Phase::Idle,
+            dirty: true,
+            wake_ms: None,
+            retry_at_ms: 0,
+            rounds: 0,
+            histories: BTreeMap::new(),
+            done: BTreeSet::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a record that was read anew. Another revision begins with a clean slate.
+    pub fn redeployed(&mut self, deployment: Deployment) {
+        if deployment == self.deployment {
+            return;
+        }
+        if deployment.revision != self.deployment.revision || deployment.halted != self.deployment.halted {
+            self.histories.clear();
+            self.done.clear();
+            self.retry_at_ms = 0;
+            self.rounds = 0;
+        }
+        self.deployment = deployment;
+        self.dirty = true;
+    }
+
+    /// Goes through the replicas on the hosts that answer: who ended, who is unhealthy, who is to be left alone for now.
+    pub fn judge(&mut self, world: &World, now_ms: u64) -> Judgement {
+        let mut judgement = Judgement::default();
+        let project = &self.deployment.project;
+        let awaited = awaited_to_complete(project);
+        let fillers = fillers(project, world);
+        for (slot, container) in &fillers {
+            let Some(service) = project.services.get(&slot.service) else { continue };
+            let is_awaited = awaited.contains(&slot.service);
+            judge_slot(&mut self.histories, &mut self.done, &mut judgement, slot, (service, is_awaited), container, now_ms);
+        }
+        // Who is gone altogether waits for its turn too, and who was done stays done.
+        for (slot, history) in self.histories.iter_mut().filter(|(slot, _)| !fillers.contains_key(slot)) {
+            let Some(service) = project.services.get(&slot.service) else { continue };
+            history.down(service, now_ms);
+            match history.start_at_ms(service) {
+                Some(at_ms) if at_ms <= now_ms => {}
+                until_ms => judgement.rest(slot, until_ms),
+            }
+        }
+        self.done.iter().filter(|slot| !fillers.contains_key(slot)).for_each(|slot| judgement.rest(slot, None));
+        judgement
+    }
+
+    /// A plan about these slots was carried out, well or not.
+    pub fn tried(&mut self, slots: &BTreeSet<Slot>, now_ms: u64) {
+        for slot in slots {
+            self.histories.entry(slot.clone()).or_default().started(now_ms);
+        }
+    }
+}
+
+/// What becomes of one replica that was seen.
+fn judge_slot(
+    histories: &mut BTreeMap<Slot, History>,
+    done: &mut BTreeSet<Slot>,
+    judgement: &mut Judgement,
+    slot: &Slot,
+    (service, is_awaited): (&Service, bool),
+    container: &Container,
+    now_ms: u64,
+) {
+    let ended = match &container.state {
+        State::Running if container.health != Health::Unhealthy => {
+            done.remove(slot);
+            if let Some(history) = histories.get_mut(slot) {
+                history.up();
+            }
+            return;
+        }
+        State::Running => None,
+        State::Restarting => return,
+        State::Paused => return judgement.rest(slot, None),
+        State::Exited { code } => Some(*code),
+        State::Created | State::Removing | State::Dead | State::Other(_) => Some(None),
+    };
+    let is_exited = matches!(container.state, State::Exited { .. });
+    if is_exited && verdict(service, is_awaited, ended.flatten()) == Verdict::Stays {
+        done.insert(slot.clone());
+        return judgement.rest(slot, None);
+    }
+    let history = histories.entry(slot.clone()).or_default();
+    history.down(service, now_ms);
+    match history.start_at_ms(service) {
+        Some(at_ms) if at_ms <= now_ms => {
+            if ended.is_none() {
+                judgement.renew.insert(slot.clone());
+            }
+        }
+        until_ms => judgement.rest(slot, until_ms),
+    }
+}
+
+/// For each slot the container that speaks for it: one that runs before one that does not.
+fn fillers<'a>(project: &'a Project, world: &'a World) -> BTreeMap<Slot, &'a Container> {
+    let mut fillers: BTreeMap<Slot, &Container> = BTreeMap::new();
+    for (_, container) in world.containers_of(&project.name) {
+        let Some(slot) = container.slot() else { continue };
+        let rank = |container: &Container| (container.state.is_up(), container.health != Health::Unhealthy, container.created);
+        match fillers.get(&slot) {
+            Some(other) if rank(other) >= rank(container) => {}
+            _ => drop(fillers.insert(slot, container)),
+        }
+    }
+    fillers
+}
+
+/// Services that another waits for to complete.
+fn awaited_to_complete(project: &Project) -> BTreeSet<ServiceName> {
+    let needs = project.services.values().flat_map(|service| &service.depends_on);
+    let awaited = needs.filter(|(_, needed)| needed.condition == Condition::ServiceCompletedSuccessfully);
+    awaited.map(|(name, _)| name.clone()).collect()
+}

@@ -1,0 +1,225 @@
+//! What is to be done about one project: placed and planned as `up` would, but for what supervision holds back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Care, Deployment};
+use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE};
+use crate::placement::{Request, place};
+use crate::plan::{Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up, plan};
+use crate::project::{Availability, Host, HostName, ProjectName, ServiceName, Slot};
+use crate::world::Sight;
+
+/// A plan for one project as it is seen now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deliberation {
+    pub plan: Plan,
+    pub seats: BTreeMap<Slot, HostName>,
+    /// When something that rests now is due.
+    pub wake_ms: Option<u64>,
+}
+
+/// A host that came back a moment ago keeps what it has and gets nothing new.
+pub(super) fn trusted(host: &Host, is_trusted: bool) -> Host {
+    let availability = match host.availability {
+        Availability::Active if !is_trusted => Availability::Pause,
+        availability => availability,
+    };
+    Host { availability, ..host.clone() }
+}
+
+impl Machine {
+    /// What would be done now; nothing for a project without a record.
+    pub fn deliberate(&mut self, project: &ProjectName, now_ms: u64) -> Option<Deliberation> {
+        let (hosts, world, lost) = self.surroundings(now_ms);
+        let cooling = self.watches.values().map(|watch| watch.cooling_until_ms).filter(|until_ms| *until_ms > now_ms).min();
+        let care = self.cares.get_mut(project)?;
+        let judgement = care.judge(&world, now_ms);
+        let deployment = &care.deployment;
+        let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
+        let placement = place(&deployment.project, &hosts, &world, &request);
+        let goal = Goal::Up(Up {
+            services: Selection::Only(running(deployment)),
+            deps: false,
+            recreate: Recreate::Specified,
+            recreate_deps: Recreate::Specified,
+            rest: judgement.rest,
+            renew: judgement.renew,
+            ..Up::default()
+        });
+        let inputs = Inputs {
+            project: &deployment.project,
+            placement: &placement,
+            hosts: &hosts,
+            world: &world,
+            fabric: &self.fabric,
+            revision: deployment.revision,
+        };
+        let plan = plan(&goal, &inputs);
+        let seats = placement.seats.into_iter().map(|(slot, seat)| (slot, seat.host)).collect();
+        // What fits nowhere may fit on a host that is trusted again.
+        let unplaced = plan.notes.iter().any(|note| matches!(note, Note::Unplaced { .. }));
+        let wake_ms = [judgement.wake_ms, cooling.filter(|_| unplaced)].into_iter().flatten().min();
+        Some(Deliberation { plan, seats, wake_ms })
+    }
+
+    /// Thinks about every project that something was seen of, and asks for the lock of those that need something.
+    pub(super) fn mend(&mut self, now_ms: u64) {
+        if !self.leads || self.holds {
+            return;
+        }
+        let due = |care: &Care| {
+            let is_due = care.dirty || care.wake_ms.is_some_and(|wake_ms| wake_ms <= now_ms);
+            care.phase == Phase::Idle && is_due && care.retry_at_ms <= now_ms
+        };
+        let projects: Vec<ProjectName> =
+            self.cares.iter().filter(|(_, care)| due(care)).map(|(project, _)| project.clone()).collect();
+        for project in projects {
+            let Some(deliberation) = self.deliberate(&project, now_ms) else { continue };
+            self.unmet(&project, &deliberation.plan);
+            let look = hosts_of(&deliberation.plan);
+            let Some(care) = self.cares.get_mut(&project) else { continue };
+            care.dirty = false;
+            care.wake_ms = deliberation.wake_ms;
+            if deliberation.plan.is_empty() {
+                care.rounds = 0;
+                continue;
+            }
+            care.phase = Phase::Asked;
+            self.commands.push(Command::Lock { project, look });
+        }
+    }
+
+    pub(super) fn locked(
+        &mut self,
+        project: ProjectName,
+        deployment: Option<Box<Deployment>>,
+        looks: BTreeMap<HostName, Sight>,
+        now_ms: u64,
+    ) {
+        looks.into_iter().for_each(|(host, sight)| self.sight(&host, sight, now_ms));
+        let Some(care) = self.cares.get_mut(&project) else {
+            return self.commands.push(Command::Unlock { project });
+        };
+        care.phase = Phase::Idle;
+        care.dirty = false;
+        match deployment {
+            Some(deployment) => care.redeployed(*deployment),
+            None => {
+                self.cares.remove(&project);
+                return self.commands.push(Command::Unlock { project });
+            }
+        }
+        self.doubt_oneself();
+        let deliberation = if self.leads && !self.holds { self.deliberate(&project, now_ms) } else { None };
+        let Some(care) = self.cares.get_mut(&project) else { return };
+        match deliberation {
+            Some(deliberation) if !deliberation.plan.is_empty() => {
+                care.dirty = false;
+                care.wake_ms = deliberation.wake_ms;
+                let Deliberation { plan, seats, .. } = deliberation;
+                care.phase = Phase::Applying { slots: slots_of(&plan), interrupted: false };
+                let causes = causes_of(&plan);
+                self.tell(Notice::Repairs { project: project.clone(), causes });
+                let look = hosts_of(&plan);
+                self.commands.push(Command::Apply { project, plan: Box::new(plan), seats, look });
+            }
+            other => {
+                care.dirty = other.is_none();
+                care.wake_ms = other.and_then(|deliberation| deliberation.wake_ms);
+                self.commands.push(Command::Unlock { project });
+            }
+        }
+    }
+
+    pub(super) fn applied(
+        &mut self,
+        project: &ProjectName,
+        tried: &BTreeSet<Slot>,
+        errors: BTreeSet<String>,
+        took_ms: u64,
+        now_ms: u64,
+    ) {
+        let Some(care) = self.cares.get_mut(project) else { return };
+        care.tried(tried, now_ms);
+        let was_interrupted = matches!(care.phase, Phase::Applying { interrupted: true, .. });
+        if !errors.is_empty() && !was_interrupted {
+            return self.failed(project, errors, now_ms);
+        }
+        care.phase = Phase::Idle;
+        care.dirty = true;
+        care.rounds += 1;
+        if care.rounds > ROUNDS_AT_ONCE {
+            care.retry_at_ms = now_ms + retry_ms(care.rounds - ROUNDS_AT_ONCE);
+        }
+        if !was_interrupted {
+            self.tell(Notice::Repaired { project: project.clone(), took_ms });
+        }
+    }
+
+    pub(super) fn failed(&mut self, project: &ProjectName, errors: BTreeSet<String>, now_ms: u64) {
+        let Some(care) = self.cares.get_mut(project) else { return };
+        care.phase = Phase::Idle;
+        care.dirty = true;
+        care.rounds += 1;
+        let retry_in_ms = retry_ms(care.rounds);
+        care.retry_at_ms = now_ms + retry_in_ms;
+        self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });
+    }
+
+    /// Tells what is held or fits nowhere, once.
+    fn unmet(&mut self, project: &ProjectName, plan: &Plan) {
+        let is_unmet = |note: &&Note| matches!(note, Note::Held { .. } | Note::Unplaced { .. } | Note::Refused { .. });
+        let now: BTreeSet<String> = plan.notes.iter().filter(is_unmet).map(ToString::to_string).collect();
+        let Some(care) = self.cares.get_mut(project) else { return };
+        let new: Vec<String> = now.difference(&care.told).cloned().collect();
+        care.told = now;
+        for text in new {
+            self.tell(Notice::Unmet { project: project.clone(), text });
+        }
+    }
+}
+
+fn retry_ms(times: u32) -> u64 {
+    RETRY_MS.saturating_mul(1 << times.saturating_sub(1).min(16)).min(RETRY_MS_MAX)
+}
+
+/// Services that nobody stopped.
+fn running(deployment: &Deployment) -> BTreeSet<ServiceName> {
+    deployment.project.services.keys().filter(|name| !deployment.halted.contains(*name)).cloned().collect()
+}
+
+fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
+    plan.steps.iter().map(|step| step.host.clone()).collect()
+}
+
+fn slots_of(plan: &Plan) -> BTreeSet<Slot> {
+    let slot = |step: &Step| match &step.subject {
+        Subject::Slot(slot) => Some(slot.clone()),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(slot).collect()
+}
+
+/// One line per slot, with its cause: that of its first step.
+fn causes_of(plan: &Plan) -> BTreeSet<String> {
+    let mut told = BTreeSet::new();
+    let mut causes = BTreeSet::new();
+    for step in plan.steps.iter().filter(|step| !matches!(step.op, Op::Gate | Op::Await { .. })) {
+        if told.insert(&step.subject) {
+            causes.insert(format!("{} on {} ({})", subject_text(&step.subject), step.host, step.cause));
+        }
+    }
+    causes
+}
+
+fn subject_text(subject: &Subject) -> String {
+    match subject {
+        Subject::Slot(slot) => slot.to_string(),
+        Subject::Container(name) => format!("container {name}"),
+        Subject::Network(name) => format!("network {name}"),
+        Subject::Volume(name) => format!("volume {name}"),
+        Subject::Image(name) => format!("image {name}"),
+        Subject::Host => "host".to_owned(),
+        Subject::Service(name) => name.to_string(),
+    }
+}

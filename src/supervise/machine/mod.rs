@@ -1,0 +1,492 @@
+//! What a supervisor does about what happens: (state, event, now) → (state, commands). No IO and no clock in here.
+//!
+//! Hosts are watched by heartbeats and looked at after every sign of change, and now and then without one, since events get lost.
+//! Whenever something was seen that concerns a project, it is placed and planned as `up` would; a plan that is not empty is carried
+//! out under the project's lock, with the record and the hosts concerned read anew. Whatever went wrong in between, the next look
+//! shows it, and the next plan goes on from there.
+
+mod care;
+mod deliberate;
+mod notice;
+mod policy;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use care::{Care, Deployment, Judgement, Phase};
+pub use deliberate::Deliberation;
+pub use notice::Notice;
+pub use policy::{History, Verdict, verdict};
+pub use watch::{State, Turn, Watch};
+
+use crate::plan::Plan;
+use crate::project::{Host, HostName, ProjectName, Slot};
+use crate::world::{Fabric, SeenHost, Sight, World};
+
+/// Times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    pub heartbeat_ms: u64,
+    /// Silence after which a host is lost.
+    pub lost_after_ms: u64,
+    /// Between two looks at a host that gives no sign.
+    pub look_every_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000 }
+    }
+}
+
+/// Records are read again after this long: who deploys tells nobody.
+const RECORDS_EVERY_MS: u64 = 5_000;
+/// After a failure a project is tried again after this long, twice as long each time.
+const RETRY_MS: u64 = 1_000;
+const RETRY_MS_MAX: u64 = 60_000;
+/// Plans in a row that left something to do, after which the next one counts as a retry.
+const ROUNDS_AT_ONCE: u32 = 5;
+
+/// What happened, as the loop reports it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Time passed.
+    Tick,
+    /// The inventory was read.
+    Hosts(Vec<Host>),
+    /// A ping was answered.
+    Answered {
+        host: HostName,
+    },
+    /// A ping or a look was not answered, or was refused.
+    Silent {
+        host: HostName,
+        refused: bool,
+        why: String,
+    },
+    /// A container changed, or the stream of events broke off: what was seen of the host may not hold any more.
+    Doubted {
+        host: HostName,
+    },
+    Looked {
+        host: HostName,
+        seen: Box<SeenHost>,
+    },
+    /// The newest record of every project.
+    Records(BTreeMap<ProjectName, Deployment>),
+    /// Whether this supervisor is the one that acts.
+    Lease(bool),
+    /// The project's lock is held; its record and these hosts were read under it.
+    Locked {
+        project: ProjectName,
+        deployment: Option<Box<Deployment>>,
+        looks: BTreeMap<HostName, Sight>,
+    },
+    /// The lock could not be had, or the record not be read.
+    NotLocked {
+        project: ProjectName,
+        why: String,
+    },
+    /// A plan ended, well where there are no errors, and the lock was given back. `tried`: slots that a start was tried for.
+    Applied {
+        project: ProjectName,
+        tried: BTreeSet<Slot>,
+        errors: BTreeSet<String>,
+        looks: BTreeMap<HostName, Sight>,
+        took_ms: u64,
+    },
+}
+
+/// What the loop is to do. Each is answered with an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    Ping {
+        host: HostName,
+    },
+    Look {
+        host: HostName,
+    },
+    ReadRecords,
+    /// Take the project's lock, read its record, look at these hosts.
+    Lock {
+        project: ProjectName,
+        look: BTreeSet<HostName>,
+    },
+    /// Keep the seats, carry the plan out, look at these hosts again, and give the lock back.
+    Apply {
+        project: ProjectName,
+        plan: Box<Plan>,
+        seats: BTreeMap<Slot, HostName>,
+        look: BTreeSet<HostName>,
+    },
+    /// Give the lock back: there is nothing to do. Answered with nothing.
+    Unlock {
+        project: ProjectName,
+    },
+    /// Begin nothing new of the plan that is carried out.
+    Interrupt {
+        project: ProjectName,
+    },
+    Tell(Notice),
+}
+
+pub struct Machine {
+    settings: Settings,
+    fabric: Fabric,
+    hosts: BTreeMap<HostName, Host>,
+    watches: BTreeMap<HostName, Watch>,
+    /// As each host was seen last, also where it does not answer any more.
+    seen: BTreeMap<HostName, SeenHost>,
+    cares: BTreeMap<ProjectName, Care>,
+    leads: bool,
+    holds: bool,
+    records_due_ms: u64,
+    records_under_way: bool,
+    commands: Vec<Command>,
+}
+
+impl Machine {
+    pub fn new(settings: Settings, fabric: Fabric, hosts: Vec<Host>, now_ms: u64) -> Self {
+        let mut machine = Self {
+            settings,
+            fabric,
+            hosts: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            cares: BTreeMap::new(),
+            leads: false,
+            holds: false,
+            records_due_ms: now_ms,
+            records_under_way: false,
+            commands: Vec::new(),
+        };
+        machine.take_hosts(hosts, now_ms);
+        machine
+    }
+
+    /// Takes in what happened and returns what is to be done now.
+    pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Command> {
+        self.happen(event, now_ms);
+        self.watch_hosts(now_ms);
+        self.doubt_oneself();
+        self.mend(now_ms);
+        std::mem::take(&mut self.commands)
+    }
+
+    /// When `step` is to be called with `Tick` at the latest, if nothing happens before.
+    pub fn wake_ms(&self) -> u64 {
+        let watches = self.watches.values().flat_map(|watch| {
+            let ping = (!watch.ping_under_way).then_some(watch.ping_due_ms);
+            let look = (!watch.look_under_way && watch.state == State::Up).then_some(watch.look_due_ms);
+            let lost = (watch.state == State::Doubtful).then(|| watch.lost_when_ms(&self.settings));
+            [ping, look, lost].into_iter().flatten()
+        });
+        let idle = self.cares.values().filter(|care| care.phase == Phase::Idle && self.leads && !self.holds);
+        let cares = idle.filter_map(|care| match care.dirty {
+            true => Some(care.retry_at_ms),
+            false => care.wake_ms.map(|wake_ms| wake_ms.max(care.retry_at_ms)),
+        });
+        let records = (!self.records_under_way).then_some(self.records_due_ms);
+        watches.chain(cares).chain(records).min().unwrap_or(u64::MAX)
+    }
+
+    pub fn leads(&self) -> bool {
+        self.leads
+    }
+
+    /// Whether it does nothing since most hosts are silent.
+    pub fn holds(&self) -> bool {
+        self.holds
+    }
+
+    pub fn watch(&self, host: &str) -> Option<&Watch> {
+        self.watches.get(host)
+    }
+
+    pub fn care(&self, project: &str) -> Option<&Care> {
+        self.cares.get(project)
+    }
+
+    /// Nothing is under way and nothing is waiting to be put right, but what is backed off.
+    pub fn is_quiet(&self) -> bool {
+        self.cares.values().all(|care| care.phase == Phase::Idle && !care.dirty)
+    }
+
+    fn happen(&mut self, event: Event, now_ms: u64) {
+        match event {
+            Event::Tick => {}
+            Event::Hosts(hosts) => self.take_hosts(hosts, now_ms),
+            Event::Answered { host } => {
+                if let Some(watch) = self.watches.get_mut(&host) {
+                    watch.ping_under_way = false;
+                    watch.ping_due_ms = now_ms + self.settings.heartbeat_ms;
+                }
+                self.heard(&host, now_ms);
+            }
+            Event::Silent { host, refused, why } => self.silence(&host, refused, why, now_ms),
+            Event::Doubted { host } => {
+                if let Some(watch) = self.watches.get_mut(&host) {
+                    watch.look_due_ms = now_ms;
+                }
+            }
+            Event::Looked { host, seen } => {
+                if let Some(watch) = self.watches.get_mut(&host) {
+                    watch.look_under_way = false;
+                }
+                self.see(&host, *seen, now_ms);
+            }
+            Event::Records(records) => self.take_records(records, now_ms),
+            Event::Lease(leads) => self.take_lease(leads),
+            Event::Locked { project, deployment, looks } => self.locked(project, deployment, looks, now_ms),
+            Event::NotLocked { project, why } => self.failed(&project, BTreeSet::from([why]), now_ms),
+            Event::Applied { project, tried, errors, looks, took_ms } => {
+                looks.into_iter().for_each(|(host, sight)| self.sight(&host, sight, now_ms));
+                self.applied(&project, &tried, errors, took_ms, now_ms);
+            }
+        }
+    }
+
+    fn take_hosts(&mut self, hosts: Vec<Host>, now_ms: u64) {
+        self.hosts = hosts.into_iter().map(|host| (host.name.clone(), host)).collect();
+        self.watches.retain(|name, _| self.hosts.contains_key(name));
+        self.seen.retain(|name, _| self.hosts.contains_key(name));
+        for name in self.hosts.keys() {
+            self.watches.entry(name.clone()).or_insert_with(|| Watch::new(now_ms));
+        }
+        self.cares.values_mut().for_each(|care| care.dirty = true);
+    }
+
+    fn take_lease(&mut self, leads: bool) {
+        if leads == self.leads {
+            return;
+        }
+        self.leads = leads;
+        self.tell(if leads { Notice::Leads } else { Notice::StandsBy });
+        self.records_due_ms = 0;
+        self.cares.values_mut().for_each(|care| care.dirty = true);
+        if !leads {
+            self.interrupt_all();
+        }
+    }
+
+    fn take_records(&mut self, mut records: BTreeMap<ProjectName, Deployment>, now_ms: u64) {
+        self.records_under_way = false;
+        self.records_due_ms = now_ms + RECORDS_EVERY_MS;
+        let gone: Vec<ProjectName> = self.cares.keys().filter(|name| !records.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.forget(&name);
+        }
+        for (name, care) in &mut self.cares {
+            // A record that is read while its project is worked on is read again under the lock.
+            if let Some(deployment) = records.remove(name)
+                && care.phase == Phase::Idle
+            {
+                care.redeployed(deployment);
+            }
+        }
+        self.cares.extend(records.into_iter().map(|(name, deployment)| (name, Care::new(deployment))));
+    }
+
+    /// The project was taken down. What is under way for it is not begun further.
+    fn forget(&mut self, project: &ProjectName) {
+        let Some(care) = self.cares.get(project) else { return };
+        match care.phase {
+            Phase::Idle => drop(self.cares.remove(project)),
+            // Under the lock, the record that is missing will be seen.
+            Phase::Asked => {}
+            Phase::Applying { .. } => self.interrupt(project),
+        }
+    }
+
+    fn heard(&mut self, host: &HostName, now_ms: u64) {
+        let Some(watch) = self.watches.get_mut(host) else { return };
+        let turn = watch.answered(now_ms);
+        let trusted_in_ms = watch.cooling_until_ms.saturating_sub(now_ms);
+        match turn {
+            Turn::Back { was_lost } => {
+                watch.look_due_ms = now_ms;
+                let host = host.clone();
+                self.tell(if was_lost { Notice::HostBack { host, trusted_in_ms } } else { Notice::HostUp { host } });
+                self.host_turned();
+            }
+            Turn::Same | Turn::Doubted | Turn::Lost { .. } => {}
+        }
+    }
+
+    fn silence(&mut self, host: &HostName, refused: bool, why: String, now_ms: u64) {
+        let Some(watch) = self.watches.get_mut(host) else { return };
+        watch.ping_under_way = false;
+        watch.look_under_way = false;
+        watch.ping_due_ms = now_ms + self.settings.heartbeat_ms / 2;
+        let turn = watch.silent(refused, why, now_ms, &self.settings);
+        self.turn(host, turn);
+    }
+
+    fn turn(&mut self, host: &HostName, turn: Turn) {
+        let Some(why) = self.watches.get(host).map(|watch| watch.why.clone()) else { return };
+        let host = host.clone();
+        match turn {
+            Turn::Doubted => self.tell(Notice::HostDoubtful { host, why }),
+            Turn::Lost { silent_ms } => {
+                self.tell(Notice::HostLost { host, silent_ms, why });
+                self.host_turned();
+            }
+            Turn::Same | Turn::Back { .. } => {}
+        }
+    }
+
+    /// A host was lost or is there again: what is under way was planned for another world.
+    fn host_turned(&mut self) {
+        self.interrupt_all();
+        for care in self.cares.values_mut() {
+            care.dirty = true;
+            care.retry_at_ms = 0;
+            care.rounds = 0;
+        }
+    }
+
+    fn interrupt_all(&mut self) {
+        let projects: Vec<ProjectName> = self.cares.keys().cloned().collect();
+        projects.iter().for_each(|project| self.interrupt(project));
+    }
+
+    fn interrupt(&mut self, project: &ProjectName) {
+        let Some(care) = self.cares.get_mut(project) else { return };
+        if let Phase::Applying { interrupted, .. } = &mut care.phase
+            && !std::mem::replace(interrupted, true)
+        {
+            self.commands.push(Command::Interrupt { project: project.clone() });
+        }
+    }
+
+    fn sight(&mut self, host: &HostName, sight: Sight, now_ms: u64) {
+        match sight {
+            Sight::Seen(seen) => self.see(host, *seen, now_ms),
+            Sight::Unreachable { why } => {
+                let Some(watch) = self.watches.get_mut(host) else { return };
+                let turn = watch.silent(false, why, now_ms, &self.settings);
+                self.turn(host, turn);
+            }
+        }
+    }
+
+    /// A host was looked at. Projects that have containers on it, or had, are to be thought about if something changed.
+    fn see(&mut self, host: &HostName, seen: SeenHost, now_ms: u64) {
+        let Some(watch) = self.watches.get_mut(host) else { return };
+        watch.look_due_ms = now_ms + self.settings.look_every_ms;
+        let before = self.seen.get(host);
+        let mut changed = changed_projects(before, &seen);
+        let is_first = before.is_none();
+        self.seen.insert(host.clone(), seen);
+        self.heard(host, now_ms);
+        for (name, care) in &mut self.cares {
+            if is_first || changed.remove(name.as_str()) {
+                care.dirty = true;
+            }
+        }
+        self.interrupt_where_more_happened();
+    }
+
+    /// A plan that is carried out knows nothing of replicas that died after it was made, unless it is about them.
+    fn interrupt_where_more_happened(&mut self) {
+        let down = |slots: &BTreeSet<Slot>, name: &ProjectName| {
+            let containers = self.seen.values().flat_map(|seen| &seen.containers);
+            let ours = containers.filter(|container| container.labels.project.as_deref() == Some(name.as_str()));
+            ours.filter(|container| !container.state.is_up()).filter_map(|container| container.slot()).any(|slot| {
+                let care = self.cares.get(name);
+                let known = care.is_some_and(|care| care.done.contains(&slot) || care.histories.contains_key(&slot));
+                !known && !slots.contains(&slot)
+            })
+        };
+        let hit: Vec<ProjectName> = self
+            .cares
+            .iter()
+            .filter(|(name, care)| matches!(&care.phase, Phase::Applying { slots, interrupted: false } if down(slots, name)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        hit.iter().for_each(|project| self.interrupt(project));
+    }
+
+    fn watch_hosts(&mut self, now_ms: u64) {
+        let names: Vec<HostName> = self.watches.keys().cloned().collect();
+        for name in names {
+            let Some(watch) = self.watches.get_mut(&name) else { continue };
+            let turn = watch.passed(now_ms, &self.settings);
+            if !watch.ping_under_way && watch.ping_due_ms <= now_ms {
+                watch.ping_under_way = true;
+                self.commands.push(Command::Ping { host: name.clone() });
+            }
+            if !watch.look_under_way && watch.look_due_ms <= now_ms && watch.state == State::Up {
+                watch.look_under_way = true;
+                watch.look_due_ms = now_ms + self.settings.look_every_ms;
+                self.commands.push(Command::Look { host: name.clone() });
+            }
+            self.turn(&name, turn);
+        }
+        if !self.records_under_way && self.records_due_ms <= now_ms {
+            self.records_under_way = true;
+            self.commands.push(Command::ReadRecords);
+        }
+    }
+
+    /// More than half of the hosts silent at once: the fault may be its own network, so nothing is moved.
+    fn doubt_oneself(&mut self) {
+        let silent = self.watches.values().filter(|watch| watch.is_silent()).count();
+        let hosts = self.watches.len();
+        let holds = silent * 2 > hosts;
+        if holds == self.holds {
+            return;
+        }
+        self.holds = holds;
+        self.tell(if holds { Notice::Holds { silent, hosts } } else { Notice::GoesOn });
+        if holds {
+            self.interrupt_all();
+        } else {
+            self.cares.values_mut().for_each(|care| care.dirty = true);
+        }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.commands.push(Command::Tell(notice));
+    }
+
+    /// The hosts as they are to be placed on, and the world as far as it answers.
+    fn surroundings(&self, now_ms: u64) -> (Vec<Host>, World, BTreeSet<HostName>) {
+        let mut hosts = Vec::with_capacity(self.hosts.len());
+        let mut world = World::default();
+        let mut lost = BTreeSet::new();
+        for (name, host) in &self.hosts {
+            let Some(watch) = self.watches.get(name) else { continue };
+            let is_cooling = watch.cooling_until_ms > now_ms;
+            hosts.push(deliberate::trusted(host, !is_cooling));
+            let sight = match (watch.state, self.seen.get(name)) {
+                (State::Up, Some(seen)) => Sight::Seen(Box::new(seen.clone())),
+                _ => Sight::Unreachable { why: watch.why.clone() },
+            };
+            if watch.state == State::Lost {
+                lost.insert(name.clone());
+            }
+            world.hosts.insert(name.clone(), sight);
+        }
+        (hosts, world, lost)
+    }
+}
+
+/// Projects of which a look shows something else than the one before.
+fn changed_projects(before: Option<&SeenHost>, now: &SeenHost) -> BTreeSet<String> {
+    type Face<'a> = (&'a str, &'a crate::world::State, crate::world::Health, &'a str, Vec<&'a String>);
+    fn faces(seen: &SeenHost) -> BTreeMap<&str, Vec<Face<'_>>> {
+        let mut faces: BTreeMap<&str, Vec<Face<'_>>> = BTreeMap::new();
+        for container in &seen.containers {
+            let Some(project) = container.labels.project.as_deref() else { continue };
+            let networks = container.networks.keys().collect();
+            let face = (container.id.as_str(), &container.state, container.health, container.name.as_str(), networks);
+            faces.entry(project).or_default().push(face);
+        }
+        faces
+    }
+    let Some(before) = before else { return BTreeSet::new() };
+    let (before, now) = (faces(before), faces(now));
+    let projects: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
+    projects.into_iter().filter(|project| before.get(project) != now.get(project)).map(str::to_owned).collect()
+}

@@ -1,0 +1,198 @@
+//! One host as its supervisor sees it: whether it answers, since when not, and how far it is trusted.
+
+use super::Settings;
+
+/// After a call that was refused, rather than not answered, silence counts double: somebody is there, and says no.
+const REFUSAL_SPEEDS_UP: u64 = 2;
+/// A host that was lost gets new slots again after this long; twice as long each time it is lost again.
+const TRUSTED_AFTER_MS: u64 = 5_000;
+const TRUSTED_AFTER_MS_MAX: u64 = 300_000;
+/// A host that was not lost for this long is as good as one that never was.
+const FORGIVEN_AFTER_MS: u64 = 600_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Never heard of yet.
+    Unknown,
+    Up,
+    /// A call went unanswered. Nothing is concluded from it.
+    Doubtful,
+    /// Silent for so long that its replicas are replaced elsewhere.
+    Lost,
+}
+
+/// All times in milliseconds of the supervisor's own clock.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    pub state: State,
+    /// When it answered last, or when it was first watched.
+    pub heard_ms: u64,
+    /// The last call was refused, not unanswered.
+    refused: bool,
+    pub why: String,
+    lost_count: u32,
+    lost_at_ms: Option<u64>,
+    /// Until when a host that came back gets nothing new.
+    pub cooling_until_ms: u64,
+    pub ping_due_ms: u64,
+    pub ping_under_way: bool,
+    pub look_due_ms: u64,
+    pub look_under_way: bool,
+}
+
+/// What changed with a word of a host, or with its silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    Same,
+    Doubted,
+    Lost {
+        silent_ms: u64,
+    },
+    /// It answers again; `was_lost` if its replicas were given up meanwhile.
+    Back {
+        was_lost: bool,
+    },
+}
+
+impl Watch {
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            state: State::Unknown,
+            heard_ms: now_ms,
+            refused: false,
+            why: "not heard of yet".to_owned(),
+            lost_count: 0,
+            lost_at_ms: None,
+            cooling_until_ms: 0,
+            ping_due_ms: now_ms,
+            ping_under_way: false,
+            look_due_ms: now_ms,
+            look_under_way: false,
+        }
+    }
+
+    /// Whether it does not answer now, for all that is known.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.state, State::Doubtful | State::Lost)
+    }
+
+    /// It answered something.
+    pub fn answered(&mut self, now_ms: u64) -> Turn {
+        let before = self.state;
+        self.heard_ms = now_ms;
+        self.refused = false;
+        self.state = State::Up;
+        match before {
+            State::Up => Turn::Same,
+            State::Unknown | State::Doubtful => Turn::Back { was_lost: false },
+            State::Lost => {
+                let doubled = TRUSTED_AFTER_MS.saturating_mul(1 << self.lost_count.saturating_sub(1).min(16));
+                self.cooling_until_ms = now_ms.saturating_add(doubled.min(TRUSTED_AFTER_MS_MAX));
+                Turn::Back { was_lost: true }
+            }
+        }
+    }
+
+    /// A call was not answered, or was refused.
+    pub fn silent(&mut self, refused: bool, why: String, now_ms: u64, settings: &Settings) -> Turn {
+        self.refused = refused;
+        self.why = why;
+        let doubted = matches!(self.state, State::Up | State::Unknown);
+        if doubted {
+            self.state = State::Doubtful;
+        }
+        match self.passed(now_ms, settings) {
+            Turn::Same if doubted => Turn::Doubted,
+            turn => turn,
+        }
+    }
+
+    /// Time passed.
+    pub fn passed(&mut self, now_ms: u64, settings: &Settings) -> Turn {
+        if self.state != State::Doubtful || now_ms < self.lost_when_ms(settings) {
+            return Turn::Same;
+        }
+        if self.lost_at_ms.is_some_and(|at| now_ms.saturating_sub(at) > FORGIVEN_AFTER_MS) {
+            self.lost_count = 0;
+        }
+        self.state = State::Lost;
+        self.lost_count += 1;
+        self.lost_at_ms = Some(now_ms);
+        Turn::Lost { silent_ms: now_ms.saturating_sub(self.heard_ms) }
+    }
+
+    /// When a doubtful host counts as lost.
+    pub fn lost_when_ms(&self, settings: &Settings) -> u64 {
+        let speed = if self.refused { REFUSAL_SPEEDS_UP } else { 1 };
+        self.heard_ms.saturating_add(settings.lost_after_ms / speed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000 };
+
+    enum Word {
+        Answer,
+        Silence,
+        Refusal,
+        Nothing,
+    }
+    use Word::*;
+
+    /// Plays (time, word) and writes down every turn that is one.
+    fn check(words: &[(u64, Word)], expect: &str) {
+        let mut watch = Watch::new(0);
+        let mut told = Vec::new();
+        for (now_ms, word) in words {
+            let turn = match word {
+                Answer => watch.answered(*now_ms),
+                Silence => watch.silent(false, "no answer".to_owned(), *now_ms, &SETTINGS),
+                Refusal => watch.silent(true, "refused".to_owned(), *now_ms, &SETTINGS),
+                Nothing => watch.passed(*now_ms, &SETTINGS),
+            };
+            match turn {
+                Turn::Same => {}
+                Turn::Doubted => told.push(format!("{now_ms} doubted")),
+                Turn::Lost { silent_ms } => told.push(format!("{now_ms} lost after {silent_ms}")),
+                Turn::Back { was_lost: false } => told.push(format!("{now_ms} up")),
+                Turn::Back { was_lost: true } => told.push(format!("{now_ms} back, cool until {}", watch.cooling_until_ms)),
+            }
+        }
+        assert_eq!(told.join("; "), expect);
+    }
+
+    #[test]
+    fn a_missed_answer_is_doubt_and_five_seconds_of_silence_are_a_loss() {
+        check(
+            &[(0, Answer), (3_000, Silence), (4_000, Answer), (7_000, Silence), (8_999, Nothing), (9_000, Nothing)],
+            "0 up; 3000 doubted; 4000 up; 7000 doubted; 9000 lost after 5000",
+        );
+    }
+
+    #[test]
+    fn a_refusal_speaks_sooner_than_silence() {
+        check(&[(0, Answer), (1_000, Refusal), (2_500, Nothing)], "0 up; 1000 doubted; 2500 lost after 2500");
+    }
+
+    #[test]
+    fn time_alone_loses_no_host_that_was_not_doubted() {
+        check(&[(0, Answer), (60_000, Nothing)], "0 up");
+    }
+
+    #[test]
+    fn a_host_that_flaps_is_trusted_more_slowly_each_time_until_it_was_good_for_long() {
+        let lose = |at: u64| [(at, Answer), (at + 2_000, Silence), (at + 5_000, Nothing)];
+        let story: Vec<_> = [0, 10_000, 20_000, 1_000_000, 1_010_000].into_iter().flat_map(lose).collect();
+        check(
+            &story,
+            "0 up; 2000 doubted; 5000 lost after 5000; \
+             10000 back, cool until 15000; 12000 doubted; 15000 lost after 5000; \
+             20000 back, cool until 30000; 22000 doubted; 25000 lost after 5000; \
+             1000000 back, cool until 1020000; 1002000 doubted; 1005000 lost after 5000; \
+             1010000 back, cool until 1015000; 1012000 doubted; 1015000 lost after 5000",
+        );
+    }
+}

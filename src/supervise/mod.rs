@@ -1,0 +1,6 @@
+//! Keeps projects at their records: look, place, plan, apply, again, whenever an event, a timer or a doubt says so.
+//!
+//! `machine` decides: (state, event, now) → commands, without any IO, so that thousands of fault histories are played in a
+//! second. `run` does what it says.
+
+pub mod machine;
