@@ -111,6 +111,7 @@ fn converged(project: &Project, mut world: World, placement: &Placement) -> Worl
             ports: Vec::new(),
             mounts: Vec::new(),
             networks: std::collections::BTreeMap::new(),
+            network_ids: Default::default(),
             network_mode: String::new(),
             command: String::new(),
             status: String::new(),

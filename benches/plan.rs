@@ -160,6 +160,7 @@ fn filled(empty: &World, plan: &Plan) -> World {
                 ports: Vec::new(),
                 mounts: Vec::new(),
                 networks: spec.networking_config.endpoints_config.keys().map(|name| (name.clone(), String::new())).collect(),
+                network_ids: Default::default(),
                 network_mode: spec.host_config.network_mode.clone().unwrap_or_default(),
                 command: String::new(),
                 status: String::new(),

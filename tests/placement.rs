@@ -796,3 +796,23 @@ fn scaling_to_nothing_places_nothing() {
     put(&mut world, "alpha", "p-web-1", "");
     check(&project("services: {web: {scale: 0}}"), &hosts, &world, &Request::default(), "");
 }
+
+#[test]
+fn on_bridges_a_host_that_joins_moves_nobody() {
+    // `gpu` fits nowhere until the newcomer comes; `web` must not be torn from where it is then, to be with it.
+    let project = project(
+        "services: {web: {scale: 2}, gpu: {deploy: {placement: {constraints: [\"node.labels.gpu==yes\"]}}}}",
+    );
+    let few = hosts(&["alpha", "beta"]);
+    let first = place(&project, &few, &empty(&few), &bridge());
+    let homes: Vec<String> = first.seats.values().map(|seat| seat.host.to_string()).collect();
+    assert_eq!(homes, [homes[0].clone(), homes[0].clone()], "{}", told(&first));
+    let more = hosts(&["alpha", "beta", "gamma gpu=yes"]);
+    let mut world = empty(&more);
+    for number in 1..=2 {
+        put(&mut world, &homes[0], &format!("p-web-{number}"), "");
+    }
+    let then = place(&project, &more, &world, &bridge());
+    let stays = then.seats.values().map(|seat| seat.host.to_string()).collect::<Vec<_>>();
+    assert_eq!(stays, homes, "{}", told(&then));
+}

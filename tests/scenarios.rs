@@ -107,6 +107,12 @@ impl Stage {
             ["exit", host, container, code] => {
                 self.bed().fake.host(host).exit_container(container, code.parse().expect("a code"));
             }
+            ["rm-network", host, name] => {
+                let name_of_host =
+                    self.bed().hosts.iter().find(|known| known.name.as_str() == *host).expect("a host").name.clone();
+                let engine = self.bed().fake.engines()[&name_of_host].clone();
+                planning::run(engine.remove_network(name)).expect("nothing that runs is on it");
+            }
             ["rm", host, container] => self.bed().fake.host(host).remove_container(container),
             ["publish", image] => self.bed().fake.publish(image),
             ["image", host, image] => self.bed().fake.host(host).add_image(image),
@@ -207,6 +213,7 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             start: !has("--no-start"),
             remove_orphans: has("--remove-orphans"),
             renew_anonymous_volumes: has("-V"),
+            renew_volumes: has("--yes"),
             timeout_secs,
             wait_secs: has("--wait").then_some(0),
             ..Up::default()

@@ -96,7 +96,7 @@ struct Making {
     /// Scale SERVICE to NUM instances. Overrides the `scale` setting in the Compose file if present
     #[arg(long, value_name = "SERVICE=NUM")]
     scale: Vec<String>,
-    /// Assume "yes" as answer to all prompts and run non-interactively
+    /// Assume "yes" as answer to all prompts and run non-interactively: volumes whose definition changed are made anew, empty
     #[arg(short = 'y', long)]
     yes: bool,
 }
@@ -146,7 +146,13 @@ async fn make(
         (_, true) => Recreate::Never,
         _ => Recreate::Changed,
     };
-    let up = Up { recreate, remove_orphans: making.remove_orphans, pull: making.pull.clone(), ..goal(selection.clone()) };
+    let up = Up {
+        recreate,
+        remove_orphans: making.remove_orphans,
+        pull: making.pull.clone(),
+        renew_volumes: making.yes,
+        ..goal(selection.clone())
+    };
     let mut goals = Vec::new();
     if making.pull.as_deref() == Some("always") {
         goals.push(Goal::Pull { services: selection, always: true, include_deps: up.deps });

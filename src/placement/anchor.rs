@@ -24,7 +24,7 @@ pub(super) enum Thing<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Anchor<'a> {
     pub(super) thing: Thing<'a>,
-    /// Services that are not global, want a replica or more and may have one somewhere, in order.
+    /// Services that are not global and want a replica or more, in order; of volumes, those that may have one somewhere.
     pub(super) users: Vec<usize>,
     pub(super) home: Home,
 }
@@ -97,7 +97,7 @@ pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
 fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap<Thing<'a>, BTreeSet<usize>> {
     let project: &'a Project = scene.project;
     let mut things: BTreeMap<Thing<'a>, BTreeSet<usize>> = BTreeMap::new();
-    // Who is on no host, since nobody asked for it or no host will do, pulls nobody else anywhere.
+    // Who is on no host, since no host will do, pulls no volume anywhere.
     let is_somewhere = |index: usize| {
         let has_volume =
             || scene.asks[index].service.volumes.iter().any(|mount| mount.kind == "volume" && mount.source.is_some());
@@ -105,14 +105,16 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
         let is_known = || claims.known.iter().any(|(other, _, site)| *other == index && is_held(&scene.sites[*site]));
         scene.asks[index].meets.count() > 0 || !claims.of(index).is_empty() || is_known()
     };
-    for (index, ask) in scene.asks.iter().enumerate().filter(|(index, ask)| ask.replicas > 0 && is_somewhere(*index)) {
+    for (index, ask) in scene.asks.iter().enumerate().filter(|(_, ask)| ask.replicas > 0) {
         let service = ask.service;
         let sources = service.volumes.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
+        let sources = sources.filter(|_| is_somewhere(index));
         for volume in sources.filter_map(|key| project.volumes.get(key)) {
             if !volume.external && volume.is_host_local() {
                 things.entry(Thing::Volume(&volume.name)).or_default().insert(index);
             }
         }
+        // Who is on no host now may be on one when a host joins; the others are not to move then.
         if request.fabric == Fabric::Bridge && scene.sites.len() > 1 {
             for network in service.networks.keys().filter_map(|key| project.networks.get(key)) {
                 if !matches!(network.driver.as_deref(), Some("macvlan" | "ipvlan")) {

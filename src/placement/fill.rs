@@ -66,7 +66,10 @@ impl Draft<'_> {
         members.sort_by_key(|member| (self.scene.asks[*member].level, *member));
         let mut candidates = self.scene.active.clone();
         for member in self.with_followers(&members) {
-            candidates.keep(&self.allowed(member));
+            // Who is on no host in any case is not waited for.
+            if self.scene.asks[member].meets.count() > 0 {
+                candidates.keep(&self.allowed(member));
+            }
         }
         // Where no host can have them all together, the first decides, and the others say why not.
         let best = self.best_for_bundle(&members, &candidates);

@@ -1,7 +1,7 @@
 //! What every part of a plan looks up: names, neighbours, hashes, hosts.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::view::View;
 use super::{Inputs, spec};
@@ -24,6 +24,8 @@ pub(super) struct Compose<'a> {
     first_on_host: OnceCell<BTreeMap<(&'a ServiceName, &'a HostName), u32>>,
     /// Services that another waits for to complete: a replica that exited with 0 is done and is not started again.
     awaited_to_complete: BTreeSet<&'a str>,
+    /// The ids of all networks that were seen, once a stopped container asks.
+    network_ids: OnceCell<HashSet<&'a str>>,
     /// Aliases that links of other services ask for, per service.
     link_aliases: OnceCell<BTreeMap<&'a str, BTreeSet<&'a str>>>,
 }
@@ -41,6 +43,7 @@ impl<'a> Compose<'a> {
             seen: inputs.world.seen_hosts().map(|(name, seen)| (name.as_str(), seen)).collect(),
             first_on_host: OnceCell::new(),
             awaited_to_complete: awaited_to_complete(inputs.project),
+            network_ids: OnceCell::new(),
             link_aliases: OnceCell::new(),
         }
     }
@@ -130,6 +133,31 @@ impl<'a> Compose<'a> {
 
     pub(super) fn seen(&self, host: &HostName) -> Option<&'a SeenHost> {
         self.seen.get(host.as_str()).copied()
+    }
+
+    /// Whether a container was made for a newer record than the one this plan is for (promise 7).
+    pub(super) fn is_newer(&self, container: &Container) -> bool {
+        container.labels.revision.is_some_and(|revision| revision > self.revision)
+    }
+
+    /// Whether a network that a stopped container was on is gone, so that the engine will not start it again, not even on
+    /// another of the same name. Not known while no manager answers who could show the networks that cross hosts.
+    pub(super) fn has_lost_a_network(&self, container: &Container) -> bool {
+        if container.network_ids.is_empty() {
+            return false;
+        }
+        if let Fabric::Overlay { managers } = self.fabric
+            && !managers.iter().any(|manager| self.seen(manager).is_some())
+        {
+            return false;
+        }
+        let ids = self.network_ids.get_or_init(|| {
+            let networks = self.world.seen_hosts().flat_map(|(_, seen)| &seen.networks);
+            networks.map(|network| network.id.as_str()).collect()
+        });
+        // The engine's own networks it finds by name.
+        let own = container.network_ids.iter().filter(|(name, _)| !matches!(name.as_str(), "bridge" | "host" | "none"));
+        own.map(|(_, id)| id.as_str()).any(|id| !ids.contains(id))
     }
 
     /// Whether this machine's own engine is meant, so that paths of this machine are paths of the host.

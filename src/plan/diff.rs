@@ -1,5 +1,7 @@
 //! Slot by slot: what is there, what should be, and what becomes of it.
 
+use std::collections::BTreeSet;
+
 use super::compose::Compose;
 use super::view::Filler;
 use super::{Cause, Recreate, networks};
@@ -56,6 +58,8 @@ pub(super) struct Turn<'a> {
     pub(super) misnamed: bool,
     /// Networks that a kept filler is not on, though it should be: an earlier run ended between create and connect.
     pub(super) unconnected: Vec<usize>,
+    /// The filler is of a newer record than this plan, which must not undo it.
+    pub(super) is_newer: bool,
 }
 
 impl Turn<'_> {
@@ -103,8 +107,18 @@ impl<'a> Wanted<'a> {
                 (claims.first().copied(), claims.split_off(1))
             }
         };
-        let mut turn = Turn { number, host, filler, extras, action: Action::Create, misnamed: false, unconnected: Vec::new() };
+        let mut turn = Turn {
+            number,
+            host,
+            filler,
+            extras,
+            action: Action::Create,
+            misnamed: false,
+            unconnected: Vec::new(),
+            is_newer: false,
+        };
         if let Some(filler) = filler {
+            turn.is_newer = compose.is_newer(filler.container);
             turn.action = self.action(compose, host, &filler);
             if !turn.is_new() {
                 let container = filler.container;
@@ -130,6 +144,9 @@ impl<'a> Wanted<'a> {
             State::Paused => Action::Keep(Wake::Unpause(not_running())),
             State::Exited { code: Some(0) } if self.completes => Action::Keep(Wake::Nothing),
             State::Dead | State::Removing => Action::Remake(not_running()),
+            _ if compose.has_lost_a_network(container) => {
+                Action::Replace(Cause::Changed { keys: BTreeSet::from(["networks".to_owned()]) })
+            }
             State::Created | State::Exited { .. } | State::Other(_) => Action::Keep(Wake::Start(not_running())),
         }
     }
@@ -174,13 +191,14 @@ impl<'a> Wanted<'a> {
         (shares_network && mode.is_some_and(is_other)) || neighbour.created > container.created
     }
 
-    /// Which of several containers for one slot is kept: the one on the right host, then one that is as it should be, that
-    /// runs, of the newer record, the newer one; by id, so that there is always an answer.
+    /// Which of several containers for one slot is kept: one that this plan must not undo, then the one on the right host, one
+    /// that is as it should be, that runs, of the newer record, the newer one; by id, so that there is always an answer.
     fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>) -> impl Ord + use<'a> {
         let container = claim.container;
         let is_current = self.spec_difference(compose, container).is_none() && self.image_difference(compose, claim).is_none();
         let is_usable = !matches!(container.state, State::Dead | State::Removing);
         (
+            compose.is_newer(container),
             claim.host == host,
             is_usable,
             is_current,

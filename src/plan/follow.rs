@@ -45,7 +45,7 @@ pub(super) fn let_dependents_follow<'a>(compose: &Compose<'a>, rises: &mut [Rise
             let beside = shares.iter().find(|needed| is_beside_another(compose, &decided, rise, &rise.turns[index], needed));
             let beside = beside.and_then(|needed| compose.project.services.get_key_value(*needed));
             let turn = &mut rise.turns[index];
-            if let (Action::Keep(_), Some((needed, _))) = (&turn.action, beside) {
+            if let (Action::Keep(_), Some((needed, _)), false) = (&turn.action, beside, turn.is_newer) {
                 turn.action = Action::Replace(Cause::DependencyReplaced { service: needed.clone() });
             }
             let runs = turn.filler.is_some_and(|filler| filler.container.state.is_up());

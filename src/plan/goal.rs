@@ -82,6 +82,8 @@ pub struct Up {
     pub recreate_deps: Recreate,
     /// `-V`: anonymous volumes are made anew instead of handed on to the next container.
     pub renew_anonymous_volumes: bool,
+    /// `--yes`: consent that volumes whose definition changed are made anew, empty. Without it they are kept.
+    pub renew_volumes: bool,
     /// `--no-start` and `create`: false.
     pub start: bool,
     pub remove_orphans: bool,
@@ -105,6 +107,7 @@ impl Default for Up {
             recreate: Recreate::Changed,
             recreate_deps: Recreate::Changed,
             renew_anonymous_volumes: false,
+            renew_volumes: false,
             start: true,
             remove_orphans: false,
             timeout_secs: None,

@@ -28,7 +28,7 @@ struct Removal<'a> {
     users: Vec<User<'a>>,
 }
 
-type User<'a> = (&'a HostName, &'a Container);
+pub(super) type User<'a> = (&'a HostName, &'a Container);
 
 /// An outdated network as it was seen.
 struct Found<'a> {
@@ -59,7 +59,7 @@ impl<'a> Outdated<'a> {
             let cause = Cause::Changed { keys: found.keys.clone() };
             let op = Op::RemoveNetwork { name: found.name.to_owned() };
             let step = draft.step(found.host, Subject::Network(found.name.to_owned()), op, cause, Vec::new());
-            make_way(rises, &found);
+            make_way(rises, &found.users, "networks");
             outdated.removals.insert((found.name, found.host), Removal { step, users: found.users });
         }
         outdated
@@ -165,15 +165,23 @@ fn kept_because(compose: &Compose<'_>, rises: &[Rise<'_>], found: &Found<'_>, or
     {
         return Some(format!("{away} does not answer and may use it"));
     }
+    who_stays(compose, rises, &found.users, orphans_leave)
+}
+
+/// One of the users that cannot leave in this plan, in words.
+pub(super) fn who_stays(compose: &Compose<'_>, rises: &[Rise<'_>], users: &[User<'_>], orphans_leave: bool) -> Option<String> {
     let leaves = |container: &Container| {
         let fillers = |rise: &Rise<'_>| {
             let of_turns = rise.turns.iter().flat_map(|turn| turn.filler.iter().chain(&turn.extras));
             of_turns.chain(&rise.surplus).any(|filler| filler.container.id == container.id)
         };
+        if compose.is_newer(container) {
+            return false;
+        }
         let is_orphan = orphans_leave && compose.is_orphan(container);
         is_orphan || rises.iter().filter(|rise| rise.wanted.name.as_str() == service_of(container)).any(fillers)
     };
-    let stays = found.users.iter().find(|(_, container)| !leaves(container));
+    let stays = users.iter().find(|(_, container)| !leaves(container));
     stays.map(|(host, container)| format!("{} on {host} uses it", container.name))
 }
 
@@ -181,11 +189,11 @@ fn service_of(container: &Container) -> &str {
     container.labels.service.as_deref().unwrap_or_default()
 }
 
-/// The containers on it leave before anything else happens to their slots.
-fn make_way(rises: &mut [Rise<'_>], found: &Found<'_>) {
+/// The containers that use it leave before anything else happens to their slots.
+pub(super) fn make_way(rises: &mut [Rise<'_>], users: &[User<'_>], attribute: &str) {
     for rise in rises {
         for turn in &mut rise.turns {
-            let is_user = |container: &Container| found.users.iter().any(|(_, user)| user.id == container.id);
+            let is_user = |container: &Container| users.iter().any(|(_, user)| user.id == container.id);
             if !turn.filler.is_some_and(|filler| is_user(filler.container)) {
                 continue;
             }
@@ -193,7 +201,7 @@ fn make_way(rises: &mut [Rise<'_>], found: &Found<'_>) {
                 Action::Replace(cause) | Action::Remake(cause) => cause.clone(),
                 Action::Move => Cause::Moved { to: turn.host.clone() },
                 Action::Keep(Wake::Nothing | Wake::Start(_) | Wake::Unpause(_) | Wake::Bounce(_)) | Action::Create => {
-                    Cause::Changed { keys: BTreeSet::from(["networks".to_owned()]) }
+                    Cause::Changed { keys: BTreeSet::from([attribute.to_owned()]) }
                 }
             };
             turn.action = Action::Remake(cause);

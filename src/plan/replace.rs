@@ -80,6 +80,10 @@ impl<'a, 'c> Upping<'a, 'c> {
         let container = ContainerRef::Id(filler.container.id.clone());
         let subject = || Subject::Slot(stage.slot.clone());
         let mut before = self.connect_missing(stage, &container);
+        if matches!(wake, Wake::Start(_)) {
+            // Its network or volume may be gone.
+            before.extend(self.resources.before(self.compose, stage.wanted.service, &stage.wanted.image, filler.host));
+        }
         if stage.turn.misnamed {
             let renamed = self.rename(stage, filler);
             steps.named.extend(renamed.map(|step| (stage.turn.number, step)));
@@ -258,7 +262,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     }
 
     fn remove_extras(&mut self, stage: &mut Stage<'_, 'a>) {
-        for extra in &stage.turn.extras {
+        for extra in stage.turn.extras.iter().filter(|extra| !self.compose.is_newer(extra.container)) {
             let kept = stage.turn.filler.map(|filler| filler.container.name.clone()).unwrap_or_default();
             let leaving = self.leaving(stage.wanted, stage.slot.clone(), extra, Cause::Duplicate { kept });
             let (stopped, removed) = leaving.leave(&mut self.draft, Vec::new());

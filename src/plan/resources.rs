@@ -7,7 +7,7 @@ use super::diff::Turn;
 use super::draft::Draft;
 use super::outdated::Outdated;
 use super::up::Rise;
-use super::volumes;
+use super::volumes::{self, OutdatedVolumes};
 use super::{Cause, Note, Op, StepId, Subject, networks};
 use crate::project::{HostName, Network, NetworkName, Service};
 use crate::world::{Fabric, SeenHost};
@@ -17,6 +17,8 @@ use crate::world::{Fabric, SeenHost};
 pub(super) struct Resources<'a> {
     /// Networks that are to be made again.
     pub(super) outdated: Outdated<'a>,
+    /// Volumes that are to be made anew.
+    pub(super) outdated_volumes: OutdatedVolumes<'a>,
     /// Networks that cross hosts, by engine name.
     shared_networks: BTreeMap<&'a str, StepId>,
     networks: BTreeMap<(&'a str, &'a HostName), StepId>,
@@ -47,11 +49,14 @@ impl<'a> Resources<'a> {
         for (key, volume) in volumes::of_service(compose.project, service) {
             for (host, seen) in &hosts {
                 let is_there = seen.volumes.iter().any(|other| other.name == volume.name);
-                if is_there || volume.external || self.volumes.contains_key(&(volume.name.as_str(), *host)) {
+                let removal = self.outdated_volumes.removal(&volume.name, host);
+                if (is_there && removal.is_none()) || volume.external || self.volumes.contains_key(&(volume.name.as_str(), *host))
+                {
                     continue;
                 }
                 let op = Op::CreateVolume(volumes::spec(compose, key, volume));
-                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Missing, Vec::new());
+                let after = removal.into_iter().collect();
+                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Missing, after);
                 self.volumes.insert((volume.name.as_str(), *host), step);
             }
         }

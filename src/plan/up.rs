@@ -13,6 +13,7 @@ use super::outdated::Outdated;
 use super::resources::Resources;
 use super::teardown::Leaving;
 use super::view::Filler;
+use super::volumes::OutdatedVolumes;
 use super::waits::{longest, meets};
 use super::{Cause, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals};
 use crate::project::{Condition, Dependency, HostName, Service, ServiceName, Slot, Until};
@@ -23,6 +24,8 @@ pub(super) fn plan(goal: &Up, inputs: &Inputs<'_>) -> Plan {
     let mut up = Upping::new(&compose, goal);
     up.decide();
     up.resources.outdated = Outdated::find(&compose, &mut up.rises, &mut up.draft, goal.remove_orphans);
+    up.resources.outdated_volumes =
+        OutdatedVolumes::find(&compose, &mut up.rises, &mut up.draft, goal.renew_volumes, goal.remove_orphans);
     follow::let_dependents_follow(&compose, &mut up.rises, goal.start, &mut up.draft);
     up.emit();
     up.draft.finish(&compose.project.name)
@@ -136,7 +139,14 @@ impl<'a, 'c> Upping<'a, 'c> {
                 self.hold(name, number, host);
                 continue;
             }
-            let Some(turn) = self.held_back(wanted.decide(compose, number, host, claims), name) else { continue };
+            let Some(mut turn) = self.held_back(wanted.decide(compose, number, host, claims), name) else { continue };
+            if turn.is_newer && turn.is_new() {
+                self.refuse_to_undo(name, number, turn.filler);
+                if turn.action == Action::Move {
+                    continue;
+                }
+                turn.action = Action::Keep(Wake::Nothing);
+            }
             if turn.is_new() && (missing.is_some() || refusals.refuses(host, number, &mut self.draft)) {
                 left_out += 1;
                 continue;
@@ -145,6 +155,13 @@ impl<'a, 'c> Upping<'a, 'c> {
         }
         let after = take(u32::MAX, &mut at);
         surplus.extend(after.iter().filter(|claim| !refused.contains(&claim.number)).copied());
+        surplus.retain(|claim| {
+            let is_newer = compose.is_newer(claim.container);
+            if is_newer {
+                self.refuse_to_undo(name, claim.number, Some(*claim));
+            }
+            !is_newer
+        });
         refusals.note_inert(&turns, &mut self.draft);
         if turns.is_empty() && left_out + refused.len() > 0 {
             self.left_out.insert(name.as_str());
@@ -192,6 +209,19 @@ impl<'a, 'c> Upping<'a, 'c> {
                 slot.number.get()
             })
             .collect()
+    }
+
+    /// Promise 7: a newer record's container stays as it is.
+    fn refuse_to_undo(&mut self, service: &ServiceName, number: u32, newer: Option<Filler<'a>>) {
+        let Some(Filler { host, container, .. }) = newer else { return };
+        let (name, ours) = (&container.name, self.compose.revision);
+        let theirs = container.labels.revision.unwrap_or_default();
+        self.draft.note(Note::Refused {
+            subject: format!("{service}.{number}"),
+            attribute: "revision".to_owned(),
+            why: format!("`{name}` on {host} is of revision {theirs}, and this plan is of revision {ours}, which is older"),
+            hint: "a newer deployment is not undone: read the newest record again, or deploy with `mcompose up`".to_owned(),
+        });
     }
 
     fn hold(&mut self, name: &ServiceName, number: u32, host: &HostName) {
@@ -348,6 +378,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         }
         self.draft.create_after_removal(&self.freed_names);
         self.resources.outdated.wait_for_users(&mut self.draft, &self.freed_names);
+        self.resources.outdated_volumes.wait_for_users(&mut self.draft, &self.freed_names);
     }
 
     /// Whether a replica of another service that is about to start takes a host port that this container holds.
@@ -367,7 +398,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             .chain(compose.view.strays.iter().copied())
             .collect();
         for (host, container) in orphans {
-            if self.goal.remove_orphans {
+            if self.goal.remove_orphans && !compose.is_newer(container) {
                 let leaving = Leaving {
                     host,
                     subject: Subject::Container(container.name.clone()),

@@ -149,6 +149,9 @@ pub struct Container {
     pub mounts: Vec<MountSeen>,
     /// By the engine's name of the network: the address there (empty while not running).
     pub networks: BTreeMap<String, String>,
+    /// By the same name: the id of the network that it was on when it last ran. The engine starts it on no other.
+    #[serde(default)]
+    pub network_ids: BTreeMap<String, String>,
     pub network_mode: String,
     pub command: String,
     /// The engine's own words: `Up 2 minutes (healthy)`.

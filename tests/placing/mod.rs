@@ -145,6 +145,7 @@ fn container(name: &str, words: &str) -> Container {
         ports: Vec::new(),
         mounts: Vec::new(),
         networks: BTreeMap::new(),
+        network_ids: Default::default(),
         network_mode: String::new(),
         command: String::new(),
         status: String::new(),

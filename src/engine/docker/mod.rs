@@ -105,12 +105,17 @@ impl Docker {
         let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
         let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
         containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
+        // The engine lists both in any order; one state of a host is one value.
+        let mut networks: Vec<_> = networks.into_iter().map(NetworkRow::read).collect();
+        networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        let mut volumes: Vec<_> = volumes.volumes.into_iter().map(|row| row.read()).collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(SeenHost {
             engine: info.engine(&version, &spoken, clock_skew_ms),
             swarm: info.swarm(),
             containers,
-            networks: networks.into_iter().map(NetworkRow::read).collect(),
-            volumes: volumes.volumes.into_iter().map(|row| row.read()).collect(),
+            networks,
+            volumes,
             images,
         })
     }

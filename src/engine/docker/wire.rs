@@ -59,6 +59,8 @@ struct NetworkSettings {
 struct EndpointRow {
     #[serde(rename = "IPAddress", deserialize_with = "lenient")]
     ip_address: String,
+    #[serde(rename = "NetworkID", deserialize_with = "lenient")]
+    network_id: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,6 +90,13 @@ impl ContainerRow {
         let slashless = |name: &String| name.strip_prefix('/').unwrap_or(name).to_owned();
         // A linked container has further names of the form /other/alias.
         let name = self.names.iter().map(slashless).find(|name| !name.contains('/')).unwrap_or_default();
+        let endpoints = self.network_settings.networks;
+        let network_ids = endpoints.iter().filter(|(_, end)| !end.network_id.is_empty());
+        let network_ids = network_ids.map(|(name, end)| (name.clone(), end.network_id.clone())).collect();
+        let mut ports: Vec<PortSeen> = self.ports.into_iter().map(PortRow::read).collect();
+        ports.sort_unstable();
+        let mut mounts: Vec<MountSeen> = self.mounts.into_iter().map(MountRow::read).collect();
+        mounts.sort_unstable_by(|a, b| a.target.cmp(&b.target));
         Some(Container {
             id: ContainerId::new(self.id).ok()?,
             name,
@@ -97,9 +106,10 @@ impl ContainerRow {
             health: health_in_status(&self.status),
             created: self.created,
             labels: Labels::decode(self.labels),
-            ports: self.ports.into_iter().map(PortRow::read).collect(),
-            mounts: self.mounts.into_iter().map(MountRow::read).collect(),
-            networks: self.network_settings.networks.into_iter().map(|(name, end)| (name, end.ip_address)).collect(),
+            ports,
+            mounts,
+            networks: endpoints.into_iter().map(|(name, end)| (name, end.ip_address)).collect(),
+            network_ids,
             network_mode: self.host_config.network_mode,
             command: self.command,
             status: self.status,

@@ -110,6 +110,12 @@ fn listed(container: &FakeContainer, now_ms: u64) -> Option<Container> {
         ports: container.ports.clone(),
         mounts: container.mounts.clone(),
         networks: container.networks.iter().map(|(name, joined)| (name.clone(), joined.addr.clone())).collect(),
+        network_ids: container
+            .networks
+            .iter()
+            .filter(|(_, joined)| !joined.network_id.is_empty())
+            .map(|(name, joined)| (name.clone(), joined.network_id.clone()))
+            .collect(),
         network_mode: mode,
         command: container.spec.cmd.clone().unwrap_or_default().join(" "),
         status: status(container, now_ms),
