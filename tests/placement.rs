@@ -801,7 +801,8 @@ fn scaling_to_nothing_places_nothing() {
 fn on_bridges_a_host_that_joins_moves_nobody() {
     // `gpu` fits nowhere until the newcomer comes; `web` must not be torn from where it is then, to be with it.
     let project = project(
-        "services: {web: {scale: 2}, gpu: {deploy: {placement: {constraints: [\"node.labels.gpu==yes\"]}}}}",
+        "services: {web: {scale: 2, networks: {n: }}, \
+         gpu: {networks: {n: }, deploy: {placement: {constraints: [\"node.labels.gpu==yes\"]}}}}\nnetworks: {n: {}}",
     );
     let few = hosts(&["alpha", "beta"]);
     let first = place(&project, &few, &empty(&few), &bridge());
@@ -815,4 +816,24 @@ fn on_bridges_a_host_that_joins_moves_nobody() {
     let then = place(&project, &more, &world, &bridge());
     let stays = then.seats.values().map(|seat| seat.host.to_string()).collect::<Vec<_>>();
     assert_eq!(stays, homes, "{}", told(&then));
+}
+
+#[test]
+fn a_service_that_lost_its_container_comes_back_to_those_that_are_beside_it() {
+    // There is no room left there for the fourth follower, which must not drive it away from the other three.
+    let hosts = hosts(&["alpha", "beta"]);
+    let mut world = empty(&hosts);
+    for host in ["alpha", "beta"] {
+        at(&mut world, host).engine.memory_bytes = 3 << 30;
+    }
+    for number in 1..=3 {
+        put(&mut world, "alpha", &format!("p-side-{number}"), "memory=1073741824 mount=p_v");
+    }
+    let project = project(
+        "services: {main: {}, side: {scale: 4, network_mode: \"service:main\", volumes: [{type: volume, source: v, target: /v}], \
+         deploy: {resources: {reservations: {memory: \"1073741824\"}}}}}\nvolumes: {v: {}}",
+    );
+    let placement = place(&project, &hosts, &world, &Request::default());
+    let alpha = placement.seats.values().filter(|seat| seat.host.as_str() == "alpha").count();
+    assert_eq!((placement.seats.len(), alpha, placement.refused.len()), (4, 4, 1), "{}", told(&placement));
 }

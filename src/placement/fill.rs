@@ -185,7 +185,9 @@ impl Draft<'_> {
         for number in numbers {
             let unit = self.unit(service, number);
             let mut first = preferred.get(&number).into_iter().flatten().filter(|site| allowed.has(**site));
-            let is_seated = first.any(|site| self.try_unit(service, number, &unit, *site, &why))
+            // Those that wait for it already count more than those that have no host yet.
+            let is_seated = first.clone().any(|site| self.try_unit(service, number, &unit, *site, &why))
+                || (!unit.is_empty() && first.any(|site| self.try_unit(service, number, &[], *site, &why)))
                 || self.offer(&mut spread, service, number, &unit, &why, seed)
                 || (!unit.is_empty() && self.offer(&mut spread, service, number, &[], &why, seed));
             if is_seated {
