@@ -344,9 +344,16 @@ impl Desk {
         let request = Request { fabric: fabric.clone(), ..Request::default() };
         let placement = place(&project, &inventory.hosts, &world, &request);
         let seats = placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
-        let (created, by, command) = (0, "me@here".to_owned(), "up".to_owned());
-        let draft =
-            Draft { project: project.clone(), scales: BTreeMap::new(), seats, halted: BTreeSet::new(), created, by, command };
+        let draft = Draft {
+            project: project.clone(),
+            scales: BTreeMap::new(),
+            seats,
+            halted: BTreeSet::new(),
+            newest_seen: 0,
+            created: 0,
+            by: "me@here".to_owned(),
+            command: "up".to_owned(),
+        };
         let revision = store.put(draft).await.expect("it is kept").head.revision;
         let hosts = &inventory.hosts;
         let inputs = Inputs { project: &project, placement: &placement, hosts, world: &world, fabric: &fabric, revision };

@@ -2,7 +2,7 @@
 
 mod placing;
 
-use mcompose::placement::{Orphans, Request, place};
+use mcompose::placement::{Orphans, Request, place, seats_to_remember};
 use mcompose::world::{NetworkSeen, Swarm, SwarmMember};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
 
@@ -836,4 +836,28 @@ fn a_service_that_lost_its_container_comes_back_to_those_that_are_beside_it() {
     let placement = place(&project, &hosts, &world, &Request::default());
     let alpha = placement.seats.values().filter(|seat| seat.host.as_str() == "alpha").count();
     assert_eq!((placement.seats.len(), alpha, placement.refused.len()), (4, 4, 1), "{}", told(&placement));
+}
+
+#[test]
+fn data_is_found_again_after_nobody_asked_for_it_for_a_while() {
+    let hosts = hosts(THREE);
+    let db = |scale: u32| {
+        project(&format!(
+            "services: {{db: {{scale: {scale}, volumes: [{{type: volume, source: v, target: /v}}]}}, web: }}\nvolumes: {{v: {{}}}}"
+        ))
+    };
+    let mut world = empty(&hosts);
+    volume(&mut world, "beta", "p_v");
+    let beta = known(&[("db.1", "beta"), ("web.1", "alpha")]).known;
+    // Scaled to nothing, and later refused while the host is away: the record still says where the data is.
+    let nothing = place(&db(0), &hosts, &world, &Request { known: beta.clone(), ..Request::default() });
+    let seats = seats_to_remember(&db(0), &nothing, &beta);
+    cut(&mut world, "beta");
+    let again = place(&db(1), &hosts, &world, &Request { known: seats.clone(), ..Request::default() });
+    assert!(told(&again).starts_with("db.1 beta (held: host `beta` is unreachable)"), "{}", told(&again));
+    // Without a volume there is nothing to come back to.
+    assert_eq!(seats.keys().map(|slot| slot.service.as_str()).collect::<Vec<_>>(), ["db", "web"]);
+    let without = project("services: {web: {scale: 0}}");
+    let placement = place(&without, &hosts, &world, &Request { known: seats.clone(), ..Request::default() });
+    assert_eq!(seats_to_remember(&without, &placement, &seats).len(), 0);
 }

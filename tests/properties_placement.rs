@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use mcompose::placement::{Placement, Request, Why, place};
 use mcompose::project::{Host, HostName, Project, Slot};
-use mcompose::world::{Fabric, Sight, State, World};
+use mcompose::world::{Fabric, Sight, State, VolumeSeen, World};
 use proptest::prelude::*;
 use random::{HostDraft, Hurt, ServiceDraft, hosts, hurts, services};
 
@@ -90,6 +90,12 @@ fn hurt(hosts: &mut [Host], world: &mut World, request: &mut Request, hurts: &[H
                     && !seen.containers.iter().any(|container| container.name == copy.name)
                 {
                     copy.labels.revision = Some(1);
+                    // What a container mounts is there.
+                    for mount in &copy.mounts {
+                        if !seen.volumes.iter().any(|volume| volume.name == mount.name) {
+                            seen.volumes.push(VolumeSeen { name: mount.name.clone(), ..VolumeSeen::default() });
+                        }
+                    }
                     seen.containers.push(copy);
                 }
             }

@@ -95,6 +95,16 @@ async fn one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given_bac
 }
 
 #[tokio::test]
+async fn a_record_is_newer_than_what_runs_already() {
+    on_every_store(store_spec::a_record_is_newer_than_what_runs_already).await;
+}
+
+#[tokio::test]
+async fn how_far_a_deployment_came_is_written_down_and_the_last_good_one_stays() {
+    on_every_store(store_spec::how_far_a_deployment_came_is_written_down_and_the_last_good_one_stays).await;
+}
+
+#[tokio::test]
 async fn the_last_records_are_kept_and_older_ones_go() {
     on_every_store(store_spec::the_last_records_are_kept_and_older_ones_go).await;
 }

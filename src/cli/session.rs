@@ -13,7 +13,7 @@ use crate::apply::{Limits, Outcome, apply};
 use crate::cluster::{fabric, raced_to_swarm};
 use crate::engine::Engines;
 use crate::inventory::Inventory;
-use crate::placement::{Placement, Request, place};
+use crate::placement::{Placement, Request, place, seats_to_remember};
 use crate::plan::{Goal, Inputs, Note, Plan, plan, redacted, step_text, text};
 use crate::project::{Project, ServiceName};
 use crate::store::{Draft, Holder, Record, Store, open, state_folder, whoami};
@@ -97,7 +97,9 @@ impl Session {
         };
         let hosts = &self.inventory.hosts;
         let placement = place(project, hosts, &world, &request);
-        let revision = revision.or(known.map(|record| record.head.revision)).unwrap_or(1);
+        // What is shown is shown as the newest record would have it done.
+        let revision =
+            revision.unwrap_or_else(|| known.map_or(1, |record| record.head.revision).max(world.newest_revision(&project.name)));
         let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric, revision };
         let plan = plan(goal, &inputs);
         Planned { plan, placement, world }
@@ -152,12 +154,14 @@ impl Session {
         let known = store.latest(&project.name).await?;
         let mut planned = self.plan(goal, project, world, fabric, known.as_ref(), None);
         if keep == Keep::Record {
-            let seats = planned.placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
+            let known_seats = known.as_ref().map(|known| known.seats.clone()).unwrap_or_default();
+            let seats = seats_to_remember(project, &planned.placement, &known_seats);
             let draft = Draft {
                 project: project.clone(),
                 scales: scales.clone(),
                 seats,
                 halted: goal.halts(project, known.as_ref().map(|known| (&known.project, &known.halted))),
+                newest_seen: planned.world.newest_revision(&project.name),
                 created: now_secs(),
                 by: whoami(),
                 command: self.command.clone(),

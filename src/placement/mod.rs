@@ -16,7 +16,7 @@ mod score;
 mod site;
 
 pub use filters::resources::reservation;
-pub use place::place;
+pub use place::{place, seats_to_remember};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

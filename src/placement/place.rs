@@ -82,6 +82,21 @@ pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request
     draft(project, hosts, world, request, &stuck).finish()
 }
 
+/// Where each slot is, for the next record: the seats of this placement, and of slots that have none now, since they fit nowhere
+/// or nobody asks for them, those that own a host-local volume: where `known` says it is. So their data is found again.
+pub fn seats_to_remember(project: &Project, placement: &Placement, known: &BTreeMap<Slot, HostName>) -> BTreeMap<Slot, HostName> {
+    let owns_data = |slot: &&Slot| {
+        let mounts = project.services.get(&slot.service).map(|service| service.volumes.as_slice()).unwrap_or_default();
+        let sources = mounts.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
+        let mut volumes = sources.filter_map(|key| project.volumes.get(key));
+        volumes.any(|volume| !volume.external && volume.is_host_local())
+    };
+    let without_seat = known.iter().filter(|(slot, _)| !placement.seats.contains_key(*slot) && owns_data(slot));
+    let mut seats: BTreeMap<Slot, HostName> = without_seat.map(|(slot, host)| (slot.clone(), host.clone())).collect();
+    seats.extend(placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())));
+    seats
+}
+
 fn draft<'a>(project: &'a Project, hosts: &'a [Host], world: &'a World, request: &'a Request, stuck: &Stuck) -> Draft<'a> {
     let roles = roles(hosts, |host| world.seen(host.name.as_str()));
     let mut sites: Vec<Site> = Vec::with_capacity(hosts.len());

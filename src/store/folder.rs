@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use super::record::{Encoded, Standing, decode};
-use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, Store, StoreError};
+use super::record::{Encoded, Standing, decode, to_prune};
+use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError};
 use crate::project::ProjectName;
 
 /// Between two looks at a lock that another process holds.
@@ -203,18 +203,26 @@ impl Store for FolderStore {
         let project = encoded.head.project.clone();
         let revisions = self.revisions(&project)?;
         let newest = revisions.first().copied().unwrap_or(0);
-        if let Some(head) = self.head(&project, newest)?.filter(|head| head.hash == encoded.head.hash) {
+        if let Some(head) = self.head(&project, newest)?.filter(|head| encoded.is_again(head)) {
             self.write_standing(&project, &encoded.standing())?;
             return Ok(encoded.record(head));
         }
-        let head = RecordHead { revision: newest + 1, ..encoded.head.clone() };
+        let head = encoded.head_after(newest);
         self.write_record(&head, &encoded.bytes)?;
         self.write_standing(&project, &encoded.standing())?;
-        for old in revisions.iter().skip(RECORDS_KEPT - 1) {
-            let path = self.record_path(&project, *old);
+        let heads = self.records(&project).await?;
+        for old in to_prune(heads.into_iter(), RECORDS_KEPT) {
+            let path = self.record_path(&project, old);
             fs::remove_file(&path).map_err(io("remove an old record", &path))?;
         }
         Ok(encoded.record(head))
+    }
+
+    async fn set_state(&self, project: &ProjectName, revision: u64, state: RecordState) -> Result<(), StoreError> {
+        match self.read(project, revision)? {
+            Some((head, body)) if head.state != state => self.write_record(&RecordHead { state, ..head }, &body),
+            _ => Ok(()),
+        }
     }
 
     async fn remove(&self, project: &ProjectName) -> Result<(), StoreError> {

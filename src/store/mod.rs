@@ -13,7 +13,7 @@ pub use folder::FolderStore;
 pub use lock::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock};
 pub use open::{open, state_folder, whoami};
 pub use raft::RaftStore;
-pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead};
+pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead, RecordState};
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use async_trait::async_trait;
 
 use crate::project::ProjectName;
 
-/// Records of a project that are kept; older ones go when a new one comes.
+/// Records of a project that are kept, and the last good one; older ones go when a new one comes.
 pub const RECORDS_KEPT: usize = 10;
 
 /// Where records and locks are kept. Every call names project and place in its error.
@@ -60,6 +60,10 @@ pub trait Store: Send + Sync {
     /// Keeps what is to be deployed now, under the next revision; under the same one if it equals the newest record.
     /// To be called with the lock held.
     async fn put(&self, draft: Draft) -> Result<Record, StoreError>;
+
+    /// Writes down how far the deployment of a record came; no error where there is no such record any more. To be called with
+    /// the lock held.
+    async fn set_state(&self, project: &ProjectName, revision: u64, state: RecordState) -> Result<(), StoreError>;
 
     /// Takes away every record of a project. To be called with the lock held.
     async fn remove(&self, project: &ProjectName) -> Result<(), StoreError>;

@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::record::{Encoded, Standing, compress, decode, decompress};
-use super::{Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, Store, StoreError};
+use super::record::{Encoded, Standing, compress, decode, decompress, to_prune};
+use super::{Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::{HostName, ProjectName};
@@ -34,6 +34,7 @@ mod labels {
     pub const BY: &str = "io.mcompose.by";
     pub const COMMAND: &str = "io.mcompose.command";
     pub const HASH: &str = "io.mcompose.hash";
+    pub const STATE: &str = "io.mcompose.state";
     pub const PARTS: &str = "io.mcompose.parts";
     pub const TOKEN: &str = "io.mcompose.token";
     pub const SINCE: &str = "io.mcompose.since";
@@ -133,8 +134,11 @@ impl RaftStore {
     }
 
     async fn prune(&self, project: &ProjectName, objects: &Objects) -> Result<(), StoreError> {
-        for (revision, stored) in objects.records.iter().rev().skip(RECORDS_KEPT - 1) {
-            self.delete_record(project, *revision, stored, objects).await?;
+        let heads = objects.records.values().rev().map(|stored| stored.head.clone());
+        for revision in to_prune(heads, RECORDS_KEPT - 1) {
+            if let Some(stored) = objects.records.get(&revision) {
+                self.delete_record(project, revision, stored, objects).await?;
+            }
         }
         Ok(())
     }
@@ -210,12 +214,12 @@ impl Store for RaftStore {
         let project = encoded.head.project.clone();
         let objects = self.objects(&project).await?;
         let newest = objects.records.last_key_value();
-        if let Some((_, stored)) = newest.filter(|(_, stored)| stored.head.hash == encoded.head.hash) {
+        if let Some((_, stored)) = newest.filter(|(_, stored)| encoded.is_again(&stored.head)) {
             let head = stored.head.clone();
             self.write_standing(&project, &encoded.standing(), &objects).await?;
             return Ok(encoded.record(head));
         }
-        let head = RecordHead { revision: newest.map_or(1, |(revision, _)| revision + 1), ..encoded.head.clone() };
+        let head = encoded.head_after(newest.map_or(0, |(revision, _)| *revision));
         let data = compress(&encoded.bytes);
         if data.len() > RECORD_BYTES_MAX {
             return Err(StoreError::TooLarge { project, bytes: data.len(), max: RECORD_BYTES_MAX });
@@ -224,6 +228,17 @@ impl Store for RaftStore {
         self.write_standing(&project, &encoded.standing(), &objects).await?;
         self.prune(&project, &objects).await?;
         Ok(encoded.record(head))
+    }
+
+    async fn set_state(&self, project: &ProjectName, revision: u64, state: RecordState) -> Result<(), StoreError> {
+        let objects = self.objects(project).await?;
+        let Some(stored) = objects.records.get(&revision).filter(|stored| stored.head.state != state) else { return Ok(()) };
+        let mut labels = stored.object.labels.clone();
+        labels.insert(labels::STATE.to_owned(), state.as_str().to_owned());
+        let (object, labels) = (&stored.object, &labels);
+        let relabelled =
+            with_leader(&self.managers, |engine| async move { engine.config_relabel(&object.id, object.version, labels).await });
+        relabelled.await.map_err(failed(format!("write the state of revision {revision} of `{project}`")))
     }
 
     async fn remove(&self, project: &ProjectName) -> Result<(), StoreError> {
@@ -303,6 +318,7 @@ fn head_of(object: &ConfigObject) -> Option<RecordHead> {
         by: text(labels::BY)?,
         command: text(labels::COMMAND)?,
         hash: text(labels::HASH)?,
+        state: text(labels::STATE).map(|text| RecordState::parse(&text)).unwrap_or_default(),
     })
 }
 
@@ -314,6 +330,7 @@ fn labels_of(head: &RecordHead, parts: usize) -> BTreeMap<String, String> {
         (labels::BY, head.by.clone()),
         (labels::COMMAND, head.command.clone()),
         (labels::HASH, head.hash.clone()),
+        (labels::STATE, head.state.as_str().to_owned()),
         (labels::PARTS, parts.to_string()),
     ];
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

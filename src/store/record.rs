@@ -33,12 +33,48 @@ pub struct Draft {
     pub seats: BTreeMap<Slot, HostName>,
     /// Services that a verb stopped, or that were never brought up: nobody starts them unasked. No new revision either.
     pub halted: BTreeSet<ServiceName>,
+    /// The newest revision that a container of the project shows. A record is never older than what runs already, also where
+    /// earlier records were lost.
+    pub newest_seen: u64,
     /// Seconds since 1970.
     pub created: i64,
     /// `user@host`
     pub by: String,
     /// The command, for those who read.
     pub command: String,
+}
+
+/// How far the deployment of a record came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordState {
+    /// It goes on, or something is missing yet.
+    #[default]
+    Begun,
+    /// It was carried out whole and well: what a rollback goes back to.
+    Good,
+    /// An update failed, and nothing is updated further until somebody says so.
+    Paused,
+    /// An update failed, and a later record went back.
+    RolledBack,
+}
+
+impl RecordState {
+    /// As records keep it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Good => "good",
+            Self::Paused => "paused",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+
+    /// What an older or newer mcompose wrote counts as begun.
+    pub(super) fn parse(text: &str) -> Self {
+        let all = [Self::Good, Self::Paused, Self::RolledBack];
+        all.into_iter().find(|state| state.as_str() == text).unwrap_or_default()
+    }
 }
 
 /// A record without its content.
@@ -53,6 +89,8 @@ pub struct RecordHead {
     pub command: String,
     /// SHA-256 of the content, hexadecimal.
     pub hash: String,
+    #[serde(default)]
+    pub state: RecordState,
 }
 
 /// A deployed revision of a project.
@@ -75,6 +113,7 @@ impl Record {
             scales: self.scales.clone(),
             seats,
             halted,
+            newest_seen: 0,
             created: self.head.created,
             by: self.head.by.clone(),
             command: self.head.command.clone(),
@@ -102,9 +141,26 @@ struct Body {
     scales: BTreeMap<ServiceName, u32>,
 }
 
+/// Which records go when a new one comes: all but the newest, and of these the last good one stays however old it is.
+pub(super) fn to_prune(newest_first: impl Iterator<Item = RecordHead>, kept: usize) -> Vec<u64> {
+    let mut last_good = None;
+    let mut prune = Vec::new();
+    for (index, head) in newest_first.enumerate() {
+        if head.state == RecordState::Good {
+            last_good.get_or_insert(head.revision);
+        }
+        if index >= kept && last_good != Some(head.revision) {
+            prune.push(head.revision);
+        }
+    }
+    prune
+}
+
 /// A draft on its way to a store: its bytes and all of its head but the revision.
 pub(super) struct Encoded {
     pub head: RecordHead,
+    /// See `Draft`.
+    pub newest_seen: u64,
     /// JSON, not compressed.
     pub bytes: Vec<u8>,
     record: Record,
@@ -123,10 +179,21 @@ impl Encoded {
             by: draft.by,
             command: draft.command.chars().take(COMMAND_CHARS_MAX).collect(),
             hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            state: RecordState::Begun,
         };
         let record =
             Record { head: head.clone(), project: body.project, scales: body.scales, seats: draft.seats, halted: draft.halted };
-        Self { head, bytes, record }
+        Self { head, newest_seen: draft.newest_seen, bytes, record }
+    }
+
+    /// Whether it is this record again, which may be kept as it is.
+    pub fn is_again(&self, newest: &RecordHead) -> bool {
+        newest.hash == self.head.hash && newest.revision >= self.newest_seen
+    }
+
+    /// Its head as the record after `newest`, 0 where there is none.
+    pub fn head_after(&self, newest: u64) -> RecordHead {
+        RecordHead { revision: newest.max(self.newest_seen) + 1, ..self.head.clone() }
     }
 
     /// What changes without a new revision.

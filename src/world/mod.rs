@@ -56,6 +56,12 @@ impl World {
             seen.containers.iter().filter(move |c| c.labels.project.as_deref() == Some(project.as_str())).map(move |c| (name, c))
         })
     }
+
+    /// The newest revision that a container of the project shows, 0 where none does.
+    pub fn newest_revision(&self, project: &ProjectName) -> u64 {
+        let revisions = self.containers_of(project).filter_map(|(_, container)| container.labels.revision);
+        revisions.max().unwrap_or_default()
+    }
 }
 
 /// An engine that answered.

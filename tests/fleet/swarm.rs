@@ -126,6 +126,8 @@ async fn every_specification(hosts: &Hosts) {
         where_slots_are_is_kept_beside_the_record_and_makes_no_new_one
         what_is_halted_is_kept_beside_the_record_and_makes_no_new_one
         one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given_back
+        a_record_is_newer_than_what_runs_already
+        how_far_a_deployment_came_is_written_down_and_the_last_good_one_stays
         the_last_records_are_kept_and_older_ones_go
         projects_are_listed_with_their_newest_record_and_removed_one_by_one
         a_long_name_and_a_large_project_are_kept_whole

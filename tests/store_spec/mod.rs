@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcompose::project::{FileObject, HostName, Project, ProjectName, Service, ServiceName, Slot};
-use mcompose::store::{Draft, Holder, RECORDS_KEPT, Store, StoreError};
+use mcompose::store::{Draft, Holder, RECORDS_KEPT, RecordState, Store, StoreError};
 
 pub fn name(text: &str) -> ProjectName {
     ProjectName::new(text).expect("a good name")
@@ -35,6 +35,7 @@ pub fn draft(project: Project) -> Draft {
         scales: BTreeMap::new(),
         seats: BTreeMap::new(),
         halted: BTreeSet::new(),
+        newest_seen: 0,
         created: 1_700_000_000,
         by: "me@here".to_owned(),
         command: "up -d".to_owned(),
@@ -216,4 +217,34 @@ pub async fn who_waits_gets_the_lock_once_it_is_released(store: Arc<dyn Store>) 
     };
     let (second, ()) = tokio::join!(wait, release);
     second.expect("it is free").release().await;
+}
+
+pub async fn a_record_is_newer_than_what_runs_already(store: Arc<dyn Store>) {
+    let seen = |image: &str, newest_seen: u64| Draft { newest_seen, ..draft(project("p", image)) };
+    let mut revisions = Vec::new();
+    for (image, newest_seen) in [("a", 7), ("a", 8), ("a", 9), ("a", 12), ("b", 3)] {
+        revisions.push(store.put(seen(image, newest_seen)).await.expect("it is kept").head.revision);
+    }
+    assert_eq!(revisions, [8, 8, 10, 13, 14]);
+}
+
+pub async fn how_far_a_deployment_came_is_written_down_and_the_last_good_one_stays(store: Arc<dyn Store>) {
+    let p = name("p");
+    for image in ["a", "b"] {
+        store.put(draft(project("p", image))).await.expect("it is kept");
+    }
+    assert_eq!(store.latest(&p).await.expect("it answers").expect("it is kept").head.state, RecordState::Begun);
+    store.set_state(&p, 1, RecordState::Good).await.expect("it is kept");
+    store.set_state(&p, 2, RecordState::Paused).await.expect("it is kept");
+    store.set_state(&p, 99, RecordState::Good).await.expect("what is gone is no error");
+    let again = store.put(draft(project("p", "b"))).await.expect("it is kept").head;
+    assert_eq!((again.revision, again.state), (2, RecordState::Paused));
+    for number in 0..RECORDS_KEPT + 2 {
+        store.put(draft(project("p", &format!("later:{number}")))).await.expect("it is kept");
+    }
+    let heads = store.records(&p).await.expect("it answers");
+    assert_eq!(heads.len(), RECORDS_KEPT + 1);
+    let oldest = heads.last().expect("there are some");
+    assert_eq!((oldest.revision, oldest.state), (1, RecordState::Good));
+    assert_eq!(store.record(&p, 1).await.expect("it answers").expect("it is kept").project, project("p", "a"));
 }

@@ -10,7 +10,7 @@ use super::{Fleet, HostsError, Stage};
 use crate::cluster::fabric;
 use crate::engine::Engines;
 use crate::inventory::Inventory;
-use crate::placement::{Request, place};
+use crate::placement::{Request, place, seats_to_remember};
 use crate::plan::{Goal, Inputs, Note, Plan, Recreate, Up, plan};
 use crate::project::{Availability, HostName, Project, ProjectName};
 use crate::store::{Holder, Lock, Record, Store, open, state_folder};
@@ -101,7 +101,7 @@ impl Moving<'_> {
         let hosts = &self.inventory.hosts;
         let request = Request { known: record.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
         let placement = place(project, hosts, &world, &request);
-        self.keep_seats(record, placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect()).await?;
+        self.keep_seats(record, seats_to_remember(project, &placement, &record.seats)).await?;
         // What need not move stays as it is, even where the image's tag stands for another image by now.
         let up = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, ..Up::default() };
         let revision = record.head.revision;
