@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "keys, certificates and known hosts are read from the disk")]
 
 mod connect;
+mod fated;
 mod ssh;
 mod tls;
 

@@ -1,290 +1,412 @@
-//! One thread that owns one SSH session and carries bytes between its channels and local sockets.
-//!
-//! libssh2 bears one caller at a time: a call that sent half a packet must be made again, unchanged, before any other sends.
-//! So there is at most one such call (`stuck`), and opening and closing a channel are done whole, with the session blocking.
+//! One thread that owns one SSH session and carries bytes between its channels and local sockets. Nothing in it waits but the
+//! poll at the end of a round, so no channel holds up another.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::collections::VecDeque;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use ssh2::{Channel, Session};
 
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-/// Opening or closing a channel is answered within this, or the session counts as dead.
-const CHANNEL_WAIT_MAX: Duration = Duration::from_secs(30);
-const BUFFER_BYTES: usize = 64 * 1024;
-/// sshd's MaxSessions counts exec sessions, ten of them by default; forwarded sockets are not counted.
-const EXEC_CHANNELS_MAX: usize = 8;
-const CHANNELS_MAX: usize = 64;
+use super::failure::{Broken, Fate};
+use super::line::{Leads, Line};
+use super::login::would_block;
+use super::target::Hop;
+use super::wire::{Wire, wait};
 
-/// Where channels lead.
+/// Where the engine listens on the host.
+const ENGINE_SOCKET: &str = "/var/run/docker.sock";
+const DIAL_STDIO: &str = "docker system dial-stdio";
+/// A server that is silent for this long is asked for a sign.
+const PING_AFTER: Duration = Duration::from_secs(5);
+/// One that gives none for this long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// A channel that the server does not close within this is forgotten.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// sshd's MaxSessions counts commands, ten of them by default; forwarded sockets are not counted.
+const COMMANDS_MAX: usize = 8;
+/// sshd needs a file for each, of 1,024 by default.
+const CHANNELS_MAX: usize = 500;
+
+/// Where a connection is to lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::transport) enum Purpose {
+    Engine,
+    /// For the session with the next server on the way.
+    Port {
+        host: String,
+        port: u16,
+    },
+    Command(String),
+}
+
+pub(super) struct Request {
+    pub(super) purpose: Purpose,
+    pub(super) local: UnixStream,
+    pub(super) fate: Fate,
+    pub(super) answer: Box<dyn FnOnce(Result<(), Broken>) + Send>,
+    /// The server did not open the socket; the docker client on the host is the other way.
+    pub(super) refused: bool,
+}
+
+/// How the engine is reached over this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// `direct-streamlocal@openssh.com` to the engine's socket.
+enum Way {
+    /// `direct-streamlocal@openssh.com` to its socket.
     Socket,
-    /// The server refuses that: the docker client on the host stands between.
+    /// The server refuses that, and the docker client on the host proved to be a way.
     DialStdio,
 }
 
-pub(super) struct Driver {
-    pub(super) session: Session,
-    /// The same socket as the session's, to wait on.
-    pub(super) tcp: TcpStream,
-    /// Local ends to be connected to channels of their own.
-    pub(super) requests: Receiver<UnixStream>,
+/// libssh2 opens one channel at a time.
+enum Opening {
+    /// A type that no server knows: its refusal is the sign that is asked for. (libssh2 never forgets answers to keepalives.)
+    Ping,
+    Forward(Request),
+    Session(Request),
+    Command(Request, Channel),
+}
+
+pub(super) struct Driver<'a> {
+    session: Session,
+    wire: Wire,
+    hop: &'a Hop,
+    requests: &'a Receiver<Request>,
     /// Readable when a request has come.
-    pub(super) wake: UnixStream,
-    pub(super) socket_path: String,
-    pub(super) way: Way,
+    wake: &'a UnixStream,
+    phase: &'a dyn Fn(String),
+    way: Way,
+    commands_max: usize,
+    waiting: VecDeque<Request>,
+    opening: Option<(Opening, Instant)>,
+    lines: Vec<Line>,
+    closing: Vec<(Channel, Instant)>,
+    asked: bool,
 }
 
-/// One channel with its local end.
-struct Line {
-    channel: Channel,
-    local: UnixStream,
-    /// From the host, not yet taken by the local end; and the other way round.
-    inward: Vec<u8>,
-    outward: Vec<u8>,
-    remote_ended: bool,
-    /// The local end was dropped. The HTTP client never closes one direction alone.
-    local_gone: bool,
-}
-
-impl Driver {
-    /// Runs until the session breaks or nobody asks any more. Returns why it ended.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        let mut lines: Vec<Line> = Vec::new();
-        let mut waiting: Vec<UnixStream> = Vec::new();
-        let mut stuck: Option<usize> = None;
-        let mut keepalive_at = Instant::now() + KEEPALIVE_EVERY;
-        loop {
-            let asked = self.take_requests(&mut waiting);
-            if !asked && lines.is_empty() && waiting.is_empty() {
-                return Ok(());
-            }
-            if stuck.is_none() {
-                self.close_ended(&mut lines)?;
-                self.open_waiting(&mut waiting, &mut lines)?;
-            }
-            let progressed = sweep(&mut lines, &mut stuck)?;
-            if Instant::now() >= keepalive_at && stuck.is_none() {
-                match self.session.keepalive_send() {
-                    Err(error) if !would_block(&error) => return Err(error.into()),
-                    _ => keepalive_at = Instant::now() + KEEPALIVE_EVERY,
-                }
-            }
-            if !progressed {
-                self.sleep(&lines, stuck.is_some(), keepalive_at)?;
-            }
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        (wire, session): (Wire, Session),
+        hop: &'a Hop,
+        requests: &'a Receiver<Request>,
+        wake: &'a UnixStream,
+        phase: &'a dyn Fn(String),
+    ) -> Self {
+        Self {
+            session,
+            wire,
+            hop,
+            requests,
+            wake,
+            phase,
+            way: Way::Socket,
+            commands_max: COMMANDS_MAX,
+            waiting: VecDeque::new(),
+            opening: None,
+            lines: Vec::new(),
+            closing: Vec::new(),
+            asked: true,
         }
     }
 
-    /// False when nobody can ask any more.
-    fn take_requests(&mut self, waiting: &mut Vec<UnixStream>) -> bool {
+    /// Runs until nobody asks any more, or the session breaks, which all who use it are told.
+    pub(super) fn run(mut self) -> Option<Broken> {
+        let why = loop {
+            match self.round() {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(broken) => break Some(broken),
+            }
+        };
+        if let Some(why) = &why {
+            self.end_all(why);
+        } else {
+            let _ = self.session.disconnect(None, "", None);
+            let _ = self.wire.pump();
+        }
+        // libssh2 frees what is left; with the wire gone it waits for nobody.
+        drop(self.wire);
+        why
+    }
+
+    /// False when nobody asks any more.
+    fn round(&mut self) -> Result<bool, Broken> {
+        self.take_requests();
+        if !self.asked && self.lines.is_empty() && self.waiting.is_empty() {
+            return Ok(false);
+        }
+        let mut moved = self.pump()?;
+        moved |= self.open()?;
+        for line in &mut self.lines {
+            moved |= line.step(&mut self.wire).map_err(|error| broke(self.hop, &error))?;
+        }
+        moved |= self.end_lines();
+        self.close();
+        moved |= self.pump()?;
+        if moved {
+            return Ok(true);
+        }
+        self.check_alive()?;
+        self.sleep().map_err(|error| broke(self.hop, &error))?;
+        Ok(true)
+    }
+
+    fn pump(&mut self) -> Result<bool, Broken> {
+        self.wire.pump().map_err(|error| broke(self.hop, &error))
+    }
+
+    fn take_requests(&mut self) {
         let mut bytes = [0_u8; 64];
         while matches!(self.wake.read(&mut bytes), Ok(count) if count > 0) {}
         loop {
             match self.requests.try_recv() {
-                Ok(local) => waiting.push(local),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Ok(request) => self.waiting.push_back(request),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.asked = false;
+                    return;
+                }
             }
         }
     }
 
-    fn open_waiting(&mut self, waiting: &mut Vec<UnixStream>, lines: &mut Vec<Line>) -> io::Result<()> {
-        while !waiting.is_empty() {
-            let most = if self.way == Way::Socket { CHANNELS_MAX } else { EXEC_CHANNELS_MAX };
-            if lines.len() >= most {
-                return Ok(());
-            }
-            let local = waiting.remove(0);
-            let opened = self.blocking(|driver| driver.open());
-            match opened {
-                Ok(channel) => lines.push(Line {
-                    channel,
-                    local,
-                    inward: Vec::new(),
-                    outward: Vec::new(),
-                    remote_ended: false,
-                    local_gone: false,
-                }),
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => drop(local),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Goes on with the channel that is being opened, or begins with the next. True when one was opened or refused.
+    fn open(&mut self) -> Result<bool, Broken> {
+        let (opening, since) = match self.opening.take() {
+            Some(opening) => opening,
+            None => match self.next_opening() {
+                Some(opening) => (opening, Instant::now()),
+                None => return Ok(false),
+            },
+        };
+        let next = self.try_open(opening)?;
+        self.wire.take().map_err(|error| broke(self.hop, &error))?;
+        let done = next.is_none();
+        self.opening = next.map(|opening| (opening, since));
+        Ok(done)
     }
 
-    fn open(&mut self) -> io::Result<Channel> {
-        /// The server opened no channel: forwarding is forbidden, or nothing listens on the socket.
-        const REFUSED: i32 = -21;
-        if self.way == Way::Socket {
-            match self.session.channel_direct_streamlocal(&self.socket_path, None) {
-                Ok(channel) => return Ok(channel),
-                Err(error) if error.code() == ssh2::ErrorCode::Session(REFUSED) => self.way = Way::DialStdio,
-                Err(error) => return Err(error.into()),
-            }
+    fn next_opening(&mut self) -> Option<Opening> {
+        let commands = self.lines.iter().filter(|line| line.leads.is_command()).count() + self.closing_commands();
+        let has_room = |request: &Request| match self.needs_command(request) {
+            true => commands < self.commands_max,
+            false => self.lines.len() < CHANNELS_MAX,
+        };
+        if let Some(index) = self.waiting.iter().position(has_room) {
+            let request = self.waiting.remove(index)?;
+            (self.phase)(format!("{} has not opened a channel", self.hop.display()));
+            return Some(if self.needs_command(&request) { Opening::Session(request) } else { Opening::Forward(request) });
         }
-        let mut channel = self.session.channel_session()?;
-        channel.exec("docker system dial-stdio").map_err(|_| io::Error::from(ErrorKind::ConnectionRefused))?;
-        Ok(channel)
+        if !self.waiting.is_empty() {
+            let count = self.commands_max;
+            (self.phase)(format!(
+                "all {count} connections through `{DIAL_STDIO}` are busy, since sshd there forwards no sockets"
+            ));
+        }
+        (self.wire.heard_at.elapsed() > PING_AFTER).then_some(Opening::Ping)
     }
 
-    fn blocking<T>(&mut self, call: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
-        self.session.set_blocking(true);
-        let result = call(self);
-        self.session.set_blocking(false);
-        result
+    fn needs_command(&self, request: &Request) -> bool {
+        match &request.purpose {
+            Purpose::Engine => request.refused || self.way == Way::DialStdio,
+            Purpose::Port { .. } => false,
+            Purpose::Command(_) => true,
+        }
+    }
+
+    /// Channels of commands that the server has not let go.
+    fn closing_commands(&self) -> usize {
+        if self.way == Way::DialStdio { self.closing.len() } else { 0 }
+    }
+
+    /// What is still to be waited for; nothing when the channel is open or refused.
+    fn try_open(&mut self, opening: Opening) -> Result<Option<Opening>, Broken> {
+        match opening {
+            Opening::Ping => match self.session.channel_open("ping@mcompose", 0, 1024, None) {
+                Err(error) if would_block(&error) => Ok(Some(Opening::Ping)),
+                Err(error) if is_refusal(&error) => Ok(None),
+                Err(error) => Err(broke(self.hop, &error.into())),
+                Ok(channel) => {
+                    self.closing.push((channel, Instant::now()));
+                    Ok(None)
+                }
+            },
+            Opening::Forward(request) => self.try_forward(request),
+            Opening::Session(request) => match self.session.channel_session() {
+                Ok(channel) => Ok(Some(Opening::Command(request, channel))),
+                Err(error) if would_block(&error) => Ok(Some(Opening::Session(request))),
+                Err(error) if is_refusal(&error) => {
+                    self.no_session(request);
+                    Ok(None)
+                }
+                Err(error) => Err(broke(self.hop, &error.into())),
+            },
+            Opening::Command(request, mut channel) => {
+                let command = match &request.purpose {
+                    Purpose::Command(command) => command.as_str(),
+                    Purpose::Engine | Purpose::Port { .. } => DIAL_STDIO,
+                };
+                match channel.exec(command) {
+                    Ok(()) => {
+                        self.begin_line(request, channel);
+                        Ok(None)
+                    }
+                    Err(error) if would_block(&error) => Ok(Some(Opening::Command(request, channel))),
+                    Err(error) => {
+                        let words =
+                            format!("{} runs no commands for `{}`: {}", self.hop.display(), self.hop.user, error.message());
+                        (request.answer)(Err(Broken::lasting(words)));
+                        self.closing.push((channel, Instant::now()));
+                        Ok(None)
+                    }
+                }
+            }
+        }
+    }
+
+    fn try_forward(&mut self, mut request: Request) -> Result<Option<Opening>, Broken> {
+        let opened = match &request.purpose {
+            Purpose::Port { host, port } => self.session.channel_direct_tcpip(host, *port, None),
+            Purpose::Engine | Purpose::Command(_) => self.session.channel_direct_streamlocal(ENGINE_SOCKET, None),
+        };
+        match opened {
+            Ok(channel) => self.begin_line(request, channel),
+            Err(error) if would_block(&error) => return Ok(Some(Opening::Forward(request))),
+            Err(error) if !is_refusal(&error) => return Err(broke(self.hop, &error.into())),
+            Err(error) => match &request.purpose {
+                Purpose::Port { host, port } => {
+                    let words = why_no_port(self.hop, host, *port, error.message());
+                    (request.answer)(Err(words));
+                }
+                Purpose::Engine | Purpose::Command(_) => {
+                    request.refused = true;
+                    self.waiting.push_front(request);
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    fn begin_line(&mut self, request: Request, channel: Channel) {
+        let leads = match &request.purpose {
+            Purpose::Command(command) => Leads::Command(command.clone()),
+            Purpose::Engine if self.needs_command(&request) => {
+                Leads::DialStdio { user: self.hop.user.clone(), socket: ENGINE_SOCKET }
+            }
+            Purpose::Engine | Purpose::Port { .. } => Leads::Forwarded,
+        };
+        self.lines.push(Line::new(channel, request.local, request.fate, leads));
+        (request.answer)(Ok(()));
+    }
+
+    /// The server opens no more sessions: fewer are enough where there are some.
+    fn no_session(&mut self, request: Request) {
+        let commands = self.lines.iter().filter(|line| line.leads.is_command()).count();
+        if commands > 0 {
+            self.commands_max = commands;
+            self.waiting.push_front(request);
+            return;
+        }
+        let (hop, user) = (self.hop.display(), &self.hop.user);
+        let words = format!(
+            "{hop} opens neither {ENGINE_SOCKET} nor a session for `{user}`: is the account restricted, or MaxSessions 0? \
+             `ssh {user}@{hop} docker version` shows"
+        );
+        (request.answer)(Err(Broken::lasting(words)));
+    }
+
+    /// True when a line ended.
+    fn end_lines(&mut self) -> bool {
+        let before = self.lines.len();
+        let mut index = 0;
+        while index < self.lines.len() {
+            let line = &mut self.lines[index];
+            if line.spoke && matches!(line.leads, Leads::DialStdio { .. }) {
+                self.way = Way::DialStdio;
+            }
+            if line.is_over() {
+                let channel = self.lines.swap_remove(index).end(None);
+                self.closing.push((channel, Instant::now()));
+            } else {
+                index += 1;
+            }
+        }
+        self.lines.len() < before
     }
 
     /// A channel that is dropped unclosed stays in libssh2's memory.
-    fn close_ended(&mut self, lines: &mut Vec<Line>) -> io::Result<()> {
-        let mut index = 0;
-        while index < lines.len() {
-            let line = &lines[index];
-            let done = line.local_gone || line.remote_ended && line.inward.is_empty();
-            if !done {
-                index += 1;
-                continue;
-            }
-            let mut line = lines.swap_remove(index);
-            let _ = line.local.shutdown(Shutdown::Both);
-            self.blocking(|_| line.channel.close().map_err(io::Error::from))?;
-        }
-        Ok(())
+    fn close(&mut self) {
+        let wire = &mut self.wire;
+        self.closing.retain_mut(|(channel, since)| {
+            let waits = channel.close().is_err_and(|error| would_block(&error));
+            waits && wire.take().is_ok() && since.elapsed() < CLOSE_WAIT_MAX
+        });
     }
 
-    /// Until something can be read or written, a request comes, or a keepalive is due.
-    fn sleep(&self, lines: &[Line], is_stuck: bool, until: Instant) -> io::Result<()> {
-        let server = if is_stuck { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut descriptors = vec![PollFd::new(&self.tcp, server), PollFd::new(&self.wake, PollFlags::IN)];
-        for line in lines {
-            let mut flags = PollFlags::empty();
-            if line.outward.is_empty() && !line.local_gone {
-                flags |= PollFlags::IN;
-            }
-            if !line.inward.is_empty() {
-                flags |= PollFlags::OUT;
-            }
-            if !flags.is_empty() {
-                descriptors.push(PollFd::new(&line.local, flags));
-            }
+    fn check_alive(&self) -> Result<(), Broken> {
+        if self.wire.ended {
+            let why = self.wire.fate().map_or_else(|| format!("{} closed the connection", self.hop.display()), |fate| fate.words);
+            return Err(Broken::passing(format!("the SSH session ended: {why}")));
         }
-        let pause = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };
-        match poll(&mut descriptors, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        match &self.opening {
+            Some((_, since)) if since.elapsed() > SILENCE_MAX && self.wire.heard_at.elapsed() > SILENCE_MAX => {
+                let secs = SILENCE_MAX.as_secs();
+                Err(Broken::passing(format!("the SSH session ended: nothing was heard from {} for {secs} s", self.hop.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Until something can be read or written, a request comes, or a sign of life is due.
+    fn sleep(&self) -> io::Result<()> {
+        let has_room = self.wire.has_room();
+        let mut descriptors = vec![self.wire.interest(), PollFd::new(self.wake, PollFlags::IN)];
+        descriptors.extend(self.lines.iter().filter_map(|line| line.interest(has_room)));
+        let now = Instant::now();
+        let due = self.wire.heard_at + if self.opening.is_some() { SILENCE_MAX } else { PING_AFTER };
+        // What is late already was asked for, and is waited for a full time again.
+        let due = if due > now { due } else { now + PING_AFTER };
+        let until = self.lines.iter().filter_map(Line::deadline).fold(due, Instant::min);
+        wait(&mut descriptors, until).map(drop)
+    }
+
+    fn end_all(&mut self, why: &Broken) {
+        for line in self.lines.drain(..) {
+            self.closing.push((line.end(Some(why)), Instant::now()));
+        }
+        if let Some((Opening::Forward(request) | Opening::Session(request) | Opening::Command(request, _), _)) =
+            self.opening.take()
+        {
+            (request.answer)(Err(why.clone()));
+        }
+        for request in self.waiting.drain(..) {
+            (request.answer)(Err(why.clone()));
         }
     }
 }
 
-/// Moves bytes on every line, as far as they go without waiting. True when any moved.
-fn sweep(lines: &mut [Line], stuck: &mut Option<usize>) -> io::Result<bool> {
-    let mut progressed = false;
-    if let Some(index) = *stuck {
-        progressed |= lines[index].send(stuck, index)?;
-    }
-    for (index, line) in lines.iter_mut().enumerate() {
-        progressed |= line.receive()?;
-        progressed |= line.take_local();
-        if stuck.is_none() {
-            progressed |= line.send(stuck, index)?;
-        }
-    }
-    Ok(progressed)
+fn broke(hop: &Hop, error: &io::Error) -> Broken {
+    let why = match error.kind() {
+        io::ErrorKind::TimedOut => "nothing is acknowledged any more".to_owned(),
+        _ => error.to_string(),
+    };
+    Broken::passing(format!("the SSH session with {} broke: {why}", hop.display()))
 }
 
-impl Line {
-    /// From the host to the local end.
-    fn receive(&mut self) -> io::Result<bool> {
-        let mut progressed = self.hand_in();
-        while self.inward.is_empty() && !self.remote_ended {
-            let mut buffer = [0_u8; BUFFER_BYTES];
-            match self.channel.read(&mut buffer) {
-                Ok(0) if self.channel.eof() => {
-                    self.remote_ended = true;
-                    progressed = true;
-                }
-                Ok(0) => break,
-                Ok(count) => {
-                    self.inward.extend_from_slice(&buffer[..count]);
-                    self.hand_in();
-                    progressed = true;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(progressed)
+fn why_no_port(hop: &Hop, host: &str, port: u16, message: &str) -> Broken {
+    let gate = hop.display();
+    if message.contains("prohibited") {
+        return Broken::lasting(format!(
+            "{gate} forwards no connections (AllowTcpForwarding in its sshd_config): it cannot be a jump host"
+        ));
     }
-
-    fn hand_in(&mut self) -> bool {
-        let mut progressed = false;
-        while !self.inward.is_empty() {
-            match self.local.write(&self.inward) {
-                Ok(count) => {
-                    self.inward.drain(..count);
-                    progressed = true;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    self.inward.clear();
-                    self.local_gone = true;
-                }
-            }
-        }
-        progressed
-    }
-
-    /// What the local end wants sent; the next piece only when the last is gone.
-    fn take_local(&mut self) -> bool {
-        if !self.outward.is_empty() || self.local_gone {
-            return false;
-        }
-        let mut buffer = [0_u8; BUFFER_BYTES];
-        match self.local.read(&mut buffer) {
-            Ok(0) => self.local_gone = true,
-            Ok(count) => self.outward.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            Err(_) => self.local_gone = true,
-        }
-        true
-    }
-
-    /// From the local end to the host. A packet that went out by half leaves the line stuck.
-    fn send(&mut self, stuck: &mut Option<usize>, index: usize) -> io::Result<bool> {
-        let mut progressed = false;
-        *stuck = None;
-        while !self.outward.is_empty() && !self.remote_ended {
-            match self.channel.write(&self.outward) {
-                Ok(count) => {
-                    self.outward.drain(..count);
-                    progressed = true;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    *stuck = Some(index);
-                    return Ok(progressed);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(progressed)
-    }
+    Broken::passing(format!("the jump host {gate} cannot connect to {host}:{port}: is it up, and known by that name there?"))
 }
 
-fn would_block(error: &ssh2::Error) -> bool {
-    const EAGAIN: i32 = -37;
-    error.code() == ssh2::ErrorCode::Session(EAGAIN)
-}
-
-/// Prepares a session for the driver.
-pub(super) fn prepare(session: &Session) {
-    session.set_timeout(u32::try_from(CHANNEL_WAIT_MAX.as_millis()).unwrap_or(u32::MAX));
-    session.set_keepalive(true, u32::try_from(KEEPALIVE_EVERY.as_secs()).unwrap_or(5));
-    session.set_blocking(false);
+/// The server opened no channel.
+fn is_refusal(error: &ssh2::Error) -> bool {
+    const CHANNEL_FAILURE: i32 = -21;
+    error.code() == ssh2::ErrorCode::Session(CHANNEL_FAILURE)
 }
