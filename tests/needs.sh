@@ -12,6 +12,7 @@ needs() {
     has ssh-keygen || missing="$missing openssh-client"
     # Debian's other busybox needs a C library, which the image of the tests does not have.
     has busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1 || missing="$missing busybox-static"
+    has openssl || missing="$missing openssl"
     has cc || missing="$missing gcc libc6-dev"
     # The SSH crate builds C code of its own, against the system's OpenSSL.
     has pkg-config && pkg-config --exists openssl || missing="$missing pkg-config libssl-dev"

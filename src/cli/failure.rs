@@ -4,8 +4,12 @@ use super::{exit, hints};
 use crate::cli::hosts::HostsError;
 use crate::cluster::ClusterError;
 use crate::engine::{EngineError, ErrorKind};
+use crate::project::HostName;
 use crate::store::StoreError;
 use crate::ui::{Report, Ui};
+
+/// Hosts that are named one by one; with a thousand the first ones tell enough.
+const CAUSES_MAX: usize = 10;
 
 /// A failure on its way to the printer.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub enum Failure {
     Cluster(ClusterError),
     Store(StoreError),
     Engine(EngineError),
+    /// No host answers: each with its address and what it, or the way to it, said.
+    NoHost(Vec<(HostName, String, String)>),
     /// In words: what, advice, exit code.
     Said {
         error: String,
@@ -44,6 +50,7 @@ impl Failure {
             Self::Cluster(error) => ui.error(&Report::of(error, error.hint())),
             Self::Store(error) => ui.error(&Report::of(error, error.hint())),
             Self::Engine(error) => ui.error(&Report::of(error, hints::of(error))),
+            Self::NoHost(reasons) => ui.error(&no_host(reasons)),
             Self::Said { error, hint, .. } => {
                 ui.error(&Report { error: error.clone(), hint: hint.clone(), ..Report::default() });
             }
@@ -56,12 +63,23 @@ impl Failure {
         match self {
             Self::Compose(_) => exit::COMPOSE_FILE,
             Self::Inventory(_) | Self::Hosts(HostsError::Inventory(_)) => exit::INVENTORY,
-            Self::Cluster(ClusterError::NobodyReachable { .. }) => exit::UNREACHABLE,
+            Self::NoHost(_) | Self::Cluster(ClusterError::NobodyReachable { .. }) => exit::UNREACHABLE,
             Self::Engine(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Untrusted) => exit::UNREACHABLE,
+            Self::Store(StoreError::Held { .. }) => exit::LOCKED,
             Self::Hosts(_) | Self::Cluster(_) | Self::Store(_) | Self::Engine(_) => exit::FAILURE,
             Self::Said { code, .. } | Self::Told(code) => *code,
         }
     }
+}
+
+fn no_host(reasons: &[(HostName, String, String)]) -> Report {
+    let mut causes: Vec<String> =
+        reasons.iter().take(CAUSES_MAX).map(|(host, address, why)| format!("{host} at {address}: {why}")).collect();
+    if reasons.len() > CAUSES_MAX {
+        causes.push(format!("and {} hosts more", reasons.len() - CAUSES_MAX));
+    }
+    let hint = reasons.first().and_then(|(host, _, why)| hints::of_unreachable(host, why));
+    Report { error: "no host answers".to_owned(), causes, hint, ..Report::default() }
 }
 
 impl From<HostsError> for Failure {

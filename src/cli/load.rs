@@ -19,6 +19,8 @@ use crate::transport::LinkOptions;
 use crate::ui::Ui;
 use crate::world::World;
 
+/// The first interruption lets what runs end, the second does not.
+const PATIENCE: u8 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the command line asks the loader for.
@@ -78,7 +80,8 @@ pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb:
         limits,
         dry_run: globals.dry_run,
         command: verb.to_owned(),
-        interrupt: signals::interrupt(),
+        interrupt: signals::Interrupt::listen(),
+        patience: PATIENCE,
     })
 }
 

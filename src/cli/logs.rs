@@ -76,10 +76,7 @@ pub async fn run(args: &LogsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
     let query =
         LogQuery { follow: args.follow, tail, since: moment(args.since.as_deref()), until: moment(args.until.as_deref()) };
     let style = Style { color: ui.color && !args.no_color, prefix: !args.no_log_prefix, timestamps: args.timestamps };
-    let world = session.look(None).await;
-    for (host, why) in world.unreachable_hosts() {
-        ui.warning(&format!("host `{host}` does not answer, its logs are missing: {why}"));
-    }
+    let world = session.look_and_warn().await?;
     let wanted = |container: &Container| {
         let service = container.labels.service.as_deref().unwrap_or_default();
         (args.services.is_empty() || args.services.iter().any(|name| name == service))
@@ -150,7 +147,6 @@ async fn show(
         });
     }
     drop(sender);
-    let mut interrupt = session.interrupt.clone();
     // By time, then by the order of coming.
     let mut held: BTreeMap<(String, u64), (usize, LogLine)> = BTreeMap::new();
     let mut count = 0;
@@ -175,7 +171,7 @@ async fn show(
                 }
                 flush_at = Instant::now() + REORDER;
             }
-            Ok(_) = interrupt.wait_for(|on| *on) => break Ended::Interrupted,
+            () = session.interrupt.asked(1) => break Ended::Interrupted,
         }
     };
     for (index, line) in held.into_values() {

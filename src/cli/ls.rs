@@ -41,10 +41,7 @@ pub async fn run(args: &LsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
             return Err(Failure::said(format!("unknown filter `{filter}`"), "name=TEXT".to_owned(), exit::USAGE));
         }
     };
-    let world = session.look(None).await;
-    for (host, why) in world.unreachable_hosts() {
-        ui.warning(&format!("host `{host}` does not answer: {why}"));
-    }
+    let world = session.look_and_warn().await?;
     let mut projects: BTreeMap<String, Row> = BTreeMap::new();
     for (host, seen) in world.seen_hosts() {
         for container in seen.containers.iter().filter(|container| args.all || container.state.is_up()) {

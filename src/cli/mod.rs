@@ -1,5 +1,6 @@
 //! The command line: a file per verb. The only user of clap; shared flags are here.
 
+mod carry;
 mod config;
 mod down;
 pub mod exit;
@@ -12,6 +13,7 @@ mod lifecycle;
 mod load;
 mod logs;
 mod ls;
+mod panic;
 mod plan;
 mod ps;
 mod scale;
@@ -28,6 +30,7 @@ use failure::Failure;
 /// Run an existing Compose file over many Docker hosts, and keep it running
 #[derive(Debug, Parser)]
 #[command(name = "mcompose", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = format!("Exit codes: {}", exit::table()))]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -126,6 +129,7 @@ pub fn main() -> u8 {
 
 async fn run(cli: Cli) -> u8 {
     let ui = cli.globals.ui();
+    panic::report_with(ui);
     match verb(&cli, ui).await {
         Ok(code) => code,
         Err(failure) => failure.tell(&ui),

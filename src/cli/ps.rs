@@ -53,10 +53,7 @@ pub async fn run(args: &PsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
             value.ok_or_else(|| Failure::said(format!("unknown filter `{filter}`"), "status=STATE".to_owned(), exit::USAGE))?;
         status.push(value.to_owned());
     }
-    let world = session.look(None).await;
-    for (host, why) in world.unreachable_hosts() {
-        ui.warning(&format!("host `{host}` does not answer, its replicas are not shown: {why}"));
-    }
+    let world = session.look_and_warn().await?;
     let shown = |host: &str, container: &Container| {
         let service = container.labels.service.as_deref().unwrap_or_default();
         let declared = project.services.keys().any(|name| name.as_str() == service);

@@ -4,26 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+use super::carry::left_running;
+use super::exit;
 use super::failure::Failure;
 use super::hosts::{InventoryFile, look_for, steps_to_form};
-use super::{exit, hints};
-use crate::apply::{Limits, Outcome, apply};
+use super::signals::Interrupt;
+use crate::apply::Limits;
 use crate::cluster::{fabric, raced_to_swarm};
 use crate::engine::Engines;
 use crate::inventory::Inventory;
-use crate::placement::{Placement, Request, place, seats_to_remember};
-use crate::plan::{Goal, Inputs, Note, Plan, plan, redacted, step_text, text};
-use crate::project::{Project, ServiceName};
+use crate::placement::{Orphans, Placement, Request, place, seats_to_remember};
+use crate::plan::{Goal, Inputs, Plan, plan};
+use crate::project::{HostName, Project, ServiceName};
 use crate::store::{Draft, Holder, Record, Store, open, state_folder, whoami};
-use crate::ui::{Progress, Report, Ui};
+use crate::ui::Ui;
 use crate::world::{Fabric, Question, World};
 
 /// Another's command on the project is waited for this long.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
 /// A swarm that another command forms at the same time is waited for this long: before it there is no lock to wait at.
 const FORMED_BY_ANOTHER_MAX: Duration = Duration::from_secs(30);
+/// One who asked twice to end waits no longer for the lock to be given back; it is free half a minute later by itself.
+const RELEASE_HURRIED_MAX: Duration = Duration::from_secs(1);
+/// More replicas than these are a slip of the keyboard.
+const REPLICAS_MAX: u64 = 100_000;
 const FORMED_POLL: Duration = Duration::from_millis(500);
 
 /// The hosts and how to speak; what every verb works with.
@@ -36,8 +42,17 @@ pub struct Session {
     pub dry_run: bool,
     /// The command line's verb and arguments, for records and locks.
     pub command: String,
-    /// Becomes true with the first Ctrl-C.
-    pub interrupt: watch::Receiver<bool>,
+    pub interrupt: Interrupt,
+    /// How often it must be asked to end until even what runs is let go.
+    pub patience: u8,
+}
+
+/// What is held while a project is changed.
+struct Held<'a> {
+    fabric: &'a Fabric,
+    store: &'a dyn Store,
+    /// Becomes true when the lock is no longer ours.
+    lost: watch::Receiver<bool>,
 }
 
 /// What a plan was made from, and the plan.
@@ -54,6 +69,16 @@ impl Session {
         look_for(&self.engines, &Question { images }).await
     }
 
+    /// Looks at every host, warns of those that do not answer, and fails where none does.
+    pub async fn look_and_warn(&self) -> Result<World, Failure> {
+        let world = self.look(None).await;
+        self.someone_answers(&world)?;
+        for (host, why) in world.unreachable_hosts() {
+            self.ui.warning(&format!("host `{host}` does not answer, what it has is not shown: {why}"));
+        }
+        Ok(world)
+    }
+
     pub fn fabric(&self, world: &World) -> Result<Fabric, Failure> {
         Ok(fabric(&self.inventory.hosts, &self.inventory.network, world)?)
     }
@@ -65,6 +90,7 @@ impl Session {
 
     /// Plans without touching anything, as `plan` and `--dry-run` show it.
     pub async fn planned(&self, goal: &Goal, project: &Project) -> Result<Planned, Failure> {
+        small_enough(project)?;
         let world = self.look(Some(project)).await;
         self.someone_answers(&world)?;
         let fabric = self.fabric(&world)?;
@@ -93,6 +119,7 @@ impl Session {
         let request = Request {
             known: known.map(|record| record.seats.clone()).unwrap_or_default(),
             fabric: fabric.clone(),
+            orphans: orphans(goal),
             ..Request::default()
         };
         let hosts = &self.inventory.hosts;
@@ -105,7 +132,7 @@ impl Session {
         Planned { plan, placement, world }
     }
 
-    /// Brings a goal about. `scales` are replicas asked for beside the file. Returns the exit code.
+    /// Brings goals about, one after the other. `scales` are replicas asked for beside the file. Returns the exit code.
     pub async fn change(
         &self,
         goals: &[Goal],
@@ -113,12 +140,9 @@ impl Session {
         scales: &BTreeMap<ServiceName, u32>,
         keep: Keep,
     ) -> Result<u8, Failure> {
+        small_enough(project)?;
         if self.dry_run {
-            for goal in goals {
-                let planned = self.planned(goal, project).await?;
-                self.show(&planned.plan, false);
-            }
-            return Ok(exit::OK);
+            return self.rehearse(goals, project).await;
         }
         let world = self.look(None).await;
         self.someone_answers(&world)?;
@@ -128,63 +152,96 @@ impl Session {
         let waiting =
             |other: Holder| self.ui.note(&format!("`{}` is being changed by {other}: waiting for it to end", project.name));
         let lock = store.lock(&project.name, &Holder::this_process(&self.command), LOCK_WAIT_MAX, &waiting).await?;
-        let mut end = Ok(exit::OK);
-        for goal in goals {
-            end = self.locked(goal, project, scales, keep, &fabric, store.as_ref(), lock.lost()).await;
-            if !matches!(&end, Ok(exit::OK)) {
-                break;
-            }
-        }
-        lock.release().await;
+        // From here on an end must let the lock go.
+        let _attention = self.interrupt.attend();
+        let held = Held { fabric: &fabric, store: store.as_ref(), lost: lock.lost() };
+        let end = self.reach(goals, project, scales, keep, &held).await;
+        let patience = if self.interrupt.count() > 1 { RELEASE_HURRIED_MAX } else { Duration::MAX };
+        let _ = tokio::time::timeout(patience, lock.release()).await;
         end
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site; the values have nothing in common but this moment")]
-    async fn locked(
+    /// Shows the plans of goals.
+    async fn rehearse(&self, goals: &[Goal], project: &Project) -> Result<u8, Failure> {
+        for (index, goal) in goals.iter().enumerate() {
+            let planned = self.planned(goal, project).await?;
+            if !planned.plan.is_empty() || index + 1 == goals.len() {
+                self.show(&planned.plan, false);
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    /// With the lock held: up to the first goal that is not reached.
+    async fn reach(
+        &self,
+        goals: &[Goal],
+        project: &Project,
+        scales: &BTreeMap<ServiceName, u32>,
+        keep: Keep,
+        held: &Held<'_>,
+    ) -> Result<u8, Failure> {
+        for goal in goals {
+            let planned = tokio::select! {
+                planned = self.planned_for_good(goal, project, scales, keep, held) => planned?,
+                () = self.interrupt.asked(1) => return Ok(exit::INTERRUPTED),
+            };
+            self.notes(&planned.plan);
+            let outcome = self.apply(&planned.plan, held.lost.clone()).await;
+            let code = self.told(&planned.plan, &outcome);
+            if outcome.interrupted {
+                self.ui.note(&left_running(&planned, &outcome, &project.name));
+            }
+            if code != exit::OK {
+                return Ok(code);
+            }
+            if keep == Keep::Nothing {
+                held.store.remove(&project.name).await?;
+            }
+        }
+        Ok(exit::OK)
+    }
+
+    /// A plan that is about to be applied: the record of what is to run is written with it.
+    async fn planned_for_good(
         &self,
         goal: &Goal,
         project: &Project,
         scales: &BTreeMap<ServiceName, u32>,
         keep: Keep,
-        fabric: &Fabric,
-        store: &dyn Store,
-        lost: watch::Receiver<bool>,
-    ) -> Result<u8, Failure> {
+        held: &Held<'_>,
+    ) -> Result<Planned, Failure> {
         let world = self.look(Some(project)).await;
-        let known = store.latest(&project.name).await?;
-        let mut planned = self.plan(goal, project, world, fabric, known.as_ref(), None);
-        if keep == Keep::Record {
-            let known_seats = known.as_ref().map(|known| known.seats.clone()).unwrap_or_default();
-            let seats = seats_to_remember(project, &planned.placement, &known_seats);
-            let draft = Draft {
-                project: project.clone(),
-                scales: scales.clone(),
-                seats,
-                halted: goal.halts(project, known.as_ref().map(|known| (&known.project, &known.halted))),
-                newest_seen: planned.world.newest_revision(&project.name),
-                created: now_secs(),
-                by: whoami(),
-                command: self.command.clone(),
-            };
-            let record = store.put(draft).await?;
-            if known.as_ref().map(|known| known.head.revision) != Some(record.head.revision) {
-                let world = planned.world;
-                planned = self.plan(goal, project, world, fabric, known.as_ref(), Some(record.head.revision));
+        let known = held.store.latest(&project.name).await?;
+        let planned = self.plan(goal, project, world, held.fabric, known.as_ref(), None);
+        match (keep, &known) {
+            (Keep::Record, _) => {
+                let known_seats = known.as_ref().map(|known| known.seats.clone()).unwrap_or_default();
+                let seats = seats_to_remember(project, &planned.placement, &known_seats);
+                let draft = Draft {
+                    project: project.clone(),
+                    scales: scales.clone(),
+                    seats,
+                    halted: goal.halts(project, known.as_ref().map(|known| (&known.project, &known.halted))),
+                    newest_seen: planned.world.newest_revision(&project.name),
+                    created: now_secs(),
+                    by: whoami(),
+                    command: self.command.clone(),
+                };
+                let revision = held.store.put(draft).await?.head.revision;
+                if known.as_ref().map(|known| known.head.revision) != Some(revision) {
+                    return Ok(self.plan(goal, project, planned.world, held.fabric, known.as_ref(), Some(revision)));
+                }
             }
-        }
-        if let (Keep::Same, Some(known)) = (keep, &known) {
-            let halted = goal.halts(&known.project, Some((&known.project, &known.halted)));
-            if halted != known.halted {
-                store.put(known.redraft(known.seats.clone(), halted)).await?;
+            (Keep::Same, Some(known)) => {
+                let halted = goal.halts(&known.project, Some((&known.project, &known.halted)));
+                if halted != known.halted {
+                    held.store.put(known.redraft(known.seats.clone(), halted)).await?;
+                }
             }
+            (Keep::Same, None) | (Keep::Nothing, _) => {}
         }
-        self.notes(&planned.plan);
-        let outcome = self.apply(&planned.plan, lost).await;
-        let code = self.told(&planned.plan, &outcome);
-        if keep == Keep::Nothing && code == exit::OK {
-            store.remove(&project.name).await?;
-        }
-        Ok(code)
+        Ok(planned)
     }
 
     /// Makes the hosts one swarm where that is wanted and not so yet; returns the world after it.
@@ -221,117 +278,15 @@ impl Session {
         None
     }
 
-    /// For `hosts` verbs: carries out a plan on these engines, and says what failed.
-    pub async fn carry_out(&self, engines: &Engines, plan: &Plan, stop: Option<watch::Receiver<bool>>) -> Outcome {
-        let (_never, quiet) = watch::channel(false);
-        let outcome = self.apply_on(engines, plan, stop.unwrap_or(quiet)).await;
-        self.told(plan, &outcome);
-        outcome
-    }
-
-    async fn apply(&self, plan: &Plan, lost: watch::Receiver<bool>) -> Outcome {
-        self.apply_on(&self.engines, plan, lost).await
-    }
-
-    /// Carries out a plan and shows how it goes, until done, interrupted, or the lock is lost.
-    async fn apply_on(&self, engines: &Engines, plan: &Plan, mut lost: watch::Receiver<bool>) -> Outcome {
-        let (events, mut told) = mpsc::unbounded_channel();
-        let (stop, stopped) = watch::channel(false);
-        let mut interrupt = self.interrupt.clone();
-        let mut progress = Progress::new(self.ui, plan);
-        let walk = apply(engines, plan, &self.limits, events, stopped);
-        tokio::pin!(walk);
-        let mut signalled = false;
-        loop {
-            tokio::select! {
-                outcome = &mut walk => {
-                    while let Ok(event) = told.try_recv() {
-                        progress.show(&event);
-                    }
-                    return outcome;
-                }
-                Some(event) = told.recv() => progress.show(&event),
-                Ok(_) = interrupt.wait_for(|on| *on), if !signalled => {
-                    self.ui.note("interrupted: what runs now is finished, nothing new begins");
-                    let _ = stop.send(true);
-                    signalled = true;
-                }
-                Ok(_) = lost.wait_for(|on| *on), if !signalled => {
-                    self.ui.warning("the project's lock is lost: what runs now is finished, nothing new begins");
-                    let _ = stop.send(true);
-                    signalled = true;
-                }
-            }
-        }
-    }
-
-    /// Says what failed, once each, and returns the exit code.
-    fn told(&self, plan: &Plan, outcome: &Outcome) -> u8 {
-        for (id, error, log_tail) in outcome.failures() {
-            let step = &plan.steps[id.0];
-            let report = Report {
-                error: format!("cannot {}", step_text(step).trim_end()),
-                causes: vec![error.message.clone()],
-                hint: hints::of(error),
-                log_tail: log_tail.to_vec(),
-            };
-            self.ui.error(&report);
-        }
-        let left = outcome.ends.values().filter(|end| matches!(end, crate::apply::StepEnd::Skipped { .. })).count();
-        if left > 0 {
-            self.ui
-                .note(&format!("{left} of {} steps were left out; the same command again goes on from here", plan.steps.len()));
-        }
-        match outcome {
-            _ if outcome.interrupted => exit::INTERRUPTED,
-            _ if !outcome.is_success() || plan.is_partial() => exit::FAILURE,
-            _ => exit::OK,
-        }
-    }
-
-    /// The same hosts with a new ear for Ctrl-C, for what comes after the first.
-    pub fn afresh(&self) -> Self {
-        Self {
-            ui: self.ui,
-            inventory: self.inventory.clone(),
-            file: self.file.clone(),
-            engines: self.engines.clone(),
-            limits: self.limits,
-            dry_run: self.dry_run,
-            command: self.command.clone(),
-            interrupt: watch::channel(false).1,
-        }
-    }
-
-    fn notes(&self, plan: &Plan) {
-        for note in &plan.notes {
-            match note {
-                Note::Remark { .. } | Note::Inert { .. } => self.ui.note(&note.to_string()),
-                _ => self.ui.warning(&note.to_string()),
-            }
-        }
-    }
-
-    /// The plan as it would be applied, secrets taken out.
-    pub fn show(&self, plan: &Plan, json: bool) {
-        if json {
-            let document = serde_json::to_string_pretty(&redacted(plan)).expect("a plan has text keys, so it is JSON");
-            self.ui.data(&document);
-        } else if plan.is_empty() {
-            self.ui.data("nothing to do\n");
-            self.notes(plan);
-        } else {
-            self.ui.data(&text(plan));
-        }
-    }
-
     fn someone_answers(&self, world: &World) -> Result<(), Failure> {
         if world.seen_hosts().next().is_some() {
             return Ok(());
         }
-        let reasons: Vec<String> = world.unreachable_hosts().map(|(host, why)| format!("{host}: {why}")).collect();
-        let hint = "`mcompose hosts check` tells what is wrong with each".to_owned();
-        Err(Failure::said(format!("no host answers: {}", reasons.join("; ")), hint, exit::UNREACHABLE))
+        let address = |name: &HostName| self.inventory.host(name.as_str()).map(|host| host.address.to_string());
+        let reasons = world.unreachable_hosts();
+        Err(Failure::NoHost(
+            reasons.map(|(host, why)| (host.clone(), address(host).unwrap_or_default(), why.to_owned())).collect(),
+        ))
     }
 }
 
@@ -344,6 +299,24 @@ pub enum Keep {
     Same,
     /// No record is left: the project is gone.
     Nothing,
+}
+
+fn orphans(goal: &Goal) -> Orphans {
+    match goal {
+        Goal::Up(up) if up.remove_orphans => Orphans::Leave,
+        _ => Orphans::Stay,
+    }
+}
+
+fn small_enough(project: &Project) -> Result<(), Failure> {
+    let replicas: u64 = project.services.values().map(|service| u64::from(service.replicas())).sum();
+    if replicas <= REPLICAS_MAX {
+        return Ok(());
+    }
+    let most = project.services.iter().max_by_key(|(_, service)| service.replicas()).map(|(name, _)| name.as_str());
+    let error = format!("the project asks for {replicas} replicas, {REPLICAS_MAX} are the most");
+    let hint = format!("look at `deploy.replicas` and `scale` of `{}`", most.unwrap_or_default());
+    Err(Failure::said(error, hint, exit::COMPOSE_FILE))
 }
 
 fn images_of(project: &Project) -> BTreeSet<String> {

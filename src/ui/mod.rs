@@ -1,5 +1,4 @@
 //! What people and programs get to read. The only room that prints: answers to standard output, the rest to standard error.
-#![expect(clippy::disallowed_macros, reason = "ui is the one that prints")]
 
 mod harmless;
 mod logs;
@@ -92,24 +91,23 @@ impl Ui {
     /// What else is to be said.
     pub fn note(&self, text: &str) {
         if self.progress != Mode::Quiet {
-            eprintln!("{}", harmless(text));
+            say(&harmless(text));
         }
     }
 
     pub fn warning(&self, text: &str) {
         let (on, off) = if self.color { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
-        eprintln!("{on}warning{off}: {}", harmless(text));
+        say(&format!("{on}warning{off}: {}", harmless(text)));
     }
 
     /// The one printer of failures.
     pub fn error(&self, report: &Report) {
         let (on, off) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        eprintln!("{on}error{off}: {}", harmless(&report.error));
-        report.causes.iter().for_each(|cause| eprintln!("caused by: {}", harmless(cause)));
-        report.log_tail.iter().for_each(|line| eprintln!("    | {}", harmless(line)));
-        if let Some(hint) = &report.hint {
-            eprintln!("hint: {}", harmless(hint));
-        }
+        let first = format!("{on}error{off}: {}", harmless(&report.error));
+        let causes = report.causes.iter().map(|cause| format!("caused by: {}", harmless(cause)));
+        let tail = report.log_tail.iter().map(|line| format!("    | {}", harmless(line)));
+        let hint = report.hint.iter().map(|hint| format!("hint: {}", harmless(hint)));
+        say(&[first].into_iter().chain(causes).chain(tail).chain(hint).collect::<Vec<_>>().join("\n"));
     }
 
     /// The same, but silent about progress.
@@ -122,15 +120,20 @@ impl Ui {
         if !std::io::stdin().is_terminal() {
             return false;
         }
-        eprint!("{question} [yN] ");
+        let _ = write!(std::io::stderr(), "{question} [yN] ");
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
     }
 
     /// Text that was rendered for people already: excerpts of files.
     pub fn excerpt(&self, text: &str) {
-        eprintln!("{text}");
+        say(text);
     }
+}
+
+/// To standard error. Where nobody reads it any more there is nobody to be told, and the work goes on.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 impl Report {

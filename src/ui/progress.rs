@@ -62,7 +62,8 @@ impl<'a> Progress<'a> {
     fn plain(&self, event: &Event) {
         let Event::Ended { step: id, end, took } = event else { return };
         let step = self.step(*id);
-        if matches!(step.op, Op::Gate) {
+        // What was left out is counted at the end.
+        if matches!(step.op, Op::Gate) || matches!(end, StepEnd::Skipped { .. }) {
             return;
         }
         self.ui.excerpt(&format!(" {}", ended_line(step, end, *took)));

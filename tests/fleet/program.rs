@@ -84,8 +84,20 @@ impl<'a> Project<'a> {
     }
 
     pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_as(Command::new(env!("CARGO_BIN_EXE_mcompose")), arguments)
+    }
+
+    /// As `run`, and the kernel refuses it more memory of its own than this; the program's file is not counted.
+    pub fn run_within(&self, memory_kib_max: u32, arguments: &[&str]) -> Ended {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -d {memory_kib_max}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_mcompose")]);
+        self.start_as(command, arguments).wait()
+    }
+
+    fn start_as(&self, mut program: Command, arguments: &[&str]) -> Running {
         let start = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mcompose"))
+        let mut child = program
             .args([Path::new("-i"), &self.inventory, Path::new("-f"), &self.file])
             .args(arguments)
             .env("HOME", &self.home)

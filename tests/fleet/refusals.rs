@@ -1,34 +1,6 @@
 //! What goes wrong says so, within its bound, and changes nothing.
 
-use std::time::Duration;
-
 use crate::program::{Project, shared};
-
-const ONE: &str = "services:\n  web:\n    image: mcompose-demo:1\n";
-/// Connecting gives up after this at the latest, and a little for the rest.
-const UNREACHABLE_MAX: Duration = Duration::from_secs(35);
-
-#[test]
-fn an_unknown_host_key_is_refused_with_the_command_that_adds_it() {
-    let mut project = Project::new(shared(), "stranger", ONE);
-    project.home = project.fleet.folder.join("empty-home");
-    let ended = project.run(&["up", "-d"]);
-    let address = &project.fleet.hosts[0].address;
-    ended.assert_refused(&["h1", "ssh-keyscan", address]);
-    project.assert_gone();
-}
-
-#[test]
-fn an_unreachable_host_is_named_within_its_bound() {
-    let fleet = shared();
-    let network = fleet.hosts[0].address.rsplit_once('.').expect("it is an IPv4 address").0;
-    let text = format!("[hosts.nobody]\naddress = \"ssh://root@{network}.200\"\n");
-    let project = Project::new(fleet, "nowhere", ONE).with_inventory(&text);
-    let ended = project.run(&["up", "-d"]);
-    ended.assert_refused(&["nobody"]);
-    assert!(ended.took < UNREACHABLE_MAX, "it took {:?}", ended.took);
-    project.assert_gone();
-}
 
 #[test]
 fn a_service_that_fits_nowhere_says_why() {
