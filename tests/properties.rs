@@ -7,17 +7,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mcompose::engine::fake::Behaviour;
-use mcompose::plan::{Goal, Note, Plan, Recreate, Selection, Tolerance, Up};
+use mcompose::plan::{Goal, Note, Op, Plan, Recreate, Selection, Subject, Tolerance, Up};
 use mcompose::project::{ContainerSpec, Project, Slot};
 use mcompose::world::{Container, Fabric, World};
 use planning::{Bed, project};
 use serde_json::{Value, json};
 
-/// Seeds per property; a failure is replayed by putting its seed alone into `seeds`.
+/// Seeds per property where `PROPTEST_CASES` does not say; a failure is replayed by putting its seed alone into `seeds`.
 const CASES: u64 = 100;
 
+#[expect(clippy::disallowed_methods, reason = "how long to try is asked of who runs the tests")]
 fn seeds() -> std::ops::Range<u64> {
-    0..CASES
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    0..cases.unwrap_or(CASES)
 }
 
 #[test]
@@ -43,6 +45,69 @@ fn a_world_that_was_hurt_converges() {
             bed.project = any_project(&mut dice);
         }
         converge(&mut bed, seed, "after it was hurt");
+    }
+}
+
+#[test]
+fn an_update_takes_no_more_replicas_away_at_a_time_than_it_may() {
+    let mut rolled = 0;
+    for seed in seeds() {
+        let mut bed = bed(seed);
+        converge(&mut bed, seed, "at first");
+        for service in bed.project.services.values_mut() {
+            service.environment.insert("UPDATED".to_owned(), Some("yes".to_owned()));
+        }
+        let plan = bed.up();
+        let told = |service: &str, words: &str| {
+            let text = format!("update of {service}: {words}");
+            plan.notes.iter().any(|note| matches!(note, Note::Remark { text: said } if said.starts_with(&text)))
+        };
+        for (name, service) in &bed.project.services {
+            let Some(config) = service.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref()) else { continue };
+            if told(name.as_str(), "all replicas are replaced at once") || config.parallelism == Some(0) {
+                continue;
+            }
+            let is_start_first = config.order.as_deref() == Some("start-first") && !told(name.as_str(), "the old replica stops");
+            let may = if is_start_first { 0 } else { config.parallelism.unwrap_or(1) };
+            let most = most_down(&plan, name.as_str(), &mut Dice::new(seed, 9));
+            assert!(most <= may, "seed {seed}: {most} of {name} down, {may} may\n{}", mcompose::plan::text(&plan));
+            rolled += 1;
+        }
+        let outcome = bed.apply(&plan);
+        assert!(outcome.is_success(), "seed {seed}: {:?}", outcome.failures().collect::<Vec<_>>());
+    }
+    assert!(rolled > 20, "{rolled} services were rolled");
+}
+
+/// How many of a service's replicas are down at once at most, with the steps in some order that their edges allow.
+fn most_down(plan: &Plan, service: &str, dice: &mut Dice) -> u64 {
+    let mut up: BTreeMap<u32, i64> = BTreeMap::new();
+    let is_of = |subject: &Subject| matches!(subject, Subject::Slot(slot) if slot.service.as_str() == service);
+    let number = |subject: &Subject| if let Subject::Slot(slot) = subject { slot.number.get() } else { 0 };
+    for step in plan.steps.iter().filter(|step| is_of(&step.subject) && matches!(step.op, Op::Stop { .. })) {
+        *up.entry(number(&step.subject)).or_default() += 1;
+    }
+    let mut done = vec![false; plan.steps.len()];
+    let mut most = 0;
+    loop {
+        let is_free = |index: &usize| !done[*index] && plan.steps[*index].after.iter().all(|after| done[after.0]);
+        let free: Vec<usize> = (0..plan.steps.len()).filter(is_free).collect();
+        if free.is_empty() {
+            return most;
+        }
+        let next = *dice.pick(&free);
+        done[next] = true;
+        let step = &plan.steps[next];
+        if is_of(&step.subject)
+            && let Some(count) = up.get_mut(&number(&step.subject))
+        {
+            match step.op {
+                Op::Stop { .. } => *count -= 1,
+                Op::Start { .. } => *count += 1,
+                _ => {}
+            }
+        }
+        most = most.max(up.values().filter(|count| **count < 1).count() as u64);
     }
 }
 
@@ -293,6 +358,14 @@ fn any_project(dice: &mut Dice) -> Project {
         if dice.one_in(8) && !is_job {
             service["post_start"] = json!([{ "command": ["warm", "up"] }]);
             service["pre_stop"] = json!([{ "command": ["cool", "down"] }]);
+        }
+        if dice.one_in(3) && !is_job {
+            service["deploy"]["update_config"] = json!({
+                "parallelism": dice.below(3),
+                "order": if dice.one_in(2) { "start-first" } else { "stop-first" },
+                "delay": if dice.one_in(2) { "2s" } else { "0s" },
+                "monitor": if dice.one_in(2) { "1s" } else { "0s" },
+            });
         }
         if dice.one_in(8) && service.get("scale").is_some() {
             service["scale"] = json!(1);

@@ -121,6 +121,14 @@ impl Stage {
                 let behaviour = Behaviour { exits: Some((std::time::Duration::from_secs(1), 0)), ..Behaviour::default() };
                 self.bed().fake.behave(image, behaviour);
             }
+            ["dies", image, secs] => {
+                let after = std::time::Duration::from_secs(secs.parse().expect("a number"));
+                self.bed().fake.behave(image, Behaviour { exits: Some((after, 1)), ..Behaviour::default() });
+            }
+            ["unhealthy", image] => {
+                self.bed().fake.behave(image, Behaviour { health: mcompose::world::Health::Unhealthy, ..Behaviour::default() });
+            }
+            ["steps"] => return self.steps(),
             ["run", host, name, image, network @ ..] => {
                 let mut spec = ContainerSpec { image: (*image).to_owned(), ..ContainerSpec::default() };
                 spec.host_config.network_mode = network.first().map(|network| (*network).to_owned());
@@ -162,6 +170,17 @@ impl Stage {
             }
         }
         text
+    }
+
+    /// Every step of the plan by itself, with those that it waits for.
+    fn steps(&mut self) -> String {
+        let steps = self.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
+        let line = |(number, step): (usize, &mcompose::plan::Step)| {
+            let after: Vec<String> = step.after.iter().map(|id| id.0.to_string()).collect();
+            let after = if after.is_empty() { String::new() } else { format!(" (after {})", after.join(", ")) };
+            format!("{number}: {}{after}\n", mcompose::plan::step_text(step))
+        };
+        steps.iter().enumerate().map(|(number, step)| line((number, step))).collect()
     }
 
     /// The volumes of a container in the order in which this scenario first saw them.

@@ -27,7 +27,7 @@ pub(super) async fn carry_out(
     mut interrupt: watch::Receiver<bool>,
 ) -> StepEnd {
     let called = insist(engines, step, id, events);
-    if !matches!(step.op, Op::Await { .. }) {
+    if !matches!(step.op, Op::Await { .. } | Op::Delay { .. }) {
         return called.await;
     }
     tokio::select! {
@@ -89,7 +89,11 @@ async fn call(engines: &Engines, step: &Step, id: StepId, events: &mpsc::Unbound
             let outcome = engine.exec(container.as_str(), hook).await?;
             if outcome.exit_code == 0 { Ok(()) } else { Err(hook_failed(step, outcome.exit_code, &outcome.output)) }
         }
-        Op::Gate => Ok(()),
+        Op::Delay { millis } => {
+            sleep(Duration::from_millis(*millis)).await;
+            Ok(())
+        }
+        Op::Gate | Op::Tally { .. } => Ok(()),
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::call::carry_out;
 use super::{Event, Outcome, StepEnd};
-use crate::engine::Engines;
-use crate::plan::{Op, Plan, StepId, Tolerance};
+use crate::engine::{EngineError, Engines, ErrorKind};
+use crate::plan::{Op, Plan, Step, StepId, Tolerance};
 use crate::project::HostName;
 
 /// How many steps run at once.
@@ -75,6 +75,8 @@ struct Walk<'a> {
     ready: BTreeMap<&'a HostName, VecDeque<StepId>>,
     busy: BTreeMap<&'a HostName, usize>,
     busy_total: usize,
+    /// For each tally, how many of those that it waits for have failed.
+    failed: BTreeMap<StepId, u32>,
     outcome: Outcome,
 }
 
@@ -97,6 +99,7 @@ impl<'a> Walk<'a> {
             ready: BTreeMap::new(),
             busy: BTreeMap::new(),
             busy_total: 0,
+            failed: BTreeMap::new(),
             outcome: Outcome::default(),
         };
         let free: Vec<StepId> = (0..plan.steps.len()).map(StepId).filter(|id| plan.steps[id.0].after.is_empty()).collect();
@@ -127,12 +130,13 @@ impl<'a> Walk<'a> {
         self.settle(id, end, took);
     }
 
-    /// All that a step waits for has ended: it may run now, unless it has ended with that: skipped, or a gate.
+    /// All that a step waits for has ended: it may run now, unless it has ended with that: skipped, or a gate or tally.
     fn free(&mut self, id: StepId) -> Option<StepEnd> {
         let step = &self.plan.steps[id.0];
         match (self.blamed[id.0], &step.op) {
             (Some(because), _) => Some(StepEnd::Skipped { because }),
             (None, Op::Gate) => Some(StepEnd::Done),
+            (None, Op::Tally { may_fail, .. }) => Some(tallied(step, self.failed.get(&id).copied().unwrap_or(0), *may_fail)),
             (None, _) => {
                 self.ready.entry(&step.host).or_default().push_back(id);
                 None
@@ -153,15 +157,29 @@ impl<'a> Walk<'a> {
             let _ = self.events.send(Event::Ended { step: id, end: end.clone(), took });
             self.outcome.ends.insert(id, end);
             for waiter in std::mem::take(&mut self.waiters[id.0]) {
-                if !passes {
-                    self.blamed[waiter.0].get_or_insert(blamed);
-                }
+                self.pass_on(id, waiter, passes, blamed);
                 self.open[waiter.0] -= 1;
                 if self.open[waiter.0] > 0 {
                     continue;
                 }
                 settled.extend(self.free(waiter).map(|end| (waiter, end, Duration::ZERO)));
             }
+        }
+    }
+
+    /// What an end means for a step that waited for it. A tally counts failures, those that the one before it counted too;
+    /// what was interrupted has not failed.
+    fn pass_on(&mut self, id: StepId, waiter: StepId, passes: bool, blamed: Option<StepId>) {
+        let is_tally = |id: StepId| matches!(self.plan.steps[id.0].op, Op::Tally { .. });
+        if is_tally(waiter) && is_tally(id) {
+            let so_far = self.failed.get(&id).copied().unwrap_or(0);
+            *self.failed.entry(waiter).or_default() += so_far;
+        } else if is_tally(waiter) && !passes && blamed.is_some() {
+            *self.failed.entry(waiter).or_default() += 1;
+            return;
+        }
+        if !passes {
+            self.blamed[waiter.0].get_or_insert(blamed);
         }
     }
 
@@ -174,4 +192,13 @@ impl<'a> Walk<'a> {
             interrupted && self.outcome.ends.values().any(|end| *end == StepEnd::Skipped { because: None });
         self.outcome
     }
+}
+
+fn tallied(step: &Step, failed: u32, may_fail: u32) -> StepEnd {
+    if failed <= may_fail {
+        return StepEnd::Done;
+    }
+    let message = format!("{failed} of its replicas failed, and {may_fail} may");
+    let error = EngineError { host: step.host.clone(), call: "update".to_owned(), kind: ErrorKind::Failed, message };
+    StepEnd::Failed { error, log_tail: Vec::new() }
 }

@@ -6,7 +6,7 @@ use super::compose::Compose;
 use super::view::Filler;
 use super::{Cause, Recreate, networks};
 use crate::project::{HostName, Service, ServiceName, SpecHash};
-use crate::world::{Container, State};
+use crate::world::{Container, Health, State};
 
 /// What one service asks of all its slots.
 pub(super) struct Wanted<'a> {
@@ -97,13 +97,21 @@ impl<'a> Wanted<'a> {
     }
 
     /// What becomes of a slot whose seat is on `host`, given every container that claims it.
-    pub(super) fn decide(&self, compose: &Compose<'a>, number: u32, host: &'a HostName, claims: &[Filler<'a>]) -> Turn<'a> {
+    /// One that rests keeps what runs best, be it what the service asks for now or not.
+    pub(super) fn decide(
+        &self,
+        compose: &Compose<'a>,
+        number: u32,
+        host: &'a HostName,
+        claims: &[Filler<'a>],
+        rests: bool,
+    ) -> Turn<'a> {
         let (filler, extras) = match claims {
             [] => (None, Vec::new()),
             [only] => (Some(*only), Vec::new()),
             _ => {
                 let mut claims = claims.to_vec();
-                claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim)));
+                claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim, rests)));
                 (claims.first().copied(), claims.split_off(1))
             }
         };
@@ -193,14 +201,16 @@ impl<'a> Wanted<'a> {
 
     /// Which of several containers for one slot is kept: one that this plan must not undo, then the one on the right host, one
     /// that is as it should be, that runs, of the newer record, the newer one; by id, so that there is always an answer.
-    fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>) -> impl Ord + use<'a> {
+    fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>, rests: bool) -> impl Ord + use<'a> {
         let container = claim.container;
+        let is_fine = container.state == State::Running && matches!(container.health, Health::None | Health::Healthy);
         let is_current = self.spec_difference(compose, container).is_none() && self.image_difference(compose, claim).is_none();
         let is_usable = !matches!(container.state, State::Dead | State::Removing);
         (
             compose.is_newer(container),
             claim.host == host,
             is_usable,
+            rests && is_fine,
             is_current,
             container.state.is_up(),
             container.labels.revision,

@@ -46,6 +46,10 @@ impl Draft {
         vec![self.step(&host, Subject::Service(service.clone()), Op::Gate, cause, ends)]
     }
 
+    pub(super) fn host_of(&self, step: StepId) -> Option<HostName> {
+        self.steps.get(step.0).map(|step| step.host.clone())
+    }
+
     /// The failure of this step is a warning.
     pub(super) fn tolerate(&mut self, step: StepId) {
         if let Some(step) = self.steps.get_mut(step.0) {

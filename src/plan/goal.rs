@@ -82,6 +82,8 @@ pub struct Up {
     pub recreate_deps: Recreate,
     /// `-V`: anonymous volumes are made anew instead of handed on to the next container.
     pub renew_anonymous_volumes: bool,
+    /// It goes back to an earlier record: `deploy.rollback_config` counts instead of `update_config`.
+    pub rollback: bool,
     /// `--yes`: consent that volumes whose definition changed are made anew, empty. Without it they are kept.
     pub renew_volumes: bool,
     /// `--no-start` and `create`: false.
@@ -107,6 +109,7 @@ impl Default for Up {
             recreate: Recreate::Changed,
             recreate_deps: Recreate::Changed,
             renew_anonymous_volumes: false,
+            rollback: false,
             renew_volumes: false,
             start: true,
             remove_orphans: false,

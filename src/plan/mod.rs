@@ -21,6 +21,7 @@ mod redact;
 mod refusals;
 mod replace;
 mod resources;
+mod roll;
 mod spec;
 mod step;
 mod teardown;
@@ -34,7 +35,7 @@ pub use check::{Fault, check};
 pub use container::COMPOSE_VERSION;
 pub use goal::{Goal, Recreate, Rmi, Selection, Up};
 pub use redact::redacted;
-pub use step::{Cause, ContainerRef, Note, Op, Plan, Step, StepId, Subject, Tolerance};
+pub use step::{Cause, ContainerRef, FailureAction, Note, Op, Plan, Step, StepId, Subject, Tolerance};
 pub use text::{step_text, text};
 
 use crate::placement::Placement;

@@ -202,8 +202,6 @@ fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
         ("deploy.labels", deploy.is_some_and(|d| !d.labels.is_empty()), "there is no swarm service to label"),
         ("deploy.restart_policy.delay", delays, "the host's engine restarts with a delay of its own"),
         ("deploy.restart_policy.max_attempts", counts, "the host's engine counts attempts for `on-failure` only"),
-        ("deploy.rollback_config", deploy.is_some_and(|d| d.rollback_config.is_some()), "rollbacks are not supported yet"),
-        ("deploy.update_config", deploy.is_some_and(|d| d.update_config.is_some()), "replicas are replaced all at once for now"),
         (
             "pull_policy",
             service.pull_policy.as_deref().is_some_and(refreshes),

@@ -8,6 +8,7 @@ use super::container::{Fill, Template};
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::mounts;
 use super::order;
+use super::roll;
 use super::teardown::{Leaving, Stopped};
 use super::up::{Rise, RiseSteps, Started, Upping};
 use super::view::Filler;
@@ -16,12 +17,12 @@ use crate::project::{HostName, Slot};
 use crate::world::MountSeen;
 
 /// What the steps of one slot have in common.
-struct Stage<'x, 'a> {
-    wanted: &'x Wanted<'a>,
-    turn: &'x Turn<'a>,
-    slot: Slot,
+pub(super) struct Stage<'x, 'a> {
+    pub(super) wanted: &'x Wanted<'a>,
+    pub(super) turn: &'x Turn<'a>,
+    pub(super) slot: Slot,
     /// The slot's name for its container.
-    name: String,
+    pub(super) name: String,
     template: Option<&'x Template<'x, 'a>>,
     /// What a start waits for.
     ready: &'x [StepId],
@@ -29,7 +30,9 @@ struct Stage<'x, 'a> {
     neighbours: Vec<StepId>,
     /// Stops of other containers for the slot, and their removals on its host.
     extras_stopped: Vec<StepId>,
-    extras_removed: Vec<StepId>,
+    pub(super) extras_removed: Vec<StepId>,
+    /// What everything waits for: in a rolling update, the batch before.
+    pub(super) gate: Vec<StepId>,
 }
 
 impl<'a, 'c> Upping<'a, 'c> {
@@ -38,7 +41,9 @@ impl<'a, 'c> Upping<'a, 'c> {
         let Rise { wanted, turns, surplus, steps } = rise;
         let needs_template = turns.iter().any(|turn| turn.is_new() || !turn.unconnected.is_empty());
         let template = needs_template.then(|| Template::new(compose, wanted.name, wanted.service, &wanted.hash));
-        for turn in turns.iter().filter(|turn| turn.has_steps()) {
+        let rolling = self.rolling(before, wanted, turns);
+        let (mut at_once, mut rolled) = (Vec::new(), Vec::new());
+        for turn in turns.iter().filter(|turn| turn.has_steps() || rolling.is_some()) {
             let Some(slot) = Slot::new(wanted.name.clone(), turn.number) else { continue };
             let mut stage = Stage {
                 wanted,
@@ -50,9 +55,29 @@ impl<'a, 'c> Upping<'a, 'c> {
                 neighbours: self.new_neighbours(before, wanted, turn),
                 extras_stopped: Vec::new(),
                 extras_removed: Vec::new(),
+                gate: Vec::new(),
             };
-            self.remove_extras(&mut stage);
-            self.emit_turn(&stage, steps);
+            match &rolling {
+                Some(_) if roll::rolls(turn) => {
+                    rolled.push(stage);
+                    continue;
+                }
+                Some(rolling) if rolling.is_start_first && roll::is_half_done(turn) => self.take_over(rolling, &mut stage, steps),
+                _ if turn.has_steps() => {
+                    self.remove_extras(&mut stage);
+                    self.emit_turn(&stage, steps);
+                }
+                _ => {}
+            }
+            if rolling.is_some() {
+                at_once.push(stage);
+            }
+        }
+        if let Some(rolling) = rolling {
+            // Those that do not run are the first: the service loses nothing by their update.
+            rolled.sort_by_key(|stage| stage.turn.filler.is_some_and(|filler| filler.container.state.is_up()));
+            let first = self.await_those_before(&rolling, &at_once, steps);
+            self.roll(&rolling, wanted.name, rolled, first, steps);
         }
         for filler in surplus.iter() {
             let Some(slot) = Slot::new(wanted.name.clone(), filler.number) else { continue };
@@ -62,7 +87,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         }
     }
 
-    fn emit_turn(&mut self, stage: &Stage<'_, 'a>, steps: &mut RiseSteps) {
+    pub(super) fn emit_turn(&mut self, stage: &Stage<'_, 'a>, steps: &mut RiseSteps) {
         match (&stage.turn.action, stage.turn.filler) {
             (Action::Keep(wake), Some(filler)) => self.keep(stage, filler, wake, steps),
             (Action::Replace(cause), Some(filler)) => self.replace(stage, filler, cause, steps),
@@ -105,6 +130,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 let stopped = leaving.stop(&mut self.draft, Vec::new());
                 if let Some(stopped) = stopped {
                     steps.stops.push(stopped.stop);
+                    steps.leaves.push(stopped.first);
                     before.push(stopped.stop);
                 }
                 self.start(stage, cause, before, container, steps);
@@ -169,7 +195,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         after
     }
 
-    fn create(
+    pub(super) fn create(
         &mut self,
         stage: &Stage<'_, 'a>,
         name: String,
@@ -183,6 +209,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         after.extend(removed);
         after.extend(&stage.neighbours);
         after.extend(&stage.extras_removed);
+        after.extend(&stage.gate);
         let (spec, further) = match stage.template {
             Some(template) => template.fill(&Fill {
                 number: stage.turn.number,
@@ -205,7 +232,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     }
 
     /// Start and post_start hooks.
-    fn start(
+    pub(super) fn start(
         &mut self,
         stage: &Stage<'_, 'a>,
         cause: &Cause,
@@ -232,7 +259,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         steps.started.insert(stage.turn.number, Started { start, end });
     }
 
-    fn rename(&mut self, stage: &Stage<'_, 'a>, filler: Filler<'a>) -> Option<StepId> {
+    pub(super) fn rename(&mut self, stage: &Stage<'_, 'a>, filler: Filler<'a>) -> Option<StepId> {
         let leaving =
             |name: &str| stage.turn.extras.iter().any(|extra| extra.container.name == name && extra.host == filler.host);
         let others = self.compose.seen(filler.host).map(|seen| seen.containers.as_slice()).unwrap_or_default();
@@ -248,7 +275,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         Some(self.draft.step(filler.host, Subject::Slot(stage.slot.clone()), op, cause, stage.extras_removed.clone()))
     }
 
-    fn connect_missing(&mut self, stage: &Stage<'_, 'a>, container: &ContainerRef) -> Vec<StepId> {
+    pub(super) fn connect_missing(&mut self, stage: &Stage<'_, 'a>, container: &ContainerRef) -> Vec<StepId> {
         let (Some(template), false) = (stage.template, stage.turn.unconnected.is_empty()) else { return Vec::new() };
         let host = stage.turn.host;
         let before = self.resources.before(self.compose, stage.wanted.service, &stage.wanted.image, host);
@@ -261,11 +288,11 @@ impl<'a, 'c> Upping<'a, 'c> {
         connects.collect()
     }
 
-    fn remove_extras(&mut self, stage: &mut Stage<'_, 'a>) {
+    pub(super) fn remove_extras(&mut self, stage: &mut Stage<'_, 'a>) {
         for extra in stage.turn.extras.iter().filter(|extra| !self.compose.is_newer(extra.container)) {
             let kept = stage.turn.filler.map(|filler| filler.container.name.clone()).unwrap_or_default();
             let leaving = self.leaving(stage.wanted, stage.slot.clone(), extra, Cause::Duplicate { kept });
-            let (stopped, removed) = leaving.leave(&mut self.draft, Vec::new());
+            let (stopped, removed) = leaving.leave(&mut self.draft, stage.gate.clone());
             stage.extras_stopped.extend(stopped.map(|stopped| stopped.stop));
             if extra.host == stage.turn.host {
                 stage.extras_removed.push(removed);
@@ -274,7 +301,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         }
     }
 
-    fn leaving(&self, wanted: &Wanted<'a>, slot: Slot, filler: &Filler<'a>, cause: Cause) -> Leaving<'a> {
+    pub(super) fn leaving(&self, wanted: &Wanted<'a>, slot: Slot, filler: &Filler<'a>, cause: Cause) -> Leaving<'a> {
         Leaving {
             host: filler.host,
             subject: Subject::Slot(slot),
@@ -286,7 +313,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         }
     }
 
-    fn gone(&mut self, old: &Filler<'a>, stopped: Option<Stopped>, removed: StepId, steps: &mut RiseSteps) {
+    pub(super) fn gone(&mut self, old: &Filler<'a>, stopped: Option<Stopped>, removed: StepId, steps: &mut RiseSteps) {
         if let Some(stopped) = stopped {
             steps.stops.push(stopped.stop);
             steps.leaves.push(stopped.first);
@@ -305,7 +332,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     }
 
     /// Anonymous volumes that the next container takes over, unless they are to be made anew.
-    fn inherited(&self, stage: &Stage<'_, 'a>, old: &Filler<'a>) -> Vec<MountSeen> {
+    pub(super) fn inherited(&self, stage: &Stage<'_, 'a>, old: &Filler<'a>) -> Vec<MountSeen> {
         if self.goal.renew_anonymous_volumes {
             return Vec::new();
         }
@@ -318,13 +345,13 @@ impl<'a, 'c> Upping<'a, 'c> {
 }
 
 /// The steps of a creation: the one that makes the container, and those after which it may start.
-struct Created {
+pub(super) struct Created {
     made: StepId,
-    ends: Vec<StepId>,
+    pub(super) ends: Vec<StepId>,
 }
 
 /// The name of a new container while the one that it replaces still has the slot's name.
-fn temporary_name(old_id: &str, name: &str) -> String {
+pub(super) fn temporary_name(old_id: &str, name: &str) -> String {
     format!("{old_id}_{name}")
 }
 

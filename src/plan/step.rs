@@ -168,6 +168,35 @@ pub enum Op {
     /// No call and no wait: ends as soon as every step in `after` has, and well only if they did. Where each of n steps waits
     /// for each of m others, a gate between them makes n + m edges of n × m. Not shown to readers; takes no turn on its host.
     Gate,
+    /// A pause in a rolling update (`deploy.update_config.delay`).
+    Delay {
+        millis: u64,
+    },
+    /// Like a gate, but what it waits for may have failed: it ends well unless more than `may_fail` of those steps did, those of
+    /// the tally before it included. Where it fails, the rest of the update waits for ever, and `then` says what follows.
+    Tally {
+        may_fail: u32,
+        then: FailureAction,
+    },
+}
+
+impl Op {
+    /// It only joins other steps: neither a call nor a wait, and nothing to show while it goes well.
+    pub fn is_gate(&self) -> bool {
+        matches!(self, Self::Gate | Self::Tally { .. })
+    }
+}
+
+/// `deploy.update_config.failure_action`: what follows where more replicas failed than may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureAction {
+    /// The rest stays as it is until somebody says so.
+    Pause,
+    /// The update goes on.
+    Continue,
+    /// The service goes back to the last good record.
+    Rollback,
 }
 
 /// Why a step is there.
@@ -219,6 +248,8 @@ pub enum Cause {
     },
     /// The hosts need a common swarm for networks that cross them.
     Fabric,
+    /// It is part of a rolling update.
+    Update,
     /// Nothing uses it any more.
     Unused,
 }
@@ -274,6 +305,16 @@ impl Note {
 }
 
 impl Plan {
+    /// Services whose update failed, given which steps did, and what follows.
+    pub fn failed_updates(&self, has_failed: impl Fn(StepId) -> bool) -> BTreeMap<ServiceName, FailureAction> {
+        let tallies = self.steps.iter().enumerate().filter(|(index, _)| has_failed(StepId(*index)));
+        let failed = tallies.filter_map(|(_, step)| match (&step.op, &step.subject) {
+            (Op::Tally { then, .. }, Subject::Service(service)) => Some((service.clone(), *then)),
+            _ => None,
+        });
+        failed.collect()
+    }
+
     /// Nothing to do. Notes may still say why.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

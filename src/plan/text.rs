@@ -10,7 +10,7 @@ use crate::project::{HostName, Until};
 pub fn text(plan: &Plan) -> String {
     let mut groups: Vec<Vec<&Step>> = Vec::new();
     let mut index: BTreeMap<(&HostName, &Subject, &Cause, u8), usize> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|step| step.op != Op::Gate) {
+    for step in plan.steps.iter().filter(|step| !step.op.is_gate()) {
         let key = (&step.host, &step.subject, &step.cause, kind(&step.op));
         let group = *index.entry(key).or_insert(groups.len());
         match groups.get_mut(group) {
@@ -37,8 +37,10 @@ pub fn step_text(step: &Step) -> String {
 /// Waits and hooks stand on lines of their own.
 fn kind(op: &Op) -> u8 {
     match op {
+        Op::Await { until: Until::Lasting, .. } => 4,
         Op::Await { .. } => 1,
         Op::Exec { .. } => 2,
+        Op::Delay { .. } => 3,
         _ => 0,
     }
 }
@@ -56,10 +58,22 @@ fn group_text(steps: &[&Step]) -> String {
     };
     let host = &first.host;
     match &first.op {
+        Op::Delay { millis } => format!("wait {} before the next of {what}: {}", seconds(*millis), first.cause),
+        Op::Tally { .. } => format!("tally of {what}: {}", first.cause),
+        Op::Await { until: Until::Lasting, at_most_secs, .. } => {
+            format!("watch {what} on {host} for {at_most_secs} s: {}", cause_on(&first.cause, host))
+        }
         Op::Await { until, .. } => format!("await {what} on {host}, {}: {}", until_text(*until), cause_on(&first.cause, host)),
         Op::Exec { .. } => format!("exec {} hook in {what} on {host}", cause_on(&first.cause, host)),
         _ if what.is_empty() => format!("{} on {host}: {}", verbs(steps), cause_on(&first.cause, host)),
         _ => format!("{} {what} on {host}: {}", verbs(steps), cause_on(&first.cause, host)),
+    }
+}
+
+fn seconds(millis: u64) -> String {
+    match millis % 1000 {
+        0 => format!("{} s", millis / 1000),
+        _ => format!("{millis} ms"),
     }
 }
 
@@ -69,6 +83,7 @@ fn until_text(until: Until) -> &'static str {
         Until::Running => "until it runs",
         Until::Healthy => "until it is healthy",
         Until::Completed => "until it has completed",
+        Until::Lasting => "while it goes on",
     }
 }
 
@@ -116,6 +131,8 @@ fn verb(op: &Op) -> String {
         Op::Await { .. } => "await",
         Op::Exec { .. } => "exec",
         Op::Gate => "gate",
+        Op::Delay { .. } => "wait",
+        Op::Tally { .. } => "tally",
     };
     verb.to_owned()
 }
@@ -151,6 +168,7 @@ impl fmt::Display for Cause {
             Self::DependsOn { service } => write!(f, "{service} depends on it"),
             Self::Hook { hook } => f.write_str(hook),
             Self::Fabric => f.write_str("the hosts need a common network"),
+            Self::Update => f.write_str("rolling update"),
             Self::Unused => f.write_str("unused"),
         }
     }

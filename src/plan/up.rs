@@ -49,6 +49,8 @@ pub(super) struct RiseSteps {
     pub(super) stops: Vec<StepId>,
     /// The first steps of replicas that make way: their pre_stop hooks or stops.
     pub(super) leaves: Vec<StepId>,
+    /// The last tally of a rolling update.
+    pub(super) rolled: Option<StepId>,
     /// The step from which on the slot's new container has the slot's name.
     pub(super) named: BTreeMap<u32, StepId>,
 }
@@ -139,7 +141,9 @@ impl<'a, 'c> Upping<'a, 'c> {
                 self.hold(name, number, host);
                 continue;
             }
-            let Some(mut turn) = self.held_back(wanted.decide(compose, number, host, claims), name) else { continue };
+            let rests = self.is_in(&self.goal.rest, name, number);
+            let turn = wanted.decide(compose, number, host, claims, rests);
+            let Some(mut turn) = self.held_back(turn, name, rests) else { continue };
             if turn.is_newer && turn.is_new() {
                 self.refuse_to_undo(name, number, turn.filler);
                 if turn.action == Action::Move {
@@ -177,15 +181,18 @@ impl<'a, 'c> Upping<'a, 'c> {
         Rise { wanted, turns, surplus, steps: RiseSteps::default() }
     }
 
+    fn is_in(&self, slots: &BTreeSet<Slot>, name: &ServiceName, number: u32) -> bool {
+        !slots.is_empty() && Slot::new(name.clone(), number).is_some_and(|slot| slots.contains(&slot))
+    }
+
     /// What supervision asks of single slots: some are left as they are, some get another container.
-    fn held_back(&self, mut turn: Turn<'a>, name: &ServiceName) -> Option<Turn<'a>> {
-        let Some(slot) = Slot::new(name.clone(), turn.number) else { return Some(turn) };
-        if self.goal.rest.contains(&slot) {
+    fn held_back(&self, mut turn: Turn<'a>, name: &ServiceName, rests: bool) -> Option<Turn<'a>> {
+        if rests {
             turn.filler?;
             turn.action = Action::Keep(Wake::Nothing);
             turn.misnamed = false;
             turn.unconnected.clear();
-        } else if self.goal.renew.contains(&slot) && !turn.is_new() {
+        } else if self.is_in(&self.goal.renew, name, turn.number) && !turn.is_new() {
             turn.action = Action::Replace(Cause::Unhealthy);
         }
         Some(turn)
@@ -345,13 +352,22 @@ impl<'a, 'c> Upping<'a, 'c> {
     /// Those that depend on a service with `restart: true`, or share something with it, stop before its replicas do.
     fn stop_dependents_first(&mut self, rises: &[Rise<'a>]) {
         let mut stops: BTreeMap<&str, Vec<StepId>> = BTreeMap::new();
+        let rolled: BTreeMap<&str, StepId> = rises
+            .iter()
+            .filter(|rise| rise.wanted.service.ports.is_empty())
+            .filter_map(|rise| Some((rise.wanted.name.as_str(), rise.steps.rolled?)))
+            .collect();
         for rise in rises.iter().filter(|rise| !rise.steps.stops.is_empty()) {
             let service = rise.wanted.service;
             let restarting = service.depends_on.iter().filter(|(_, dependency)| dependency.restart);
             let mut needed: BTreeSet<&str> = order::shares(service);
             needed.extend(restarting.map(|(name, _)| name.as_str()));
             for name in needed {
-                stops.entry(name).or_default().extend(&rise.steps.stops);
+                match rolled.get(name) {
+                    // Its replicas change one after the other: those that depend on it restart once, at the end.
+                    Some(end) => rise.steps.leaves.iter().for_each(|leave| self.draft.wait_for(*leave, &[*end])),
+                    None => stops.entry(name).or_default().extend(&rise.steps.stops),
+                }
             }
         }
         for needed in rises.iter().filter(|rise| !rise.steps.leaves.is_empty()) {
@@ -371,7 +387,10 @@ impl<'a, 'c> Upping<'a, 'c> {
                 for (turn, started) in rise.turns.iter().filter_map(|turn| Some((turn, rise.steps.started.get(&turn.number)?))) {
                     for port in published(rise.wanted.service) {
                         let stops = self.freed_ports.get(&(turn.host, port)).map(Vec::as_slice).unwrap_or_default();
-                        self.draft.wait_for(started.start, stops);
+                        // In a rolling update each waits for its own place only, which it does in any case.
+                        let is_own = |stop: &StepId| rise.steps.rolled.is_some() && rise.steps.stops.contains(stop);
+                        let stops: Vec<StepId> = stops.iter().filter(|stop| !is_own(stop)).copied().collect();
+                        self.draft.wait_for(started.start, &stops);
                     }
                 }
             }

@@ -22,7 +22,7 @@ pub(super) fn meets(container: &Container, condition: Condition) -> bool {
 /// The longest that a wait may take where nobody said.
 pub(super) fn longest(until: Until) -> u64 {
     match until {
-        Until::Ready | Until::Healthy => HEALTHY_WAIT_SECS_MAX,
+        Until::Ready | Until::Healthy | Until::Lasting => HEALTHY_WAIT_SECS_MAX,
         Until::Running => RUNNING_WAIT_SECS_MAX,
         Until::Completed => COMPLETED_WAIT_SECS_MAX,
     }

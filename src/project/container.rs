@@ -204,4 +204,6 @@ pub enum Until {
     Healthy,
     /// It exited with code 0; fails on another.
     Completed,
+    /// It goes on for the whole time of the wait; fails when it exits, restarts or turns unhealthy.
+    Lasting,
 }

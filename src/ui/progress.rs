@@ -51,7 +51,7 @@ impl<'a> Progress<'a> {
             },
         };
         let step = self.step(*id);
-        if matches!(step.op, Op::Gate) {
+        if step.op.is_gate() && status != "error" {
             return;
         }
         let (name, words) = (subject(step), words(&step.op));
@@ -63,7 +63,8 @@ impl<'a> Progress<'a> {
         let Event::Ended { step: id, end, took } = event else { return };
         let step = self.step(*id);
         // What was left out is counted at the end.
-        if matches!(step.op, Op::Gate) || matches!(end, StepEnd::Skipped { .. }) {
+        let is_quiet_gate = step.op.is_gate() && !matches!(end, StepEnd::Failed { .. });
+        if is_quiet_gate || matches!(end, StepEnd::Skipped { .. }) {
             return;
         }
         self.ui.excerpt(&format!(" {}", ended_line(step, end, *took)));
@@ -73,7 +74,7 @@ impl<'a> Progress<'a> {
         match event {
             Event::Started { step: id } => {
                 let step = self.step(*id);
-                if matches!(step.op, Op::Gate) || self.running.len() >= LINES_MAX {
+                if step.op.is_gate() || self.running.len() >= LINES_MAX {
                     return;
                 }
                 let style = ProgressStyle::with_template(" {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -94,7 +95,8 @@ impl<'a> Progress<'a> {
                     bar.finish_and_clear();
                     self.bars.remove(&bar);
                 }
-                if !matches!(step.op, Op::Gate) && !matches!(end, StepEnd::Skipped { .. }) {
+                let is_shown = !step.op.is_gate() || matches!(end, StepEnd::Failed { .. });
+                if is_shown && !matches!(end, StepEnd::Skipped { .. }) {
                     let mark = if *end == StepEnd::Done { "✔" } else { "✘" };
                     let _ = self.bars.println(format!(" {mark} {}", ended_line(step, end, *took)));
                 }
@@ -149,8 +151,10 @@ fn words(op: &Op) -> (&'static str, &'static str) {
             crate::project::Until::Healthy => ("Waiting", "Healthy"),
             crate::project::Until::Completed => ("Waiting", "Exited"),
             crate::project::Until::Running | crate::project::Until::Ready => ("Waiting", "Ready"),
+            crate::project::Until::Lasting => ("Watching", "Goes on"),
         },
         Op::Exec { .. } => ("Running a hook", "Ran a hook"),
-        Op::Gate => ("", ""),
+        Op::Delay { .. } => ("Waiting", "Waited"),
+        Op::Gate | Op::Tally { .. } => ("Updating", "Updated"),
     }
 }

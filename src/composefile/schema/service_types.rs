@@ -9,7 +9,6 @@ use super::{
 const BUILD_LATER: &str = "images are not built yet: an image that is on the hosts or can be pulled is used";
 const WATCH: &str = "it is for `watch` on one machine, which mcompose does not have";
 const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
-const NO_ROLLING_UPDATE: &str = "replicas are replaced all at once for now";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("profiles"),
@@ -218,8 +217,8 @@ const DEPLOY: Type = Type::new(&[
     text("mode"),
     integer("replicas").keeps_zero(),
     dict("labels").inert("there is no swarm service to label"),
-    object("update_config", Shape::Object(&UPDATE_CONFIG), &UPDATE_CONFIG).inert(NO_ROLLING_UPDATE),
-    object("rollback_config", Shape::Object(&UPDATE_CONFIG), &UPDATE_CONFIG).inert("rollbacks are not supported yet"),
+    object("update_config", Shape::Object(&UPDATE_CONFIG), &UPDATE_CONFIG),
+    object("rollback_config", Shape::Object(&UPDATE_CONFIG), &UPDATE_CONFIG),
     object("resources", Shape::Object(&RESOURCES), &RESOURCES).json(Json::Or("{}")),
     object("restart_policy", Shape::Object(&RESTART_POLICY), &RESTART_POLICY),
     object("placement", Shape::Object(&PLACEMENT), &PLACEMENT).json(Json::Or("{}")),

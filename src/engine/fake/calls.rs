@@ -110,8 +110,12 @@ impl Cluster {
             if holds(self.host(host)?, container, until)? {
                 return Ok(());
             }
+            if until == Until::Lasting && self.now_ms >= deadline_ms {
+                return Ok(());
+            }
             match self.next_due_ms().filter(|due_ms| *due_ms <= deadline_ms) {
                 Some(due_ms) => self.advance(due_ms.saturating_sub(self.now_ms)),
+                None if until == Until::Lasting => self.advance(deadline_ms.saturating_sub(self.now_ms)),
                 None => {
                     self.advance(deadline_ms.saturating_sub(self.now_ms));
                     return Err(Fail::new(ErrorKind::Timeout, format!("not so within {} s", at_most.as_secs())));
@@ -146,7 +150,9 @@ fn holds(host: &FakeHostState, container: &str, until: Until) -> Result<bool, Fa
         return Ok(false);
     }
     match until {
-        Until::Completed => Ok(false),
+        Until::Lasting if found.state == State::Restarting => hopeless(format!("container {} restarts", found.name)),
+        Until::Lasting if found.health == Health::Unhealthy => hopeless(format!("container {} is unhealthy", found.name)),
+        Until::Lasting | Until::Completed => Ok(false),
         Until::Running => Ok(found.state == State::Running),
         Until::Healthy if !found.has_healthcheck => hopeless(format!("container {} has no healthcheck configured", found.name)),
         Until::Ready if !found.has_healthcheck => Ok(found.state == State::Running),

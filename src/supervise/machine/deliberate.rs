@@ -204,7 +204,7 @@ fn slots_of(plan: &Plan) -> BTreeSet<Slot> {
 fn causes_of(plan: &Plan) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     let mut causes = BTreeSet::new();
-    for step in plan.steps.iter().filter(|step| !matches!(step.op, Op::Gate | Op::Await { .. })) {
+    for step in plan.steps.iter().filter(|step| !(step.op.is_gate() || matches!(step.op, Op::Await { .. } | Op::Delay { .. }))) {
         if told.insert(&step.subject) {
             causes.insert(format!("{} on {} ({})", subject_text(&step.subject), step.host, step.cause));
         }

@@ -1,0 +1,332 @@
+//! Rolling updates: `deploy.update_config` and `rollback_config` as steps.
+//!
+//! The replicas that get another container do so batch by batch. After each batch a tally of its replicas decides whether the
+//! next may begin; where it ends badly, the rest of the service stays as it is, and the tally says what follows. A replica of the
+//! new kind that is not ready yet, since an earlier plan was interrupted, is awaited before the first batch.
+
+use std::collections::BTreeSet;
+
+use super::diff::{Action, Turn, Wake, Wanted};
+use super::order;
+use super::replace::{Stage, temporary_name};
+use super::up::{Rise, RiseSteps, Started, Upping};
+use super::waits::longest;
+use super::{Cause, ContainerRef, FailureAction, Note, Op, StepId, Subject};
+use crate::project::{HostName, Service, ServiceName, Until, UpdateConfig};
+use crate::world::{Health, State};
+
+/// A new replica is watched this long where nothing is said, as in Swarm.
+const MONITOR_MS: u64 = 5000;
+
+/// How the replicas of one service come to their new containers.
+#[derive(Debug, Clone)]
+pub(super) struct Rolling {
+    /// Replicas at a time.
+    parallelism: usize,
+    delay_ms: u64,
+    monitor_ms: u64,
+    then: FailureAction,
+    max_failure_ratio: f64,
+    /// The new replica is ready before the old one stops.
+    pub(super) is_start_first: bool,
+    has_healthcheck: bool,
+}
+
+impl Rolling {
+    /// Nothing where the file says nothing: then all are replaced at once, as docker compose does it. A rollback for which
+    /// nothing is said goes as the update did, but does not roll back itself.
+    pub(super) fn of(service: &Service, is_rollback: bool) -> Option<Self> {
+        let deploy = service.deploy.as_ref()?;
+        let own = if is_rollback { deploy.rollback_config.as_ref() } else { None };
+        let config = own.or(deploy.update_config.as_ref())?;
+        let then = match config.failure_action.as_deref() {
+            Some("continue") => FailureAction::Continue,
+            Some("rollback") if !is_rollback => FailureAction::Rollback,
+            _ => FailureAction::Pause,
+        };
+        Some(Self {
+            parallelism: parallelism(config),
+            delay_ms: config.delay.map_or(0, |delay| millis(delay.to_std())),
+            monitor_ms: config.monitor.map_or(MONITOR_MS, |monitor| millis(monitor.to_std())),
+            then,
+            max_failure_ratio: config.max_failure_ratio.unwrap_or_default(),
+            is_start_first: config.order.as_deref() == Some("start-first"),
+            has_healthcheck: service.healthcheck.as_ref().is_some_and(|check| !check.disable),
+        })
+    }
+
+    /// How many of so many replicas may fail before the update does.
+    fn may_fail(&self, replicas: usize) -> u32 {
+        if self.then == FailureAction::Continue {
+            return u32::MAX;
+        }
+        // From 0 to `replicas`, so nothing is lost.
+        (self.max_failure_ratio.clamp(0.0, 1.0) * replicas as f64).floor() as u32
+    }
+}
+
+/// 0 is all of them, as in Swarm.
+fn parallelism(config: &UpdateConfig) -> usize {
+    match config.parallelism {
+        None => 1,
+        Some(0) => usize::MAX,
+        Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why two containers of one slot cannot run at once; nothing where they can.
+fn cannot_overlap(
+    wanted: &Wanted<'_>,
+    volumes: &std::collections::BTreeMap<crate::project::VolumeName, crate::project::Volume>,
+) -> Option<String> {
+    let service = wanted.service;
+    if service.container_name.is_some() {
+        return Some("it has a `container_name`, which only one container can have".to_owned());
+    }
+    let is_fixed = |port: &str| !port.is_empty() && port != "0";
+    if let Some(port) = service.ports.iter().filter_map(|port| port.published.as_deref()).find(|port| is_fixed(port)) {
+        return Some(format!("it publishes host port {port}, which only one container of a host can hold"));
+    }
+    if service.network_mode.as_deref() == Some("host") {
+        return Some("it uses its host's own network, where two would want the same ports".to_owned());
+    }
+    let sources = service.volumes.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
+    if let Some(volume) = sources.filter_map(|key| volumes.get(key)).find(|volume| volume.is_host_local()) {
+        return Some(format!("two containers would write to volume `{}` at once", volume.name));
+    }
+    let mut addresses = service.networks.values().flatten();
+    let has_address = addresses.any(|network| network.ipv4_address.is_some() || network.ipv6_address.is_some());
+    (has_address || service.mac_address.is_some())
+        .then(|| "it has an address of its own, which only one container can have".to_owned())
+}
+
+impl<'a> Upping<'a, '_> {
+    /// How the service is updated in this plan; nothing where all goes at once. Says why where that is not as asked for.
+    pub(super) fn rolling(&mut self, before: &[Rise<'a>], wanted: &Wanted<'a>, turns: &[Turn<'a>]) -> Option<Rolling> {
+        let is_replica = !wanted.completes && self.goal.start;
+        let mut rolling = Rolling::of(wanted.service, self.goal.rollback).filter(|_| is_replica)?;
+        if !turns.iter().any(|turn| rolls(turn) || is_half_done(turn)) {
+            return None;
+        }
+        if let Some(reason) = self.must_go_at_once(before, wanted, turns) {
+            self.remark(wanted.name, "all replicas are replaced at once", &reason);
+            return None;
+        }
+        if rolling.is_start_first
+            && let Some(reason) = cannot_overlap(wanted, &self.compose.project.volumes)
+        {
+            self.remark(wanted.name, "the old replica stops before the new one starts", &reason);
+            rolling.is_start_first = false;
+        }
+        Some(rolling)
+    }
+
+    fn remark(&mut self, service: &ServiceName, what: &str, why: &str) {
+        self.draft.note(Note::Remark { text: format!("update of {service}: {what}: {why}") });
+    }
+
+    /// Replicas that others are tied to by more than the network go with them.
+    fn must_go_at_once(&self, before: &[Rise<'a>], wanted: &Wanted<'a>, turns: &[Turn<'a>]) -> Option<String> {
+        let service = wanted.service;
+        if let Some(other) = order::shares(service).first() {
+            return Some(format!("it shares namespaces or volumes with `{other}`"));
+        }
+        let shares = |(_, other): &(&ServiceName, &Service)| order::shares(other).contains(wanted.name.as_str());
+        if let Some((other, _)) = self.compose.project.services.iter().find(shares) {
+            return Some(format!("`{other}` shares namespaces or volumes with it"));
+        }
+        let restarting: BTreeSet<&ServiceName> =
+            service.depends_on.iter().filter(|(_, needed)| needed.restart).map(|(name, _)| name).collect();
+        let is_replaced = |rise: &&Rise<'a>| restarting.contains(rise.wanted.name) && rise.turns.iter().any(Turn::is_replaced);
+        if let Some(needed) = before.iter().find(is_replaced) {
+            return Some(format!("`{}`, with which it is to restart, is replaced too", needed.wanted.name));
+        }
+        let moves = turns.iter().any(|turn| turn.action == Action::Move);
+        if moves && !service.ports.is_empty() {
+            return Some("its replicas change places, and each waits for the other's host port".to_owned());
+        }
+        let is_in_the_way = |turn: &Turn<'a>| turn.filler.is_some_and(|filler| self.is_in_the_way(wanted.name, &filler));
+        turns.iter().any(is_in_the_way).then(|| "another service waits for its host port".to_owned())
+    }
+
+    /// The batches, each behind the tally of the one before.
+    pub(super) fn roll(
+        &mut self,
+        rolling: &Rolling,
+        service: &ServiceName,
+        stages: Vec<Stage<'_, 'a>>,
+        first: Vec<StepId>,
+        steps: &mut RiseSteps,
+    ) {
+        let may_fail = rolling.may_fail(stages.len() + first.len());
+        let mut gate = Vec::new();
+        if !first.is_empty() {
+            gate = self.tally(rolling, service, first, may_fail, &gate);
+        }
+        let mut stages = stages.into_iter().peekable();
+        while let Some(host) = stages.peek().map(|stage| stage.turn.host) {
+            let mut ends = Vec::new();
+            let batch_gate = self.delayed(rolling, service, host, &gate);
+            for mut stage in stages.by_ref().take(rolling.parallelism) {
+                stage.gate.clone_from(&batch_gate);
+                ends.extend(self.roll_one(rolling, &mut stage, steps));
+            }
+            gate = self.tally(rolling, service, ends, may_fail, &gate);
+        }
+        steps.rolled = gate.first().copied();
+    }
+
+    fn roll_one(&mut self, rolling: &Rolling, stage: &mut Stage<'_, 'a>, steps: &mut RiseSteps) -> Option<StepId> {
+        self.remove_extras(stage);
+        if rolling.is_start_first && self.start_first(rolling, stage, steps) {
+            return steps.started.get(&stage.turn.number).map(|started| started.end);
+        }
+        self.emit_turn(stage, steps);
+        let started = steps.started.get(&stage.turn.number)?.end;
+        let container = self.container_of(stage.wanted, stage.turn);
+        let ready = self.await_update(stage, container.clone(), Until::Ready, longest(Until::Ready), vec![started]);
+        Some(self.watch(rolling, stage, container, ready))
+    }
+
+    /// Made and started beside the old one, which leaves once the new one is ready. Not so where the old one does not run, or
+    /// hands on its anonymous volumes.
+    fn start_first(&mut self, rolling: &Rolling, stage: &Stage<'_, 'a>, steps: &mut RiseSteps) -> bool {
+        let Some(old) = stage.turn.filler.filter(|old| old.container.state.is_up()) else { return false };
+        let (cause, name) = match &stage.turn.action {
+            Action::Replace(cause) => (cause.clone(), temporary_name(old.container.id.short(), &stage.name)),
+            _ => (Cause::Moved { to: stage.turn.host.clone() }, stage.name.clone()),
+        };
+        let is_here = old.host == stage.turn.host;
+        if is_here && !self.inherited(stage, &old).is_empty() {
+            let what = "the old replica stops before the new one starts";
+            self.remark(stage.wanted.name, what, "it hands on an anonymous volume, which two would write to at once");
+            return false;
+        }
+        let created = self.create(stage, name.clone(), &cause, &[], None);
+        let container = ContainerRef::Name(name);
+        self.start(stage, &cause, created.ends, container.clone(), steps);
+        let Some(started) = steps.started.get(&stage.turn.number).copied() else { return false };
+        let (safe, watched) = self.ready_and_watched(rolling, stage, &container, vec![started.end]);
+        let leaving = self.leaving(stage.wanted, stage.slot.clone(), &old, cause.clone());
+        let (stopped, removed) = leaving.leave(&mut self.draft, vec![safe]);
+        self.gone(&old, stopped, removed, steps);
+        let mut after = vec![removed, watched];
+        after.extend(&stage.extras_removed);
+        let op = if is_here { Op::Rename { container, to: stage.name.clone() } } else { Op::Gate };
+        let end = self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, cause, after);
+        steps.named.insert(stage.turn.number, end);
+        steps.started.insert(stage.turn.number, Started { start: started.start, end });
+        true
+    }
+
+    /// The new container of an interrupted update goes on; the old one beside it leaves once the new one is ready.
+    pub(super) fn take_over(&mut self, rolling: &Rolling, stage: &mut Stage<'_, 'a>, steps: &mut RiseSteps) {
+        let Some(filler) = stage.turn.filler else { return };
+        let container = ContainerRef::Id(filler.container.id.clone());
+        let mut after = self.connect_missing(stage, &container);
+        if let Action::Keep(Wake::Start(cause)) = &stage.turn.action {
+            self.start(stage, cause, after, container.clone(), steps);
+            after = steps.started.get(&stage.turn.number).map(|started| started.end).into_iter().collect();
+        }
+        let (safe, watched) = self.ready_and_watched(rolling, stage, &container, after);
+        stage.gate = vec![safe];
+        self.remove_extras(stage);
+        stage.extras_removed.push(watched);
+        let renamed = if stage.turn.misnamed { self.rename(stage, filler) } else { None };
+        let start = steps.started.get(&stage.turn.number).map_or(safe, |started| started.start);
+        steps.started.insert(stage.turn.number, Started { start, end: renamed.unwrap_or(watched) });
+        steps.named.extend(renamed.map(|step| (stage.turn.number, step)));
+    }
+
+    /// The step after which the old replica may stop, and the one after which the new one counts.
+    fn ready_and_watched(
+        &mut self,
+        rolling: &Rolling,
+        stage: &Stage<'_, 'a>,
+        container: &ContainerRef,
+        after: Vec<StepId>,
+    ) -> (StepId, StepId) {
+        let ready = self.await_update(stage, container.clone(), Until::Ready, longest(Until::Ready), after);
+        let watched = self.watch(rolling, stage, container.clone(), ready);
+        // A replica without a healthcheck shows only over time that it works, so the old one stays for as long.
+        let safe = if rolling.has_healthcheck { ready } else { watched };
+        (safe, watched)
+    }
+
+    fn tally(
+        &mut self,
+        rolling: &Rolling,
+        service: &ServiceName,
+        ends: Vec<StepId>,
+        may_fail: u32,
+        before: &[StepId],
+    ) -> Vec<StepId> {
+        let Some(host) = ends.first().and_then(|end| self.draft.host_of(*end)) else { return before.to_vec() };
+        let mut after = ends;
+        after.extend(before);
+        let op = Op::Tally { may_fail, then: rolling.then };
+        vec![self.draft.step(&host, Subject::Service(service.clone()), op, Cause::Update, after)]
+    }
+
+    fn delayed(&mut self, rolling: &Rolling, service: &ServiceName, host: &HostName, gate: &[StepId]) -> Vec<StepId> {
+        if rolling.delay_ms == 0 || gate.is_empty() {
+            return gate.to_vec();
+        }
+        let op = Op::Delay { millis: rolling.delay_ms };
+        vec![self.draft.step(host, Subject::Service(service.clone()), op, Cause::Update, gate.to_vec())]
+    }
+
+    fn await_update(
+        &mut self,
+        stage: &Stage<'_, 'a>,
+        container: ContainerRef,
+        until: Until,
+        at_most_secs: u64,
+        after: Vec<StepId>,
+    ) -> StepId {
+        let op = Op::Await { container, until, at_most_secs };
+        self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, Cause::Update, after)
+    }
+
+    /// `monitor`: the new replica has to go on for that long.
+    fn watch(&mut self, rolling: &Rolling, stage: &Stage<'_, 'a>, container: ContainerRef, ready: StepId) -> StepId {
+        match rolling.monitor_ms.div_ceil(1000) {
+            0 => ready,
+            secs => self.await_update(stage, container, Until::Lasting, secs, vec![ready]),
+        }
+    }
+
+    /// Replicas that have the new container already, or get their first, and are not known to be ready.
+    pub(super) fn await_those_before(&mut self, rolling: &Rolling, stages: &[Stage<'_, 'a>], steps: &RiseSteps) -> Vec<StepId> {
+        let mut ends = Vec::new();
+        for stage in stages {
+            let started = steps.started.get(&stage.turn.number).map(|started| started.end);
+            let is_ready = stage.turn.filler.is_some_and(|filler| {
+                filler.container.state == State::Running && matches!(filler.container.health, Health::None | Health::Healthy)
+            });
+            if started.is_none() && is_ready {
+                continue;
+            }
+            let container = self.container_of(stage.wanted, stage.turn);
+            let after = started.into_iter().collect();
+            let ready = self.await_update(stage, container.clone(), Until::Ready, longest(Until::Ready), after);
+            ends.push(self.watch(rolling, stage, container, ready));
+        }
+        ends
+    }
+}
+
+/// Its container makes way in a batch. What has to leave for a network or a volume, or is dead, does so at once.
+pub(super) fn rolls(turn: &Turn<'_>) -> bool {
+    matches!(turn.action, Action::Replace(_) | Action::Move)
+}
+
+/// The new container of an interrupted update, with the old one still beside it.
+pub(super) fn is_half_done(turn: &Turn<'_>) -> bool {
+    matches!(turn.action, Action::Keep(Wake::Nothing | Wake::Start(_)))
+        && turn.extras.iter().any(|extra| extra.container.state.is_up())
+}
