@@ -28,6 +28,8 @@ pub(super) struct Stage<'x, 'a> {
     ready: &'x [StepId],
     /// Steps after which neighbours, whose namespaces it shares, are the new ones.
     neighbours: Vec<StepId>,
+    /// A service with which it is to restart is replaced: it stops before that one does.
+    restarts: bool,
     /// Stops of other containers for the slot, and their removals on its host.
     extras_stopped: Vec<StepId>,
     pub(super) extras_removed: Vec<StepId>,
@@ -42,6 +44,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         let needs_template = turns.iter().any(|turn| turn.is_new() || !turn.unconnected.is_empty());
         let template = needs_template.then(|| Template::new(compose, wanted.name, wanted.service, &wanted.hash));
         let rolling = self.rolling(before, wanted, turns);
+        let restarts = restarts_with(before, wanted).is_some();
         let (mut at_once, mut rolled) = (Vec::new(), Vec::new());
         for turn in turns.iter().filter(|turn| turn.has_steps() || rolling.is_some()) {
             let Some(slot) = Slot::new(wanted.name.clone(), turn.number) else { continue };
@@ -53,6 +56,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 template: template.as_ref(),
                 ready,
                 neighbours: self.new_neighbours(before, wanted, turn),
+                restarts,
                 extras_stopped: Vec::new(),
                 extras_removed: Vec::new(),
                 gate: Vec::new(),
@@ -185,7 +189,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     /// What the old container's stop waits for: that the new one is made and could start, so that the gap is short. Where
     /// another replica waits for the old one's place, it goes at once.
     fn leave_after(&self, stage: &Stage<'_, 'a>, old: &Filler<'a>, created: &Created) -> Vec<StepId> {
-        if !stage.neighbours.is_empty() {
+        if stage.restarts || !stage.neighbours.is_empty() {
             return Vec::new();
         }
         let mut after = created.ends.clone();
@@ -342,6 +346,14 @@ impl<'a, 'c> Upping<'a, 'c> {
         // With volumes_from, one that the service does not declare may be another container's, which hands it on itself.
         anonymous.filter(|mount| service.volumes_from.is_empty() || declared(&mount.target)).cloned().collect()
     }
+}
+
+/// A service that is replaced in this plan, and with which this one is to restart.
+pub(super) fn restarts_with<'r, 'a>(before: &'r [Rise<'a>], wanted: &Wanted<'a>) -> Option<&'r Rise<'a>> {
+    let needs = &wanted.service.depends_on;
+    let is_needed = |rise: &&Rise<'a>| needs.get(rise.wanted.name).is_some_and(|needed| needed.restart);
+    let mut needed = before.iter().filter(is_needed);
+    if needs.values().any(|needed| needed.restart) { needed.find(|rise| rise.turns.iter().any(Turn::is_replaced)) } else { None }
 }
 
 /// The steps of a creation: the one that makes the container, and those after which it may start.

@@ -4,15 +4,15 @@
 //! next may begin; where it ends badly, the rest of the service stays as it is, and the tally says what follows. A replica of the
 //! new kind that is not ready yet, since an earlier plan was interrupted, is awaited before the first batch.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::order;
-use super::replace::{Stage, temporary_name};
+use super::replace::{Stage, restarts_with, temporary_name};
 use super::up::{Rise, RiseSteps, Started, Upping};
 use super::waits::longest;
 use super::{Cause, ContainerRef, FailureAction, Note, Op, StepId, Subject};
-use crate::project::{HostName, Service, ServiceName, Until, UpdateConfig};
+use crate::project::{HostName, Service, ServiceName, Until, UpdateConfig, Volume, VolumeName};
 use crate::world::{Health, State};
 
 /// A new replica is watched this long where nothing is said, as in Swarm.
@@ -79,10 +79,7 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 /// Why two containers of one slot cannot run at once; nothing where they can.
-fn cannot_overlap(
-    wanted: &Wanted<'_>,
-    volumes: &std::collections::BTreeMap<crate::project::VolumeName, crate::project::Volume>,
-) -> Option<String> {
+fn cannot_overlap(wanted: &Wanted<'_>, volumes: &BTreeMap<VolumeName, Volume>) -> Option<String> {
     let service = wanted.service;
     if service.container_name.is_some() {
         return Some("it has a `container_name`, which only one container can have".to_owned());
@@ -139,10 +136,7 @@ impl<'a> Upping<'a, '_> {
         if let Some((other, _)) = self.compose.project.services.iter().find(shares) {
             return Some(format!("`{other}` shares namespaces or volumes with it"));
         }
-        let restarting: BTreeSet<&ServiceName> =
-            service.depends_on.iter().filter(|(_, needed)| needed.restart).map(|(name, _)| name).collect();
-        let is_replaced = |rise: &&Rise<'a>| restarting.contains(rise.wanted.name) && rise.turns.iter().any(Turn::is_replaced);
-        if let Some(needed) = before.iter().find(is_replaced) {
+        if let Some(needed) = restarts_with(before, wanted) {
             return Some(format!("`{}`, with which it is to restart, is replaced too", needed.wanted.name));
         }
         let moves = turns.iter().any(|turn| turn.action == Action::Move);
