@@ -1,5 +1,6 @@
 //! The command line: a file per verb. The only user of clap; shared flags are here.
 
+mod attached;
 mod carry;
 mod config;
 mod down;
@@ -13,6 +14,7 @@ mod lifecycle;
 mod load;
 mod logs;
 mod ls;
+mod moment;
 mod panic;
 mod plan;
 mod ps;
@@ -21,6 +23,7 @@ mod session;
 mod signals;
 mod up;
 mod version;
+mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

@@ -1,11 +1,12 @@
 //! `mcompose up` and `create`
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use super::attached::{AttachArgs, Upped, attached, brought_up, now};
 use super::session::{Keep, Session};
-use super::{Failure, Globals, exit, load, logs, scale};
+use super::{Failure, Globals, exit, load, scale};
 use crate::plan::{Goal, Recreate, Selection, Up};
-use crate::project::Project;
+use crate::project::{Project, ServiceName};
 use crate::ui::Ui;
 
 /// `--wait` without `--wait-timeout` ends after this long.
@@ -16,48 +17,38 @@ const WAIT_SECS_MAX: u64 = 3600;
 pub struct UpArgs {
     #[command(flatten)]
     making: Making,
-    /// Stops all containers if any container was stopped. Incompatible with -d
-    #[arg(long, conflicts_with = "detach")]
-    abort_on_container_exit: bool,
+    #[command(flatten)]
+    attaching: AttachArgs,
     /// Recreate dependent containers. Incompatible with --no-recreate
     #[arg(long, conflicts_with = "no_recreate")]
     always_recreate_deps: bool,
-    /// Restrict attaching to the specified services
-    #[arg(long, value_name = "SERVICE")]
-    attach: Vec<String>,
-    /// Do not attach (stream logs) to the specified services
-    #[arg(long, value_name = "SERVICE")]
-    no_attach: Vec<String>,
     /// Detached mode: Run containers in the background
     #[arg(short, long)]
     detach: bool,
-    /// Produce monochrome output
-    #[arg(long)]
-    no_color: bool,
-    /// Don't print prefix in logs
-    #[arg(long)]
-    no_log_prefix: bool,
     /// Don't start linked services
     #[arg(long)]
     no_deps: bool,
     /// Don't start the services after creating them
     #[arg(long)]
     no_start: bool,
+    /// Enable interactive shortcuts when running attached: there are none here
+    #[arg(long, env = "COMPOSE_MENU", hide = true)]
+    menu: bool,
     /// Recreate anonymous volumes instead of retrieving data from the previous containers
-    #[arg(short = 'V', long)]
+    #[arg(short = 'V', long, conflicts_with = "no_recreate")]
     renew_anon_volumes: bool,
     /// Use this timeout in seconds for container shutdown when attached or when containers are already running
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// Show timestamps
-    #[arg(long)]
-    timestamps: bool,
     /// Wait for services to be running|healthy. Implies detached mode
     #[arg(long)]
     wait: bool,
     /// Maximum duration in seconds to wait for the project to be running|healthy
     #[arg(long, value_name = "SECONDS")]
     wait_timeout: Option<u64>,
+    /// Watch source code and rebuild/refresh containers when files are updated: not supported yet
+    #[arg(short, long)]
+    watch: bool,
     services: Vec<String>,
 }
 
@@ -87,6 +78,9 @@ struct Making {
     /// Pull image before running
     #[arg(long, value_name = "POLICY", value_parser = ["always", "missing", "never"])]
     pull: Option<String>,
+    /// Suppress the build output
+    #[arg(long)]
+    quiet_build: bool,
     /// Pull without printing progress information
     #[arg(long)]
     quiet_pull: bool,
@@ -102,7 +96,11 @@ struct Making {
 }
 
 pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
-    let detached = args.detach || args.wait || args.no_start || globals.dry_run;
+    if args.watch {
+        let hint = "leave it out; after a change of the image, `mcompose up` replaces what it changes".to_owned();
+        return Err(Failure::said("--watch is not supported yet", hint, exit::USAGE));
+    }
+    let since = now();
     let goal = |services| Up {
         services,
         deps: !args.no_deps,
@@ -113,16 +111,21 @@ pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
         wait_secs: args.wait.then(|| args.wait_timeout.unwrap_or(WAIT_SECS_MAX)),
         ..Up::default()
     };
-    let (session, project, code) = make(&args.making, &args.services, globals, ui, "up", goal).await?;
+    let check = |project: &Project| args.attaching.check(project);
+    let (session, project, code) = make(&args.making, &args.services, globals, ui, "up", &check, goal).await?;
+    let detached = args.detach || args.wait || args.no_start || globals.dry_run;
     if detached || code != exit::OK {
         return Ok(code);
     }
-    attached(args, &session, &project).await
+    let services = load::selection(&args.services, &project)?;
+    let (deps, timeout_secs) = (!args.no_deps, args.timeout);
+    attached(&args.attaching, &Upped { session: &session, project: &project, services: &services, deps, timeout_secs, since })
+        .await
 }
 
 pub async fn create(args: &CreateArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let goal = |services| Up { services, start: false, ..Up::default() };
-    make(&args.making, &args.services, globals, ui, "create", goal).await.map(|(_, _, code)| code)
+    make(&args.making, &args.services, globals, ui, "create", &|_| Ok(()), goal).await.map(|(_, _, code)| code)
 }
 
 async fn make(
@@ -131,16 +134,20 @@ async fn make(
     globals: &Globals,
     ui: Ui,
     verb: &str,
+    check: &dyn Fn(&Project) -> Result<(), Failure>,
     goal: impl FnOnce(Selection) -> Up,
 ) -> Result<(Session, Project, u8), Failure> {
-    if making.build {
-        let hint = "build the image with `docker build` and load it on the hosts that are to run it".to_owned();
-        return Err(Failure::said("--build is not supported yet", hint, exit::USAGE));
-    }
     let mut loaded = load::project_file(globals, services, ui)?;
     let scales = scale::scale(&mut loaded.project, &making.scale)?;
-    let session = load::session(globals, ui, Some(&loaded.project), verb).await?;
     let selection = load::selection(services, &loaded.project)?;
+    check(&loaded.project)?;
+    if making.build {
+        nothing_to_build(&loaded.project, &selection)?;
+    }
+    if let Some(policy) = &making.pull {
+        loaded.project.services.values_mut().for_each(|service| service.pull_policy = Some(policy.clone()));
+    }
+    let session = load::session(globals, ui, Some(&loaded.project), verb).await?;
     let recreate = match (making.force_recreate, making.no_recreate) {
         (true, _) => Recreate::Always,
         (_, true) => Recreate::Never,
@@ -154,32 +161,26 @@ async fn make(
         ..goal(selection.clone())
     };
     let mut goals = Vec::new();
-    if making.pull.as_deref() == Some("always") {
-        goals.push(Goal::Pull { services: selection, always: true, include_deps: up.deps });
+    let always = pulled_always(&loaded.project, &up);
+    if !always.is_empty() {
+        goals.push(Goal::Pull { services: Selection::Only(always), always: true, include_deps: false });
     }
     goals.push(Goal::Up(up));
     let code = session.change(&goals, &loaded.project, &scales, Keep::Record).await?;
     Ok((session, loaded.project, code))
 }
 
-/// Shows the logs of all replicas until Ctrl-C, then stops them, as docker compose does.
-async fn attached(args: &UpArgs, session: &Session, project: &Project) -> Result<u8, Failure> {
-    let wanted = |service: &str| {
-        let attach = project.services.iter().find(|(name, _)| name.as_str() == service).and_then(|(_, service)| service.attach);
-        (args.attach.is_empty() || args.attach.iter().any(|name| name == service))
-            && !args.no_attach.iter().any(|name| name == service)
-            && attach != Some(false)
-    };
-    let style =
-        logs::Style { color: session.ui.color && !args.no_color, prefix: !args.no_log_prefix, timestamps: args.timestamps };
-    let ended = logs::follow(session, project, &wanted, style, args.abort_on_container_exit).await?;
-    let goal = Goal::Stop { services: Selection::All, timeout_secs: args.timeout };
-    match ended {
-        logs::Ended::ByItself => Ok(exit::OK),
-        logs::Ended::Interrupted | logs::Ended::OneExited => {
-            session.ui.note("stopping; once more kills");
-            let session = session.afresh();
-            session.change(&[goal], project, &BTreeMap::new(), Keep::Same).await
-        }
-    }
+/// Images are not built here: `--build` is fine where there is nothing to build.
+fn nothing_to_build(project: &Project, services: &Selection) -> Result<(), Failure> {
+    let built = project.services.iter().find(|(name, service)| services.has(name.as_str()) && service.build.is_some());
+    let Some((name, _)) = built else { return Ok(()) };
+    let hint =
+        "build it with `docker build` and load it on the hosts that are to run it, then run `up` without --build".to_owned();
+    Err(Failure::said(format!("--build is not supported yet, and `{name}` has a `build:`"), hint, exit::USAGE))
+}
+
+/// The services of an `up` whose images are pulled though they are there.
+fn pulled_always(project: &Project, up: &Up) -> BTreeSet<ServiceName> {
+    let services = brought_up(project, &up.services, up.deps).into_iter();
+    services.filter(|name| project.services[name].pull_policy.as_deref() == Some("always")).collect()
 }

@@ -5,7 +5,7 @@ mod logs;
 mod progress;
 
 pub use harmless::harmless;
-pub use logs::LogPainter;
+pub use logs::{LogPainter, LogStyle};
 pub use progress::Progress;
 
 use std::io::{IsTerminal, Write};

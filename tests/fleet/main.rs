@@ -4,6 +4,7 @@ mod harness;
 #[path = "../store_spec/mod.rs"]
 mod store_spec;
 
+mod attached;
 mod bad_input;
 mod changes;
 mod engine;
