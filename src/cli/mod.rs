@@ -21,6 +21,7 @@ mod ps;
 mod scale;
 mod session;
 mod signals;
+mod supervise;
 mod up;
 mod version;
 mod watch;
@@ -111,6 +112,7 @@ enum Verb {
     /// The hosts and the inventory
     #[command(subcommand)]
     Hosts(hosts::HostsVerb),
+    Supervise(supervise::SuperviseArgs),
     Version(version::VersionArgs),
 }
 
@@ -160,6 +162,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Config(args) => config::run(args, globals, ui),
         Verb::Plan(args) => plan::run(args, globals, ui).await,
         Verb::Hosts(verb) => hosts_stage::run(verb, globals, ui).await,
+        Verb::Supervise(args) => supervise::run(args, globals, ui).await,
         Verb::Version(args) => Ok(version::run(args, ui)),
     }
 }

@@ -144,9 +144,7 @@ impl Session {
         if self.dry_run {
             return self.rehearse(goals, project).await;
         }
-        let world = self.look(None).await;
-        self.someone_answers(&world)?;
-        let world = self.formed(world).await?;
+        let world = self.ready().await?;
         let fabric = self.fabric(&world)?;
         let store = self.store(&fabric, &world)?;
         let waiting =
@@ -242,6 +240,13 @@ impl Session {
             (Keep::Same, None) | (Keep::Nothing, _) => {}
         }
         Ok(planned)
+    }
+
+    /// The world once somebody answers and the swarm is formed.
+    pub async fn ready(&self) -> Result<World, Failure> {
+        let world = self.look(None).await;
+        self.someone_answers(&world)?;
+        self.formed(world).await
     }
 
     /// Makes the hosts one swarm where that is wanted and not so yet; returns the world after it.

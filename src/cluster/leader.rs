@@ -13,8 +13,10 @@ use crate::engine::{Engine, EngineError, ErrorKind};
 pub const LEADER_WAIT_MAX: Duration = Duration::from_secs(40);
 /// Between two rounds over all managers.
 const ROUND_PAUSE: Duration = Duration::from_millis(300);
-/// A manager that does not answer for this long is passed over in the first round; in each further one for twice as long.
-const FIRST_PATIENCE: Duration = Duration::from_secs(3);
+/// A manager that does not answer for this long is passed over. An election takes about 15 s, and who was asked before it may
+/// not notice its end; so all are asked again soon, and only then with more patience each time.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+const PATIENT_AFTER_ROUNDS: u32 = 3;
 /// Rounds in which no manager could be reached at all.
 const UNREACHABLE_ROUNDS_MAX: u32 = 2;
 
@@ -45,6 +47,7 @@ where
     let deadline = Instant::now() + LEADER_WAIT_MAX;
     let mut unreachable_rounds = 0;
     let mut patience = FIRST_PATIENCE;
+    let mut rounds = 0;
     loop {
         let last_round = Instant::now() + ROUND_PAUSE > deadline || unreachable_rounds + 1 >= UNREACHABLE_ROUNDS_MAX;
         // Alone, or at last, each has the time that the call itself allows.
@@ -58,7 +61,10 @@ where
             }
             Round::Failed { worth_waiting, .. } => unreachable_rounds += u32::from(!worth_waiting),
         }
-        patience *= 2;
+        rounds += 1;
+        if rounds >= PATIENT_AFTER_ROUNDS {
+            patience *= 2;
+        }
         sleep(ROUND_PAUSE).await;
     }
 }
@@ -89,7 +95,12 @@ where
             None => Some(attempt.await),
         };
         match answer {
-            None => worth_waiting = true,
+            None => {
+                worth_waiting = true;
+                // Who is silent is not asked first the next time.
+                let next = (index + 1) % count;
+                let _ = managers.last_good.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+            }
             Some(Err(error)) if error.is_passing() => {
                 let leaderless = error.kind == ErrorKind::NoLeader;
                 if failure.is_none() || leaderless {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
-use crate::world::{Health, Question, SeenHost, State};
+use crate::world::{Container, Health, Question, SeenHost, State};
 
 /// The engines of all hosts of the inventory.
 pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
@@ -26,6 +26,8 @@ pub trait Engine: Send + Sync {
     /// What the engine shows now: itself, its swarm, containers, networks, volumes, and the images asked about.
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError>;
 
+    /// The containers of a look alone: a tenth of its work, and no part of the swarm's.
+    async fn containers(&self) -> Result<Vec<Container>, EngineError>;
     /// Whether the engine answers, within two seconds.
     async fn ping(&self) -> Result<(), EngineError>;
     /// What happens to containers from `since` on (seconds since 1970 with a fraction; empty for now), until `until` or, where that is

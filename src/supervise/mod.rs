@@ -3,4 +3,9 @@
 //! `machine` decides: (state, event, now) → commands, without any IO, so that thousands of fault histories are played in a
 //! second. `run` does what it says.
 
+mod hosts;
 pub mod machine;
+mod projects;
+mod run;
+
+pub use run::{Changed, Scope, Supervision, run};

@@ -17,4 +17,5 @@ mod many;
 mod program;
 mod reference;
 mod refusals;
+mod supervise;
 mod swarm;

@@ -27,7 +27,7 @@ use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswe
 use super::{ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
-use crate::world::{Health, ImageSeen, Question, SeenHost, State, Swarm};
+use crate::world::{Container, Health, ImageSeen, Question, SeenHost, State, Swarm};
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
@@ -92,10 +92,10 @@ impl Docker {
             let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
             Ok((info, clock_skew_ms))
         };
-        let (version, (info, clock_skew_ms), rows, networks, volumes, images) = tokio::try_join!(
+        let (version, (info, clock_skew_ms), containers, networks, volumes, images) = tokio::try_join!(
             self.ask_version(),
             info,
-            self.get::<Vec<ContainerRow>>("list containers", "/containers/json?all=1"),
+            self.list_containers(),
             self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks),
             self.get::<VolumeList>("list volumes", "/volumes"),
             self.images(question),
@@ -103,8 +103,6 @@ impl Docker {
         let unread =
             |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
         let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
-        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
-        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
         // The engine lists both in any order; one state of a host is one value.
         let mut networks: Vec<_> = networks.into_iter().map(NetworkRow::read).collect();
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
@@ -118,6 +116,14 @@ impl Docker {
             volumes,
             images,
         })
+    }
+
+    /// By name.
+    async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
+        let rows: Vec<ContainerRow> = self.get("list containers", "/containers/json?all=1").await?;
+        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
+        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
+        Ok(containers)
     }
 
     /// Waits until a node is in the managers' quorum, or out of it: the update only says that it is to be.
@@ -348,6 +354,10 @@ impl Engine for Docker {
         let leaderless = matches!(&seen.swarm, Swarm::Active(member) if member.is_manager && !member.control_available);
         // The swarm's networks were missing in that look.
         if leaderless { self.look_once(question).await } else { Ok(seen) }
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.list_containers().await
     }
 
     async fn ping(&self) -> Result<(), EngineError> {

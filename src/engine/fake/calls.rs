@@ -14,7 +14,7 @@ use crate::engine::{
     ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
-use crate::world::{Health, Question, SeenHost, State};
+use crate::world::{Container, Health, Question, SeenHost, State};
 
 /// One host's engine.
 pub(super) struct FakeEngine {
@@ -169,6 +169,11 @@ impl Engine for FakeEngine {
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
         let call = "look at the host".to_owned();
         self.call(Kind::Reads, call, |cluster, host| Ok(cluster.seen(cluster.host(host)?, Some(question)))).await
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        let call = "list containers".to_owned();
+        self.call(Kind::Reads, call, |cluster, host| Ok(cluster.containers(cluster.host(host)?))).await
     }
 
     async fn ping(&self) -> Result<(), EngineError> {

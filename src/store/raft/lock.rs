@@ -82,6 +82,14 @@ pub async fn lease(managers: &Managers, holder: &Holder) -> Result<Lock, StoreEr
         let asked = Instant::now();
         let attempt = claim.attempt(&mut watched).await.map_err(failed("take the supervisor's lease".to_owned()))?;
         match attempt {
+            // One that this process lost for want of an answer may be its own still; it counts from when it was renewed.
+            Attempt::Held(object) if asked.elapsed() > LEASE_RENEWED_EVERY || watched.version.is_none() => {
+                let asked = Instant::now();
+                let renewed = claim.renew(&object, 0).await.map_err(failed("take the supervisor's lease".to_owned()))?;
+                if let Some(object) = renewed {
+                    return Ok(claim.keep(object, asked));
+                }
+            }
             Attempt::Held(object) => return Ok(claim.keep(object, asked)),
             Attempt::Vanished => {}
             Attempt::Other(_) => sleep(LEASE_POLL).await,

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Care, Deployment};
+use super::{Care, Deployment, State, Watch};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE};
 use crate::placement::{Request, place};
 use crate::plan::{Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up, plan};
 use crate::project::{Availability, Host, HostName, ProjectName, ServiceName, Slot};
 use crate::world::Sight;
+
+/// A host that answers pings is waited for to show itself.
+const FIRST_LOOK_WAIT_MAX_MS: u64 = 15_000;
 
 /// A plan for one project as it is seen now.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +65,21 @@ impl Machine {
         Some(Deliberation { plan, seats, wake_ms })
     }
 
+    /// At the beginning, and when hosts are added: before each has shown itself or was silent for long enough, nothing is known of
+    /// what runs where.
+    fn is_opening_its_eyes(&self, now_ms: u64) -> bool {
+        let is_unseen = |(name, watch): (&HostName, &Watch)| match watch.state {
+            State::Unknown => true,
+            State::Up => !self.seen.contains_key(name) && now_ms < watch.watched_since_ms + FIRST_LOOK_WAIT_MAX_MS,
+            State::Doubtful => !self.seen.contains_key(name),
+            State::Lost => false,
+        };
+        self.watches.iter().any(is_unseen)
+    }
+
     /// Thinks about every project that something was seen of, and asks for the lock of those that need something.
     pub(super) fn mend(&mut self, now_ms: u64) {
-        if !self.leads || self.holds {
+        if !self.leads || self.holds || self.is_opening_its_eyes(now_ms) {
             return;
         }
         let due = |care: &Care| {

@@ -199,6 +199,15 @@ impl Machine {
         self.holds
     }
 
+    /// Images that the projects use, to be asked about when a host is looked at.
+    pub fn images(&self) -> BTreeSet<String> {
+        let projects = self.cares.values().map(|care| &care.deployment.project);
+        let images = projects.flat_map(|project| {
+            project.services.iter().map(|(name, service)| service.image_name(project.name.as_str(), name.as_str()))
+        });
+        images.collect()
+    }
+
     pub fn watch(&self, host: &str) -> Option<&Watch> {
         self.watches.get(host)
     }
@@ -227,6 +236,7 @@ impl Machine {
             Event::Doubted { host } => {
                 if let Some(watch) = self.watches.get_mut(&host) {
                     watch.look_due_ms = now_ms;
+                    watch.doubted = watch.look_under_way;
                 }
             }
             Event::Looked { host, seen } => {
@@ -373,7 +383,8 @@ impl Machine {
     /// A host was looked at. Projects that have containers on it, or had, are to be thought about if something changed.
     fn see(&mut self, host: &HostName, seen: SeenHost, now_ms: u64) {
         let Some(watch) = self.watches.get_mut(host) else { return };
-        watch.look_due_ms = now_ms + self.settings.look_every_ms;
+        let is_doubted = std::mem::take(&mut watch.doubted);
+        watch.look_due_ms = if is_doubted { now_ms } else { now_ms + self.settings.look_every_ms };
         let before = self.seen.get(host);
         let mut changed = changed_projects(before, &seen);
         let is_first = before.is_none();

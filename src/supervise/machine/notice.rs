@@ -61,7 +61,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leads => f.write_str("supervising"),
-            Self::StandsBy => f.write_str("standing by: another supervisor acts"),
+            Self::StandsBy => f.write_str("standing by: the lease is not held"),
             Self::HostUp { host } => write!(f, "host {host} answers"),
             Self::HostDoubtful { host, why } => write!(f, "host {host} did not answer: {why}"),
             Self::HostLost { host, silent_ms, why } => {

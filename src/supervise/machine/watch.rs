@@ -25,6 +25,7 @@ pub enum State {
 #[derive(Debug, Clone)]
 pub struct Watch {
     pub state: State,
+    pub watched_since_ms: u64,
     /// When it answered last, or when it was first watched.
     pub heard_ms: u64,
     /// The last call was refused, not unanswered.
@@ -38,6 +39,8 @@ pub struct Watch {
     pub ping_under_way: bool,
     pub look_due_ms: u64,
     pub look_under_way: bool,
+    /// Something happened after the look that is under way had begun: it may not show it.
+    pub doubted: bool,
 }
 
 /// What changed with a word of a host, or with its silence.
@@ -58,6 +61,7 @@ impl Watch {
     pub fn new(now_ms: u64) -> Self {
         Self {
             state: State::Unknown,
+            watched_since_ms: now_ms,
             heard_ms: now_ms,
             refused: false,
             why: "not heard of yet".to_owned(),
@@ -68,6 +72,7 @@ impl Watch {
             ping_under_way: false,
             look_due_ms: now_ms,
             look_under_way: false,
+            doubted: false,
         }
     }
 

@@ -1,0 +1,253 @@
+//! Records, locks and plans of the projects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::hosts::{Looker, look_at};
+use super::machine::{Deployment, Event};
+use super::run::{ByProject, Message, Scope, is_true};
+use crate::apply::{self, Limits, Outcome, apply};
+use crate::engine::Engines;
+use crate::plan::{Op, Plan, StepId, Subject, step_text};
+use crate::project::{HostName, ProjectName, Slot};
+use crate::store::{Holder, Lock, Record, Store, StoreError};
+
+/// A command that works on the project is waited for this long before it is tried again.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Between two attempts to read the records.
+const READ_PAUSE: Duration = Duration::from_secs(2);
+/// Calls that are under way when a plan is interrupted are waited for this long: one to a lost host has no other end.
+const INTERRUPTED_WAIT_MAX: Duration = Duration::from_secs(2);
+/// At the end, what is under way is waited for this long.
+const END_WAIT_MAX: Duration = Duration::from_secs(30);
+
+pub(super) struct Projects {
+    store: Arc<dyn Store>,
+    scope: Scope,
+    limits: Limits,
+    holder: Holder,
+    sender: mpsc::UnboundedSender<Message>,
+    held: ByProject<Locked>,
+    interrupts: ByProject<watch::Sender<bool>>,
+    tasks: JoinSet<()>,
+    locks_asked: u64,
+}
+
+/// A project's lock, and its record as it was read under it.
+pub(super) struct Locked {
+    project: ProjectName,
+    lock: Lock,
+    record: Option<Record>,
+}
+
+impl Projects {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        scope: Scope,
+        limits: Limits,
+        holder: Holder,
+        sender: mpsc::UnboundedSender<Message>,
+    ) -> Self {
+        let (held, interrupts) = (BTreeMap::new(), BTreeMap::new());
+        Self { store, scope, limits, holder, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
+    }
+
+    pub(super) fn read(&mut self) {
+        let (store, scope, sender) = (Arc::clone(&self.store), self.scope.clone(), self.sender.clone());
+        self.tasks.spawn(async move {
+            let records = loop {
+                match read(store.as_ref(), &scope).await {
+                    Ok(records) => break records,
+                    Err(_) => sleep(READ_PAUSE).await,
+                }
+            };
+            let _ = sender.send(Message::Event(Event::Records(records)));
+        });
+    }
+
+    pub(super) fn lock(&mut self, project: ProjectName, lookers: Vec<Looker>) {
+        let (store, sender) = (Arc::clone(&self.store), self.sender.clone());
+        // Each time another holder, so that a lock that is just given back is not taken for one that is held.
+        self.locks_asked += 1;
+        let token = format!("{}:{}", self.holder.token, self.locks_asked);
+        let holder = Holder { token, ..self.holder.clone() };
+        self.tasks.spawn(async move {
+            let message = match locked(store.as_ref(), &holder, &project, lookers).await {
+                Ok(message) => message,
+                Err(error) => Message::Event(Event::NotLocked { project, why: chain(&error) }),
+            };
+            let _ = sender.send(message);
+        });
+    }
+
+    pub(super) fn hold(&mut self, locked: Locked) {
+        self.held.insert(locked.project.clone(), locked);
+    }
+
+    pub(super) fn unlock(&mut self, project: &ProjectName) {
+        if let Some(locked) = self.held.remove(project) {
+            self.tasks.spawn(locked.lock.release());
+        }
+    }
+
+    pub(super) fn interrupt(&self, project: &ProjectName) {
+        if let Some(interrupt) = self.interrupts.get(project) {
+            let _ = interrupt.send(true);
+        }
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        project: ProjectName,
+        plan: Plan,
+        seats: BTreeMap<Slot, HostName>,
+        engines: Engines,
+        lookers: Vec<Looker>,
+    ) {
+        let Some(Locked { lock, record, .. }) = self.held.remove(&project) else { return };
+        let (interrupt, interrupted) = watch::channel(false);
+        self.interrupts.insert(project.clone(), interrupt);
+        let (store, limits, sender) = (Arc::clone(&self.store), self.limits, self.sender.clone());
+        self.tasks.spawn(async move {
+            let began = Instant::now();
+            let kept = match record.filter(|record| record.seats != seats) {
+                Some(record) => store.put(record.redraft(seats, record.halted.clone())).await.map(drop),
+                None => Ok(()),
+            };
+            let (tried, errors) = match kept {
+                Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
+                Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)])),
+            };
+            let looks = look_at(lookers, !errors.is_empty()).await;
+            lock.release().await;
+            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let _ = sender.send(Message::Event(Event::Applied { project, tried, errors, looks, took_ms }));
+        });
+    }
+
+    /// Interrupts what is under way and waits for its end.
+    pub(super) async fn end(mut self) {
+        self.interrupts.values().for_each(|interrupt| {
+            interrupt.send_replace(true);
+        });
+        for locked in std::mem::take(&mut self.held).into_values() {
+            self.tasks.spawn(locked.lock.release());
+        }
+        let _ = timeout(END_WAIT_MAX, async {
+            // What only reads, or waits for a lock, has nothing to finish.
+            loop {
+                self.interrupts.retain(|_, interrupt| interrupt.receiver_count() > 0);
+                if self.interrupts.is_empty() || self.tasks.join_next().await.is_none() {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+}
+
+async fn read(store: &dyn Store, scope: &Scope) -> Result<BTreeMap<ProjectName, Deployment>, StoreError> {
+    let names: Vec<ProjectName> = match scope {
+        Scope::All => store.projects().await?.into_iter().map(|head| head.project).collect(),
+        Scope::Project(project) => vec![project.clone()],
+    };
+    let mut deployments = BTreeMap::new();
+    for name in names {
+        match store.latest(&name).await {
+            Ok(Some(record)) => drop(deployments.insert(name, deployment(&record))),
+            Ok(None) => {}
+            // One record that cannot be read must not cost the other projects their supervision.
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(deployments)
+}
+
+fn deployment(record: &Record) -> Deployment {
+    Deployment {
+        project: record.scaled(),
+        revision: record.head.revision,
+        seats: record.seats.clone(),
+        halted: record.halted.clone(),
+    }
+}
+
+async fn locked(store: &dyn Store, holder: &Holder, project: &ProjectName, lookers: Vec<Looker>) -> Result<Message, StoreError> {
+    let lock = store.lock(project, holder, LOCK_WAIT_MAX, &|_| {}).await?;
+    let (record, looks) = tokio::join!(store.latest(project), look_at(lookers, false));
+    let record = match record {
+        Ok(record) => record,
+        Err(error) => {
+            lock.release().await;
+            return Err(error);
+        }
+    };
+    let deployment = record.as_ref().map(|record| Box::new(deployment(record)));
+    let event = Event::Locked { project: project.clone(), deployment, looks };
+    Ok(Message::Locked(Box::new(Locked { project: project.clone(), lock, record }), event))
+}
+
+/// Carries a plan out; returns the slots that a container was made or started for, or tried to be, and what went wrong.
+async fn carry_out(
+    engines: &Engines,
+    plan: &Plan,
+    limits: &Limits,
+    mut interrupted: watch::Receiver<bool>,
+    mut lost: watch::Receiver<bool>,
+) -> (BTreeSet<Slot>, BTreeSet<String>) {
+    let (events, mut told) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(false);
+    let walk = apply(engines, plan, limits, events, stopped);
+    let halt = async {
+        tokio::select! {
+            () = is_true(&mut interrupted) => {}
+            () = is_true(&mut lost) => {}
+        }
+        let _ = stop.send(true);
+        sleep(INTERRUPTED_WAIT_MAX).await;
+    };
+    let outcome = tokio::select! {
+        outcome = walk => Some(outcome),
+        () = halt => None,
+    };
+    let mut tried = BTreeSet::new();
+    while let Ok(event) = told.try_recv() {
+        if let apply::Event::Started { step } = event {
+            tried.extend(started_slot(plan, step));
+        }
+    }
+    (tried, outcome.map(|outcome| errors(plan, &outcome)).unwrap_or_default())
+}
+
+fn started_slot(plan: &Plan, step: StepId) -> Option<Slot> {
+    let step = plan.steps.get(step.0)?;
+    match (&step.subject, &step.op) {
+        (Subject::Slot(slot), Op::Create { .. } | Op::Start { .. } | Op::Restart { .. }) => Some(slot.clone()),
+        _ => None,
+    }
+}
+
+fn errors(plan: &Plan, outcome: &Outcome) -> BTreeSet<String> {
+    let line = |id: StepId, message: &str| {
+        let what = plan.steps.get(id.0).map(step_text).unwrap_or_default();
+        format!("cannot {}: {message}", what.trim_end())
+    };
+    outcome.failures().map(|(id, error, _)| line(id, &error.message)).collect()
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

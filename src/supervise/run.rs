@@ -1,0 +1,163 @@
+//! The loop: tells the machine what happens, and does what it says. Nothing is decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::hosts::Hosts;
+use super::machine::{Command, Event, Machine, Notice, Settings};
+use super::projects::{Locked, Projects};
+use crate::apply::Limits;
+use crate::engine::Engines;
+use crate::project::{Host, ProjectName};
+use crate::store::{Holder, Store};
+use crate::world::Fabric;
+
+/// Between two tries for the lease where the store does not answer.
+const LEASE_RETRY: Duration = Duration::from_secs(1);
+/// The lease is given back within this time at the end.
+const END_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What is supervised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every project with a record, by the one supervisor that holds the lease.
+    All,
+    /// One project, for as long as somebody is attached to it; beside a supervisor, which the project's lock keeps apart.
+    Project(ProjectName),
+}
+
+/// What a supervisor works with.
+pub struct Supervision {
+    pub hosts: Vec<Host>,
+    pub engines: Engines,
+    pub fabric: Fabric,
+    pub store: Arc<dyn Store>,
+    pub settings: Settings,
+    pub scope: Scope,
+    pub limits: Limits,
+    pub holder: Holder,
+}
+
+/// The hosts as the inventory lists them now.
+pub struct Changed {
+    pub hosts: Vec<Host>,
+    pub engines: Engines,
+}
+
+/// What comes back to the loop.
+pub(super) enum Message {
+    Event(Event),
+    /// A project's lock is held; the event says what was read under it.
+    Locked(Box<Locked>, Event),
+}
+
+/// Supervises until `stop` is true. `tell` hears what is seen and done; `changed` brings hosts that come and go.
+pub async fn run(
+    supervision: Supervision,
+    mut changed: mpsc::UnboundedReceiver<Changed>,
+    tell: impl Fn(Notice),
+    mut stop: watch::Receiver<bool>,
+) {
+    let (sender, mut messages) = mpsc::unbounded_channel();
+    let Supervision { hosts: inventory, engines, fabric, store, settings, scope, limits, holder } = supervision;
+    let began = Instant::now();
+    let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut machine = Machine::new(settings, fabric, inventory, now_ms());
+    let mut hosts = Hosts::new(engines, sender.clone());
+    let mut projects = Projects::new(Arc::clone(&store), scope.clone(), limits, holder.clone(), sender.clone());
+    let again = sender.clone();
+    let mut lease = JoinSet::new();
+    match scope {
+        Scope::All => drop(lease.spawn(hold_lease(store, holder, sender, stop.clone()))),
+        Scope::Project(_) => drop(sender.send(Message::Event(Event::Lease(true)))),
+    }
+    loop {
+        let wake = began + Duration::from_millis(machine.wake_ms().min(now_ms() + 3_600_000));
+        let event = tokio::select! {
+            biased;
+            () = is_true(&mut stop) => break,
+            Some(message) = messages.recv() => match message {
+                Message::Event(event) => event,
+                Message::Locked(locked, event) => {
+                    projects.hold(*locked);
+                    event
+                }
+            },
+            Some(Changed { hosts: inventory, engines }) = changed.recv() => {
+                hosts.change(engines);
+                Event::Hosts(inventory)
+            }
+            () = sleep_until(wake) => Event::Tick,
+        };
+        let is_of_records = matches!(event, Event::Records(_) | Event::Locked { .. });
+        let commands = machine.step(event, now_ms());
+        if is_of_records && hosts.ask(machine.images()) {
+            // What was seen before does not tell whether a host has them.
+            for host in hosts.engines().into_keys() {
+                let _ = again.send(Message::Event(Event::Doubted { host }));
+            }
+        }
+        for command in commands {
+            match command {
+                Command::Ping { host } => hosts.ping(host),
+                Command::Look { host } => hosts.look(host),
+                Command::ReadRecords => projects.read(),
+                Command::Lock { project, look } => projects.lock(project, hosts.lookers(&look)),
+                Command::Apply { project, plan, seats, look } => {
+                    projects.apply(project, *plan, seats, hosts.engines(), hosts.lookers(&look));
+                }
+                Command::Unlock { project } => projects.unlock(&project),
+                Command::Interrupt { project } => projects.interrupt(&project),
+                Command::Tell(notice) => {
+                    hosts.hear(&notice);
+                    tell(notice);
+                }
+            }
+        }
+    }
+    projects.end().await;
+    let _ = tokio::time::timeout(END_WAIT_MAX, async { while lease.join_next().await.is_some() {} }).await;
+}
+
+/// Takes the lease, again whenever it was lost, and says so; gives it back at the end.
+async fn hold_lease(
+    store: Arc<dyn Store>,
+    holder: Holder,
+    sender: mpsc::UnboundedSender<Message>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let taken = tokio::select! {
+            taken = store.lease(&holder) => taken,
+            () = is_true(&mut stop) => return,
+        };
+        let Ok(lease) = taken else {
+            sleep(LEASE_RETRY).await;
+            continue;
+        };
+        let _ = sender.send(Message::Event(Event::Lease(true)));
+        let mut lost = lease.lost();
+        tokio::select! {
+            () = is_true(&mut lost) => {}
+            () = is_true(&mut stop) => return lease.release().await,
+        }
+        let _ = sender.send(Message::Event(Event::Lease(false)));
+    }
+}
+
+/// Ends once the value is true; never where nobody can make it so any more.
+pub(super) async fn is_true(value: &mut watch::Receiver<bool>) {
+    let became = value.wait_for(|on| *on).await.is_ok();
+    if !became {
+        std::future::pending().await
+    }
+}
+
+/// The hosts of a set as a set of names; for those who look at them.
+pub(super) type Names = BTreeSet<crate::project::HostName>;
+pub(super) type ByProject<T> = BTreeMap<ProjectName, T>;

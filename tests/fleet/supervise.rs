@@ -1,0 +1,145 @@
+//! Supervision on engines that die, vanish and come back.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{Fleet, wait_until};
+use crate::program::{Project, Running, own};
+
+/// `web` is kept running as Swarm would, `plain` has no policy, `store` owns a volume.
+const COMPOSE: &str = "services:
+  web:
+    image: mcompose-demo:1
+    deploy: {replicas: 9}
+  plain:
+    image: mcompose-demo:1
+  store:
+    image: mcompose-demo:1
+    restart: always
+    volumes: [data:/data]
+    deploy:
+      placement: {constraints: [node.hostname != h1]}
+volumes: {data: }
+";
+
+/// Brings the project up and supervises it.
+fn supervised(project: &Project<'_>) -> Running {
+    project.ok(&["up", "-d"]);
+    let supervisor = project.start(&["supervise", "--format", "json"]);
+    wait_until("the supervisor leads", || supervisor.stdout().contains(r#""what":"leads""#));
+    supervisor
+}
+
+fn replicas(project: &Project<'_>, service: &str) -> BTreeMap<String, String> {
+    let prefix = format!("{}-{service}-", project.name);
+    project.running().into_iter().filter(|(name, _)| name.starts_with(&prefix)).collect()
+}
+
+fn names(count: usize, project: &str, service: &str) -> Vec<String> {
+    let mut names: Vec<String> = (1..=count).map(|number| format!("{project}-{service}-{number}")).collect();
+    names.sort();
+    names
+}
+
+/// All nine slots of `web` are filled, each once, on hosts that answer.
+fn is_whole(project: &Project<'_>) -> bool {
+    let running = |host: &crate::harness::FleetHost| {
+        let prefix = format!("{}-web-", project.name);
+        let names = host.running().into_iter().map(|(_, name)| name);
+        names.filter(|name| name.starts_with(&prefix)).collect::<Vec<_>>()
+    };
+    let mut found: Vec<String> = project.fleet.hosts.iter().filter(|host| host.answers()).flat_map(running).collect();
+    found.sort();
+    found == names(9, &project.name, "web")
+}
+
+#[test]
+fn what_dies_is_replaced_and_what_was_stopped_stays_so() {
+    let fleet = own(2);
+    let project = Project::new(&fleet, "mended", COMPOSE);
+    let supervisor = supervised(&project);
+    let before = replicas(&project, "web");
+
+    for name in ["web-1", "web-2"] {
+        let (host, container) = project.replica(name);
+        host.api("POST", &format!("/containers/{container}/kill"), None);
+    }
+    let (host, container) = project.replica("web-3");
+    host.api("DELETE", &format!("/containers/{container}?force=true"), None);
+    wait_until("all nine run again", || is_whole(&project));
+    assert_eq!(replicas(&project, "web"), before, "each on its host");
+
+    // Without `restart` and `deploy` a service is not started again, and one that was stopped stays so.
+    let (host, container) = project.replica("plain-1");
+    host.api("POST", &format!("/containers/{container}/kill"), None);
+    project.ok(&["stop", "web"]);
+    let (host, container) = project.replica("store-1");
+    host.api("POST", &format!("/containers/{container}/kill"), None);
+    wait_until("the store runs again", || replicas(&project, "store").len() == 1);
+    assert_eq!((replicas(&project, "web").len(), replicas(&project, "plain").len()), (0, 0));
+
+    project.ok(&["up", "-d"]);
+    project.ok(&["scale", "web=9"]);
+    assert!(is_whole(&project));
+    project.ok(&["down", "-v"]);
+    project.assert_gone();
+    supervisor.interrupt();
+    let ended = supervisor.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.everything());
+    project.assert_gone();
+}
+
+#[test]
+fn a_lost_hosts_replicas_start_elsewhere_and_its_own_are_gone_when_it_is_back() {
+    let fleet = own(5);
+    let project = Project::new(&fleet, "lost", COMPOSE);
+    let _supervisor = supervised(&project);
+    let home = replicas(&project, "store").into_values().next().expect("the store runs");
+    wait_until("a request is answered over the network", || project.ask("web-1", "http://store/").0 == 0);
+    let worker = ["h4", "h5"].into_iter().find(|host| *host != home).expect("one of two");
+
+    loses(&fleet, &project, worker);
+    loses_the_store(&fleet, &project, &home);
+}
+
+fn loses(fleet: &Fleet, project: &Project<'_>, worker: &str) {
+    let host = fleet.host(worker);
+    host.crash();
+    wait_until("its replicas run elsewhere", || is_whole(project));
+    host.boot();
+    wait_until("its old ones are gone", || host.containers_of(&project.name).is_empty());
+    assert!(is_whole(project));
+}
+
+/// Its data is on that host: the slot waits for it, and is not started on another, empty volume.
+fn loses_the_store(fleet: &Fleet, project: &Project<'_>, home: &str) {
+    let host = fleet.host(home);
+    let (_, container) = project.replica("store-1");
+    assert_eq!(host.exec(&container, &["sh", "-c", "echo precious > /data/kept"]).0, 0);
+    host.cut();
+    let elsewhere = || {
+        let others = fleet.hosts.iter().filter(|other| other.name != home);
+        others.flat_map(|other| other.running()).map(|(_, name)| name).collect::<Vec<_>>()
+    };
+    wait_until("its web replicas run elsewhere", || elsewhere().iter().filter(|name| name.contains("-web-")).count() == 9);
+    assert!(!elsewhere().iter().any(|name| name.contains("-store-")), "the store waits for its volume");
+    host.heal();
+    wait_until("each runs once", || is_whole(project));
+    let (_, container) = project.replica("store-1");
+    assert_eq!(host.exec(&container, &["cat", "/data/kept"]), (0, "precious\n".to_owned()));
+}
+
+#[test]
+fn a_stand_in_takes_over_when_the_supervisor_is_killed() {
+    let fleet = own(2);
+    let project = Project::new(&fleet, "stoodin", COMPOSE);
+    let first = supervised(&project);
+    let second = project.start(&["supervise", "--format", "json"]);
+    wait_until("the second watches", || second.stdout().contains("host_up"));
+    assert!(!second.stdout().contains(r#""what":"leads""#), "one leads at a time");
+    // Killed, so that it gives nothing back.
+    drop(first);
+    wait_until("the second leads", || second.stdout().contains(r#""what":"leads""#));
+    let (host, container) = project.replica("web-1");
+    host.api("POST", &format!("/containers/{container}/kill"), None);
+    wait_until("all nine run again", || is_whole(&project));
+}
