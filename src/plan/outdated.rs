@@ -84,6 +84,10 @@ impl<'a> Outdated<'a> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.removals.is_empty()
+    }
+
     pub(super) fn blocks(&self, name: &str) -> bool {
         self.blocked.contains(name)
     }

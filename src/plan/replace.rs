@@ -189,11 +189,11 @@ impl<'a, 'c> Upping<'a, 'c> {
     /// What the old container's stop waits for: that the new one is made and could start, so that the gap is short. Where
     /// another replica waits for the old one's place, it goes at once.
     fn leave_after(&self, stage: &Stage<'_, 'a>, old: &Filler<'a>, created: &Created) -> Vec<StepId> {
-        if stage.restarts || !stage.neighbours.is_empty() {
+        if !stage.neighbours.is_empty() || (stage.restarts && self.resources.makes_room()) {
             return Vec::new();
         }
         let mut after = created.ends.clone();
-        if !self.is_in_the_way(stage.wanted.name, old) {
+        if !stage.restarts && !self.is_in_the_way(stage.wanted.name, old) {
             after.extend(stage.ready);
         }
         after

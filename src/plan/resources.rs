@@ -77,6 +77,11 @@ impl<'a> Resources<'a> {
         }
     }
 
+    /// Networks or volumes are made again, so that creations wait for containers that leave.
+    pub(super) fn makes_room(&self) -> bool {
+        !(self.outdated.is_empty() && self.outdated_volumes.is_empty())
+    }
+
     fn require_network(
         &mut self,
         compose: &Compose<'a>,

@@ -62,6 +62,10 @@ impl<'a> OutdatedVolumes<'a> {
         outdated
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.removals.is_empty()
+    }
+
     /// The step after which the volume can be made again; nothing where it is not outdated.
     pub(super) fn removal(&self, name: &str, host: &HostName) -> Option<StepId> {
         self.removals.get(&(name, host)).map(|(step, _)| *step)
