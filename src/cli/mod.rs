@@ -8,6 +8,7 @@ pub mod exit;
 mod failure;
 mod files;
 mod hints;
+mod history;
 pub mod hosts;
 mod hosts_stage;
 mod lifecycle;
@@ -18,11 +19,13 @@ mod moment;
 mod panic;
 mod plan;
 mod ps;
+mod rollback;
 mod scale;
 mod session;
 mod signals;
 mod supervise;
 mod up;
+mod updates;
 mod version;
 mod watch;
 
@@ -104,6 +107,8 @@ enum Verb {
     Unpause(lifecycle::UnpauseArgs),
     Pull(lifecycle::PullArgs),
     Scale(scale::ScaleArgs),
+    Rollback(rollback::RollbackArgs),
+    History(history::HistoryArgs),
     Ps(ps::PsArgs),
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
@@ -156,6 +161,8 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Unpause(args) => lifecycle::unpause(args, globals, ui).await,
         Verb::Pull(args) => lifecycle::pull(args, globals, ui).await,
         Verb::Scale(args) => scale::run(args, globals, ui).await,
+        Verb::Rollback(args) => rollback::run(args, globals, ui).await,
+        Verb::History(args) => history::run(args, globals, ui).await,
         Verb::Ps(args) => ps::run(args, globals, ui).await,
         Verb::Ls(args) => ls::run(args, globals, ui).await,
         Verb::Logs(args) => logs::run(args, globals, ui).await,

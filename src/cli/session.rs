@@ -18,7 +18,7 @@ use crate::inventory::Inventory;
 use crate::placement::{Orphans, Placement, Request, place, seats_to_remember};
 use crate::plan::{Goal, Inputs, Plan, plan};
 use crate::project::{HostName, Project, ServiceName};
-use crate::store::{Draft, Holder, Record, Store, open, state_folder, whoami};
+use crate::store::{Draft, Holder, Record, RecordState, Store, open, state_folder, whoami};
 use crate::ui::Ui;
 use crate::world::{Fabric, Question, World};
 
@@ -48,16 +48,18 @@ pub struct Session {
 }
 
 /// What is held while a project is changed.
-struct Held<'a> {
-    fabric: &'a Fabric,
-    store: &'a dyn Store,
+pub(super) struct Held<'a> {
+    pub(super) fabric: &'a Fabric,
+    pub(super) store: &'a dyn Store,
     /// Becomes true when the lock is no longer ours.
-    lost: watch::Receiver<bool>,
+    pub(super) lost: watch::Receiver<bool>,
 }
 
 /// What a plan was made from, and the plan.
 pub struct Planned {
     pub plan: Plan,
+    /// The record that it is for.
+    pub revision: u64,
     pub placement: Placement,
     pub world: World,
 }
@@ -107,7 +109,7 @@ impl Session {
         Ok(planned)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         goal: &Goal,
         project: &Project,
@@ -129,7 +131,7 @@ impl Session {
             revision.unwrap_or_else(|| known.map_or(1, |record| record.head.revision).max(world.newest_revision(&project.name)));
         let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric, revision };
         let plan = plan(goal, &inputs);
-        Planned { plan, placement, world }
+        Planned { plan, revision, placement, world }
     }
 
     /// Brings goals about, one after the other. `scales` are replicas asked for beside the file. Returns the exit code.
@@ -190,6 +192,9 @@ impl Session {
             if outcome.interrupted {
                 self.ui.note(&left_running(&planned, &outcome, &project.name));
             }
+            if keep == Keep::Record {
+                self.judge(goal, project, &planned, &outcome, held).await?;
+            }
             if code != exit::OK {
                 return Ok(code);
             }
@@ -201,7 +206,7 @@ impl Session {
     }
 
     /// A plan that is about to be applied: the record of what is to run is written with it.
-    async fn planned_for_good(
+    pub(super) async fn planned_for_good(
         &self,
         goal: &Goal,
         project: &Project,
@@ -226,7 +231,12 @@ impl Session {
                     by: whoami(),
                     command: self.command.clone(),
                 };
-                let revision = held.store.put(draft).await?.head.revision;
+                let head = held.store.put(draft).await?.head;
+                let revision = head.revision;
+                // An update that was paused goes on.
+                if head.state != RecordState::Good {
+                    held.store.set_state(&project.name, revision, RecordState::Begun).await?;
+                }
                 if known.as_ref().map(|known| known.head.revision) != Some(revision) {
                     return Ok(self.plan(goal, project, planned.world, held.fabric, known.as_ref(), Some(revision)));
                 }
@@ -345,7 +355,7 @@ fn absolute(path: &std::path::Path) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "records carry the time of their making")]
-fn now_secs() -> i64 {
+pub(super) fn now_secs() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -81,6 +81,13 @@ impl<'a> Claims<'a> {
         Self { holdings, starts, known: known.collect() }
     }
 
+    /// Whether a container for the slot is there.
+    pub(super) fn is_at(&self, service: usize, number: u32, site: usize) -> bool {
+        let holdings = self.of(service);
+        let first = holdings.partition_point(|holding| holding.number < number);
+        holdings[first..].iter().take_while(|holding| holding.number == number).any(|holding| holding.site == site)
+    }
+
     pub(super) fn of(&self, service: usize) -> &[Holding<'a>] {
         &self.holdings[self.starts[service]..self.starts[service + 1]]
     }

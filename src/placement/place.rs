@@ -181,7 +181,12 @@ impl<'a> Draft<'a> {
         for (service, drafts) in self.seats.iter_mut().enumerate() {
             drafts.sort_unstable_by_key(|draft| draft.number);
             for draft in drafts.drain(..) {
+                // One that came back to the host of its container after all has stayed.
+                let is_new =
+                    matches!(draft.why, WhyDraft::Best { .. } | WhyDraft::Volume(_) | WhyDraft::With(_) | WhyDraft::Global);
+                let has_stayed = is_new && self.claims.is_at(service, draft.number, draft.site);
                 let why = match draft.why {
+                    _ if has_stayed => Why::Stays,
                     WhyDraft::Stays | WhyDraft::Done => Why::Stays,
                     WhyDraft::Held(because) => Why::Held { because },
                     WhyDraft::Best { fitting } => Why::Best { fitting, hosts },

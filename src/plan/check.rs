@@ -157,7 +157,10 @@ fn judge(project: &Project, slot: &Slot, service: &Service, host: &HostName, con
     let mut faults = Vec::new();
     let (slot_, host_) = (|| slot.clone(), || host.clone());
     let generated = format!("{}-{}-{}", project.name, slot.service, slot.number);
-    if container.name != *service.container_name.as_ref().unwrap_or(&generated) {
+    let own = service.container_name.as_ref().unwrap_or(&generated);
+    // One that was started beside its predecessor may have kept the name that it was made under.
+    let beside = container.name.split_once('_').filter(|(id, _)| id.len() == 12).map(|(_, name)| name);
+    if container.name != *own && !(container.state == State::Running && beside == Some(own)) {
         faults.push(Fault::WrongName { slot: slot_(), host: host_(), name: container.name.clone() });
     }
     let built = format!("{}-{}", project.name, slot.service);

@@ -63,6 +63,12 @@ impl<'a> Compose<'a> {
         rest.is_some_and(|rest| !rest.starts_with(['0', '+']) && rest.parse() == Ok(number))
     }
 
+    /// The engine refuses to rename a container that runs on a network that crosses hosts (seen with 20.10: "cannot create entry
+    /// in table endpoint_table"). `networks`: those that it is on.
+    pub(super) fn renames_while_running(&self, networks: &[String]) -> bool {
+        networks.is_empty() || *self.fabric == Fabric::Bridge
+    }
+
     /// The seats of a service in order of number.
     pub(super) fn seats(&self, name: &ServiceName) -> impl Iterator<Item = (u32, &'a HostName)> + use<'a> {
         let first = Slot::new(name.clone(), 1);

@@ -79,6 +79,16 @@ impl Turn<'_> {
     }
 }
 
+fn container_runs(filler: Filler<'_>) -> bool {
+    filler.container.state.is_up()
+}
+
+/// Whether it is a name under which a replacement for the slot is made: `<12 hex>_NAME`.
+fn is_temporary(name: &str, own: &str) -> bool {
+    let prefix = name.strip_suffix(own).and_then(|rest| rest.strip_suffix('_'));
+    prefix.is_some_and(|prefix| prefix.len() == 12 && prefix.chars().all(|digit| digit.is_ascii_hexdigit()))
+}
+
 impl<'a> Wanted<'a> {
     pub(super) fn new(compose: &Compose<'a>, name: &'a ServiceName, service: &'a Service, recreate: Recreate) -> Self {
         let networks = match service.network_mode {
@@ -134,8 +144,22 @@ impl<'a> Wanted<'a> {
                 turn.unconnected = (0..self.networks.len()).filter(missing).collect();
                 turn.misnamed = !compose.has_name(self.name, self.service, number, &container.name);
             }
+            if turn.misnamed && container_runs(filler) && !compose.renames_while_running(&self.networks) {
+                self.settle_name(compose, &mut turn, filler);
+            }
         }
         turn
+    }
+
+    /// One that runs cannot get its name here. A new one that was started beside its predecessor keeps the name that it was made
+    /// under; any other is replaced.
+    fn settle_name(&self, compose: &Compose<'a>, turn: &mut Turn<'a>, filler: Filler<'a>) {
+        let name = &filler.container.name;
+        turn.misnamed = false;
+        let own = compose.container_name(self.name, self.service, turn.number);
+        if !is_temporary(name, &own) && !turn.is_new() && self.recreate != Recreate::Never {
+            turn.action = Action::Replace(Cause::Misnamed { name: name.clone() });
+        }
     }
 
     fn action(&self, compose: &Compose<'a>, host: &HostName, filler: &Filler<'a>) -> Action {

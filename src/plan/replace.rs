@@ -266,8 +266,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     pub(super) fn rename(&mut self, stage: &Stage<'_, 'a>, filler: Filler<'a>) -> Option<StepId> {
         let leaving =
             |name: &str| stage.turn.extras.iter().any(|extra| extra.container.name == name && extra.host == filler.host);
-        let others = self.compose.seen(filler.host).map(|seen| seen.containers.as_slice()).unwrap_or_default();
-        let is_taken = others.iter().any(|other| other.name == stage.name) && !leaving(&stage.name);
+        let is_taken = self.is_taken(filler.host, &stage.name) && !leaving(&stage.name);
         if is_taken {
             let name = &filler.container.name;
             let text = format!("{} on {} keeps the name `{name}`: `{}` is taken", stage.slot, filler.host, stage.name);
@@ -277,6 +276,11 @@ impl<'a, 'c> Upping<'a, 'c> {
         let cause = Cause::Misnamed { name: filler.container.name.clone() };
         let op = Op::Rename { container: ContainerRef::Id(filler.container.id.clone()), to: stage.name.clone() };
         Some(self.draft.step(filler.host, Subject::Slot(stage.slot.clone()), op, cause, stage.extras_removed.clone()))
+    }
+
+    pub(super) fn is_taken(&self, host: &HostName, name: &str) -> bool {
+        let containers = self.compose.seen(host).map(|seen| seen.containers.as_slice()).unwrap_or_default();
+        containers.iter().any(|other| other.name == name)
     }
 
     pub(super) fn connect_missing(&mut self, stage: &Stage<'_, 'a>, container: &ContainerRef) -> Vec<StepId> {

@@ -190,18 +190,20 @@ impl<'a> Upping<'a, '_> {
     /// hands on its anonymous volumes.
     fn start_first(&mut self, rolling: &Rolling, stage: &Stage<'_, 'a>, steps: &mut RiseSteps) -> bool {
         let Some(old) = stage.turn.filler.filter(|old| old.container.state.is_up()) else { return false };
-        let (cause, name) = match &stage.turn.action {
-            Action::Replace(cause) => (cause.clone(), temporary_name(old.container.id.short(), &stage.name)),
-            _ => (Cause::Moved { to: stage.turn.host.clone() }, stage.name.clone()),
+        let cause = match &stage.turn.action {
+            Action::Replace(cause) => cause.clone(),
+            _ => Cause::Moved { to: stage.turn.host.clone() },
         };
         let is_here = old.host == stage.turn.host;
+        let has_own_name = !is_here || !self.is_taken(stage.turn.host, &stage.name);
+        let name = if has_own_name { stage.name.clone() } else { temporary_name(old.container.id.short(), &stage.name) };
         if is_here && !self.inherited(stage, &old).is_empty() {
             let what = "the old replica stops before the new one starts";
             self.remark(stage.wanted.name, what, "it hands on an anonymous volume, which two would write to at once");
             return false;
         }
         let created = self.create(stage, name.clone(), &cause, &[], None);
-        let container = ContainerRef::Name(name);
+        let container = ContainerRef::Name(name.clone());
         self.start(stage, &cause, created.ends, container.clone(), steps);
         let Some(started) = steps.started.get(&stage.turn.number).copied() else { return false };
         let (safe, watched) = self.ready_and_watched(rolling, stage, &container, vec![started.end]);
@@ -210,7 +212,13 @@ impl<'a> Upping<'a, '_> {
         self.gone(&old, stopped, removed, steps);
         let mut after = vec![removed, watched];
         after.extend(&stage.extras_removed);
-        let op = if is_here { Op::Rename { container, to: stage.name.clone() } } else { Op::Gate };
+        let op = match !has_own_name && self.compose.renames_while_running(&stage.wanted.networks) {
+            true => Op::Rename { container, to: stage.name.clone() },
+            false => Op::Gate,
+        };
+        if !has_own_name && op == Op::Gate {
+            steps.names.insert(stage.turn.number, name);
+        }
         let end = self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, cause, after);
         steps.named.insert(stage.turn.number, end);
         steps.started.insert(stage.turn.number, Started { start: started.start, end });
@@ -230,7 +238,8 @@ impl<'a> Upping<'a, '_> {
         stage.gate = vec![safe];
         self.remove_extras(stage);
         stage.extras_removed.push(watched);
-        let renamed = if stage.turn.misnamed { self.rename(stage, filler) } else { None };
+        let is_renamed = stage.turn.misnamed && self.compose.renames_while_running(&stage.wanted.networks);
+        let renamed = if is_renamed { self.rename(stage, filler) } else { None };
         let start = steps.started.get(&stage.turn.number).map_or(safe, |started| started.start);
         steps.started.insert(stage.turn.number, Started { start, end: renamed.unwrap_or(watched) });
         steps.named.extend(renamed.map(|step| (stage.turn.number, step)));

@@ -15,7 +15,7 @@ use super::teardown::Leaving;
 use super::view::Filler;
 use super::volumes::OutdatedVolumes;
 use super::waits::{longest, meets};
-use super::{Cause, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals};
+use super::{Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals};
 use crate::project::{Condition, Dependency, HostName, Service, ServiceName, Slot, Until};
 use crate::world::{Container, Health, State};
 
@@ -49,6 +49,8 @@ pub(super) struct RiseSteps {
     pub(super) stops: Vec<StepId>,
     /// The first steps of replicas that make way: their pre_stop hooks or stops.
     pub(super) leaves: Vec<StepId>,
+    /// Names of new containers that keep the one that they are made under.
+    pub(super) names: BTreeMap<u32, String>,
     /// The last tally of a rolling update.
     pub(super) rolled: Option<StepId>,
     /// The step from which on the slot's new container has the slot's name.
@@ -330,7 +332,10 @@ impl<'a, 'c> Upping<'a, 'c> {
         is_optional: bool,
     ) -> Option<StepId> {
         let slot = Slot::new(rise.wanted.name.clone(), turn.number)?;
-        let container = self.container_of(&rise.wanted, turn);
+        let container = match rise.steps.names.get(&turn.number) {
+            Some(name) => ContainerRef::Name(name.clone()),
+            None => self.container_of(&rise.wanted, turn),
+        };
         let after: Vec<StepId> = rise.steps.started.get(&turn.number).map(|started| started.end).into_iter().collect();
         let op = Op::Await { container, until, at_most_secs };
         let step = self.draft.step(turn.host, Subject::Slot(slot), op, cause, after);

@@ -120,6 +120,46 @@ impl Record {
         }
     }
 
+    /// What to deploy so that these services are again what they were in an earlier record, and all else is as it is now:
+    /// the project, of which `current` has the values that no record keeps, and the replicas that are asked for beside it.
+    pub fn going_back(
+        &self,
+        good: &Self,
+        services: &BTreeSet<ServiceName>,
+        current: &Project,
+    ) -> (Project, BTreeMap<ServiceName, u32>) {
+        let (mut project, mut scales, earlier) = (current.clone(), self.scales.clone(), good.scaled());
+        for (name, service) in earlier.services.iter().filter(|(name, _)| services.contains(*name)) {
+            project.services.insert(name.clone(), service.clone());
+            match good.scales.get(name) {
+                Some(count) => scales.insert(name.clone(), *count),
+                None => scales.remove(name),
+            };
+            match earlier.config_hashes.get(name) {
+                Some(hash) => project.config_hashes.insert(name.clone(), hash.clone()),
+                None => project.config_hashes.remove(name),
+            };
+        }
+        add_missing(&mut project.networks, earlier.networks);
+        add_missing(&mut project.volumes, earlier.volumes);
+        add_missing(&mut project.configs, earlier.configs);
+        add_missing(&mut project.secrets, earlier.secrets);
+        (project, scales)
+    }
+
+    /// The project with as many replicas as were asked for. Values that no record keeps are those of `current`.
+    pub fn whole(&self, current: &Project) -> Project {
+        let mut project = self.scaled();
+        let pairs = [(&mut project.secrets, &current.secrets), (&mut project.configs, &current.configs)];
+        for (kept, now) in pairs {
+            for (key, object) in kept.iter_mut().filter(|(_, object)| object.environment.is_some() && object.content.is_none()) {
+                object.content =
+                    now.get(key).filter(|now| now.environment == object.environment).and_then(|now| now.content.clone());
+            }
+        }
+        project
+    }
+
     /// The project with as many replicas as were asked for.
     pub fn scaled(&self) -> Project {
         let mut project = self.project.clone();
@@ -129,6 +169,12 @@ impl Record {
             }
         }
         project
+    }
+}
+
+fn add_missing<K: Ord, V>(to: &mut BTreeMap<K, V>, from: BTreeMap<K, V>) {
+    for (key, value) in from {
+        to.entry(key).or_insert(value);
     }
 }
 

@@ -19,3 +19,4 @@ mod reference;
 mod refusals;
 mod supervise;
 mod swarm;
+mod updates;

@@ -184,7 +184,16 @@ impl Cluster {
         if let Some(other) = state.containers.values().find(|other| other.name == to && other.id != id) {
             return Err(name_taken(to, &other.id));
         }
-        to.clone_into(&mut state.container(&id)?.name);
+        let found = state.container(&id)?;
+        let networks: Vec<String> = found.networks.keys().cloned().collect();
+        let crosses = |name: &String| self.swarm_network(host, name);
+        // Seen with 20.10: the name is an entry in the table of a network that crosses hosts, which is not written twice.
+        if self.host(host)?.find(&id).is_some_and(|found| found.state.is_up()) && networks.iter().any(crosses) {
+            return Err(Fail::failed(format!(
+                "Could not add service state for endpoint {to} to cluster on rename: already exists"
+            )));
+        }
+        to.clone_into(&mut self.host_mut(host)?.container(&id)?.name);
         self.tell(host, &id, "rename");
         Ok(())
     }

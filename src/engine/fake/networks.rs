@@ -114,6 +114,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether a network of this name crosses hosts, as this host knows it.
+    pub(super) fn swarm_network(&self, host: &HostName, name: &str) -> bool {
+        let Ok(state) = self.host(host) else { return false };
+        let swarm = state.member.as_ref().and_then(|(swarm, _)| self.swarms.get(swarm));
+        !state.networks.contains_key(name) && swarm.is_some_and(|swarm| swarm.networks.contains_key(name))
+    }
+
     /// The id of a network that is one of the host's own, or an attachable one of its swarm whose managers answer.
     fn reachable_network(&self, host: &HostName, name: &str) -> Result<String, Fail> {
         let state = self.host(host)?;
