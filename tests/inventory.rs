@@ -314,3 +314,22 @@ fn hostile_texts_end_in_an_error() {
         assert!(read(&text).is_err(), "{}", &text[..text.len().min(20)]);
     }
 }
+
+#[test]
+fn supervision_has_its_times_and_a_host_may_have_its_own() {
+    let text = "[supervise]\nheartbeat = \"500ms\"\nlost_after = \"10s\"\n\n[hosts.edge]\naddress = \"ssh://edge\"\nlost_after = \"1m\"\n";
+    let context = Context { folder: "/etc", home: None, exists: &|_| true };
+    let supervise = parse("hosts.toml", text, &context).expect("it is right").supervise;
+    assert_eq!((supervise.heartbeat_ms, supervise.lost_after_ms, supervise.look_every_ms), (500, 10_000, 30_000));
+    assert_eq!(supervise.lost_after_ms_of.iter().map(|(host, ms)| (host.as_str(), *ms)).collect::<Vec<_>>(), [("edge", 60_000)]);
+
+    let wrong = "[supervise]\nlost_after = \"soon\"\nlook_evry = \"1s\"\n\n[hosts.edge]\naddress = \"ssh://edge\"\nlost_after = \"1ms\"\n";
+    let failure = parse("hosts.toml", wrong, &context).expect_err("three faults");
+    let said: Vec<&str> = failure.faults.iter().map(|fault| fault.message.as_str()).collect();
+    let expect = [
+        "supervise.lost_after: `soon` is no duration that will do",
+        "supervise.look_evry: unknown key",
+        "hosts.edge.lost_after: `1ms` is no duration that will do",
+    ];
+    assert_eq!(said, expect);
+}

@@ -58,13 +58,19 @@ pub async fn supervision(session: &Session, scope: Scope) -> Result<Supervision,
     let world = session.ready().await?;
     let fabric = session.fabric(&world)?;
     let store = session.store(&fabric, &world)?;
+    let settings = &session.inventory.supervise;
     let limits = Limits { per_host: STARTS_PER_HOST, ..session.limits };
     Ok(Supervision {
         hosts: session.inventory.hosts.clone(),
         engines: session.engines.clone(),
         fabric,
         store,
-        settings: Settings::default(),
+        settings: Settings {
+            heartbeat_ms: settings.heartbeat_ms,
+            lost_after_ms: settings.lost_after_ms,
+            look_every_ms: settings.look_every_ms,
+        },
+        lost_after_ms_of: settings.lost_after_ms_of.clone(),
         scope,
         limits,
         holder: Holder::this_process(&session.command),

@@ -21,6 +21,24 @@ pub struct Inventory {
     /// In the order of the file, `[defaults]` applied. At least one.
     pub hosts: Vec<Host>,
     pub network: NetworkSettings,
+    pub supervise: SuperviseSettings,
+}
+
+/// `[supervise]`, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuperviseSettings {
+    pub heartbeat_ms: u64,
+    /// Silence after which a host counts as lost.
+    pub lost_after_ms: u64,
+    pub look_every_ms: u64,
+    /// Hosts that say another `lost_after` for themselves.
+    pub lost_after_ms_of: BTreeMap<HostName, u64>,
+}
+
+impl Default for SuperviseSettings {
+    fn default() -> Self {
+        Self { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000, lost_after_ms_of: BTreeMap::new() }
+    }
 }
 
 /// `[network]`
@@ -58,7 +76,7 @@ impl Inventory {
             identity: None,
             jump: Vec::new(),
         };
-        Self { hosts: vec![host], network: NetworkSettings::default() }
+        Self { hosts: vec![host], network: NetworkSettings::default(), supervise: SuperviseSettings::default() }
     }
 
     pub fn host(&self, name: &str) -> Option<&Host> {

@@ -9,9 +9,9 @@ use toml::de::DeTable;
 
 use super::address::{AddressDefaults, checked_jump, identity_of, parse_address};
 use super::failure::{Fault, InventoryFailure};
-use super::{Inventory, NetworkDriver, NetworkSettings};
+use super::{Inventory, NetworkDriver, NetworkSettings, SuperviseSettings};
 use crate::project::nearest;
-use crate::project::{Address, Availability, Host, HostName, Role, Tls};
+use crate::project::{Address, Availability, GoDuration, Host, HostName, Role, Tls};
 use table::{Table, Text};
 
 /// An inventory larger than this is refused unread: ten thousand hosts take half of it.
@@ -27,10 +27,11 @@ pub struct Context<'a> {
     pub exists: &'a dyn Fn(&str) -> bool,
 }
 
-const ROOT_KEYS: &[&str] = &["hosts", "defaults", "network"];
-const HOST_KEYS: &[&str] = &["address", "role", "availability", "labels", "advertise", "identity", "jump", "tls"];
+const ROOT_KEYS: &[&str] = &["hosts", "defaults", "network", "supervise"];
+const HOST_KEYS: &[&str] = &["address", "role", "availability", "labels", "advertise", "identity", "jump", "tls", "lost_after"];
 const DEFAULT_KEYS: &[&str] = &["user", "port", "labels", "identity", "jump", "tls"];
 const NETWORK_KEYS: &[&str] = &["driver"];
+const SUPERVISE_KEYS: &[&str] = &["heartbeat", "lost_after", "look_every"];
 const TLS_KEYS: &[&str] = &["ca", "cert", "key"];
 
 /// Reads an inventory. `name` is the file as the user would write it; it stands in every message.
@@ -61,19 +62,25 @@ fn read(text: &str, context: &Context<'_>, faults: &mut Vec<Fault>) -> Option<In
     root.only(ROOT_KEYS, faults);
     let defaults = root.table("defaults", faults).map(|table| read_defaults(&table, context, faults)).unwrap_or_default();
     let network = root.table("network", faults).map(|table| read_network(&table, faults)).unwrap_or_default();
+    let mut supervise = root.table("supervise", faults).map(|table| read_supervise(&table, faults)).unwrap_or_default();
     let Some(entries) = root.table("hosts", faults) else {
         faults.push(no_hosts(root.header()));
         return None;
     };
     let mut hosts: Vec<(Host, Range<usize>)> = Vec::new();
     for (key, key_span, table) in entries.tables(faults) {
-        hosts.extend(read_host(&key, &key_span, &table, &defaults, context, faults));
+        let host = read_host(&key, &key_span, &table, &defaults, context, faults);
+        let lost_after_ms = read_duration(&table, "lost_after", LOST_AFTER_MS, faults);
+        if let Some((host, lost_after_ms)) = host.as_ref().zip(lost_after_ms) {
+            supervise.lost_after_ms_of.insert(host.0.name.clone(), lost_after_ms);
+        }
+        hosts.extend(host);
     }
     if entries.is_empty() {
         faults.push(no_hosts(entries.header()));
     }
     find_twins(&hosts, faults);
-    Some(Inventory { hosts: hosts.into_iter().map(|(host, _)| host).collect(), network })
+    Some(Inventory { hosts: hosts.into_iter().map(|(host, _)| host).collect(), network, supervise })
 }
 
 fn syntax_fault(text: &str, error: &toml::de::Error) -> Fault {
@@ -128,6 +135,34 @@ fn read_network(table: &Table<'_>, faults: &mut Vec<Fault>) -> NetworkSettings {
     table.only(NETWORK_KEYS, faults);
     let words = [("auto", NetworkDriver::Auto), ("bridge", NetworkDriver::Bridge), ("overlay", NetworkDriver::Overlay)];
     NetworkSettings { driver: table.word("driver", &words, faults).unwrap_or_default() }
+}
+
+/// A host that is lost sooner than it can be asked twice is lost by chance.
+const LOST_AFTER_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+
+fn read_supervise(table: &Table<'_>, faults: &mut Vec<Fault>) -> SuperviseSettings {
+    table.only(SUPERVISE_KEYS, faults);
+    let default = SuperviseSettings::default();
+    SuperviseSettings {
+        heartbeat_ms: read_duration(table, "heartbeat", 100..=60_000, faults).unwrap_or(default.heartbeat_ms),
+        lost_after_ms: read_duration(table, "lost_after", LOST_AFTER_MS, faults).unwrap_or(default.lost_after_ms),
+        look_every_ms: read_duration(table, "look_every", 1_000..=3_600_000, faults).unwrap_or(default.look_every_ms),
+        ..default
+    }
+}
+
+/// A duration as Compose files write them, in milliseconds.
+fn read_duration(table: &Table<'_>, key: &str, range: std::ops::RangeInclusive<u64>, faults: &mut Vec<Fault>) -> Option<u64> {
+    let text = table.text(key, faults)?;
+    let parsed = GoDuration::parse(text.value).and_then(|duration| u64::try_from(duration.to_std().as_millis()).ok());
+    let found = parsed.filter(|millis| range.contains(millis));
+    if found.is_none() {
+        let message = format!("{}: `{}` is no duration that will do", table.path_of(key), text.value);
+        let seconds = |millis: &u64| *millis as f64 / 1000.0;
+        let hint = format!("from {}s to {}s, as in `5s` or `1m30s`", seconds(range.start()), seconds(range.end()));
+        faults.push(text.fault(message, Some(hint)));
+    }
+    found
 }
 
 /// The host and where its address stands.

@@ -13,7 +13,7 @@ use super::machine::{Command, Event, Machine, Notice, Settings};
 use super::projects::{Locked, Projects};
 use crate::apply::Limits;
 use crate::engine::Engines;
-use crate::project::{Host, ProjectName};
+use crate::project::{Host, HostName, ProjectName};
 use crate::store::{Holder, Store};
 use crate::world::Fabric;
 
@@ -38,6 +38,8 @@ pub struct Supervision {
     pub fabric: Fabric,
     pub store: Arc<dyn Store>,
     pub settings: Settings,
+    /// Hosts that count as lost after another time, in milliseconds.
+    pub lost_after_ms_of: BTreeMap<HostName, u64>,
     pub scope: Scope,
     pub limits: Limits,
     pub holder: Holder,
@@ -64,10 +66,10 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let Supervision { hosts: inventory, engines, fabric, store, settings, scope, limits, holder } = supervision;
+    let Supervision { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of, scope, limits, holder } = supervision;
     let began = Instant::now();
     let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut machine = Machine::new(settings, fabric, inventory, now_ms());
+    let mut machine = Machine::new(settings, fabric, inventory, now_ms()).with_lost_after(lost_after_ms_of);
     let mut hosts = Hosts::new(engines, sender.clone());
     let mut projects = Projects::new(Arc::clone(&store), scope.clone(), limits, holder.clone(), sender.clone());
     let again = sender.clone();
@@ -159,5 +161,5 @@ pub(super) async fn is_true(value: &mut watch::Receiver<bool>) {
 }
 
 /// The hosts of a set as a set of names; for those who look at them.
-pub(super) type Names = BTreeSet<crate::project::HostName>;
+pub(super) type Names = BTreeSet<HostName>;
 pub(super) type ByProject<T> = BTreeMap<ProjectName, T>;

@@ -132,6 +132,8 @@ pub enum Command {
 
 pub struct Machine {
     settings: Settings,
+    /// Hosts that count as lost after another time.
+    lost_after_ms_of: BTreeMap<HostName, u64>,
     fabric: Fabric,
     hosts: BTreeMap<HostName, Host>,
     watches: BTreeMap<HostName, Watch>,
@@ -149,6 +151,7 @@ impl Machine {
     pub fn new(settings: Settings, fabric: Fabric, hosts: Vec<Host>, now_ms: u64) -> Self {
         let mut machine = Self {
             settings,
+            lost_after_ms_of: BTreeMap::new(),
             fabric,
             hosts: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -164,6 +167,16 @@ impl Machine {
         machine
     }
 
+    /// The same with hosts that count as lost after a time of their own, in milliseconds.
+    pub fn with_lost_after(self, lost_after_ms_of: BTreeMap<HostName, u64>) -> Self {
+        Self { lost_after_ms_of, ..self }
+    }
+
+    fn settings_of(&self, host: &HostName) -> Settings {
+        let lost_after_ms = self.lost_after_ms_of.get(host).copied().unwrap_or(self.settings.lost_after_ms);
+        Settings { lost_after_ms, ..self.settings }
+    }
+
     /// Takes in what happened and returns what is to be done now.
     pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Command> {
         self.happen(event, now_ms);
@@ -175,10 +188,10 @@ impl Machine {
 
     /// When `step` is to be called with `Tick` at the latest, if nothing happens before.
     pub fn wake_ms(&self) -> u64 {
-        let watches = self.watches.values().flat_map(|watch| {
+        let watches = self.watches.iter().flat_map(|(name, watch)| {
             let ping = (!watch.ping_under_way).then_some(watch.ping_due_ms);
             let look = (!watch.look_under_way && watch.state == State::Up).then_some(watch.look_due_ms);
-            let lost = (watch.state == State::Doubtful).then(|| watch.lost_when_ms(&self.settings));
+            let lost = (watch.state == State::Doubtful).then(|| watch.lost_when_ms(&self.settings_of(name)));
             [ping, look, lost].into_iter().flatten()
         });
         let idle = self.cares.values().filter(|care| care.phase == Phase::Idle && self.leads && !self.holds);
@@ -324,11 +337,12 @@ impl Machine {
     }
 
     fn silence(&mut self, host: &HostName, refused: bool, why: String, now_ms: u64) {
+        let settings = self.settings_of(host);
         let Some(watch) = self.watches.get_mut(host) else { return };
         watch.ping_under_way = false;
         watch.look_under_way = false;
         watch.ping_due_ms = now_ms + self.settings.heartbeat_ms / 2;
-        let turn = watch.silent(refused, why, now_ms, &self.settings);
+        let turn = watch.silent(refused, why, now_ms, &settings);
         self.turn(host, turn);
     }
 
@@ -373,8 +387,9 @@ impl Machine {
         match sight {
             Sight::Seen(seen) => self.see(host, *seen, now_ms),
             Sight::Unreachable { why } => {
+                let settings = self.settings_of(host);
                 let Some(watch) = self.watches.get_mut(host) else { return };
-                let turn = watch.silent(false, why, now_ms, &self.settings);
+                let turn = watch.silent(false, why, now_ms, &settings);
                 self.turn(host, turn);
             }
         }
@@ -421,8 +436,9 @@ impl Machine {
     fn watch_hosts(&mut self, now_ms: u64) {
         let names: Vec<HostName> = self.watches.keys().cloned().collect();
         for name in names {
+            let settings = self.settings_of(&name);
             let Some(watch) = self.watches.get_mut(&name) else { continue };
-            let turn = watch.passed(now_ms, &self.settings);
+            let turn = watch.passed(now_ms, &settings);
             if !watch.ping_under_way && watch.ping_due_ms <= now_ms {
                 watch.ping_under_way = true;
                 self.commands.push(Command::Ping { host: name.clone() });
