@@ -37,7 +37,7 @@ fn the_first_container_that_ends_ends_all_where_that_is_asked() {
     let lines = ["Attaching to one-1, two-1", "one-1  | hello one", "two-1  | hello two", "one-1 exited with code 3"];
     let last = ["two-1 exited with code 143"];
     up("cascade", &["--abort-on-container-exit"], 3, &[&lines[..], &last].concat());
-    up("failing", &["--abort-on-container-failure"], 3, &[&lines[..], &last].concat());
+    up("cascadefailed", &["--abort-on-container-failure"], 3, &[&lines[..], &last].concat());
     up("codefrom", &["--exit-code-from", "two"], 143, &last);
 }
 

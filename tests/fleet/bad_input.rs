@@ -118,7 +118,7 @@ fn hosts_that_cannot_be_trusted_or_reached_are_refused_and_nothing_is_touched() 
         server.other_ca.display()
     );
     let project = Project::new(&fleet, "bad", ONE).with_inventory(&inventory);
-    check("a wrong authority", &project, UNREACHABLE, &["h1", "TLS with 127.0.0.1 failed", "hosts check"]);
+    check("a wrong authority", &project, UNREACHABLE, &["h1", "not signed by the `ca`", "hosts check"]);
 
     let network = address.rsplit_once('.').expect("it is an IPv4 address").0;
     let inventory = format!("[hosts.nobody]\naddress = \"ssh://root@{network}.200\"\n");
@@ -205,12 +205,17 @@ struct TlsServer {
 
 impl TlsServer {
     fn start(folder: &Path) -> Self {
+        let settings = folder.join("openssl.cnf");
+        fs::write(&settings, "[req]\ndistinguished_name = name\n[name]\n").expect("the fleet's folder is writable");
+        let settings = settings.display().to_string();
         let [own, other] = ["own", "other"].map(|name| {
             let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
             let (key_path, path) = (key.display().to_string(), certificate.display().to_string());
             let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
             let subject = ["-subj", "/CN=mcompose", "-addext", "subjectAltName=IP:127.0.0.1"];
-            run("openssl", &[&new[..], &subject, &["-keyout", &key_path, "-out", &path]].concat());
+            // A server may not show an authority's certificate, which is what openssl's own settings would make of it.
+            let leaf = ["-config", &settings, "-addext", "basicConstraints=critical,CA:FALSE"];
+            run("openssl", &[&new[..], &subject, &leaf, &["-keyout", &key_path, "-out", &path]].concat());
             (key, certificate)
         });
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port is free").port();

@@ -107,7 +107,7 @@ fn of_two_ups_at_once_one_waits_or_is_told_who_holds_the_lock() {
 #[test]
 fn attached_up_shows_merged_logs_and_ctrl_c_stops_the_replicas() {
     let compose = "services:\n  talk:\n    image: mcompose-demo:1\n    command: [sh, -c, 'while :; do echo tick; sleep 0.2; done']\n    deploy: {replicas: 3}\n";
-    let project = Project::new(shared(), "attached", compose);
+    let project = Project::new(shared(), "attachedlogs", compose);
     let up = project.start(&["up"]);
     wait_until("all three talk", || (1..=3).all(|number| up.stdout().contains(&format!("talk-{number}"))));
     up.interrupt();

@@ -6,8 +6,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,9 +16,10 @@ use crate::harness::{BOUND, Fleet, FleetHost, run};
 
 const NETWORK_GONE_MAX: Duration = Duration::from_secs(20);
 
+static SHARED: OnceLock<Fleet> = OnceLock::new();
+
 /// Three hosts with the demo image, in one swarm, for all tests that do no harm to hosts. It ends with the process.
 pub fn shared() -> &'static Fleet {
-    static SHARED: OnceLock<Fleet> = OnceLock::new();
     SHARED.get_or_init(|| {
         let fleet = Fleet::start(3);
         fleet.load_demo_image();
@@ -35,6 +36,17 @@ pub fn own(hosts: usize) -> Fleet {
     fleet
 }
 
+/// Panics when another test has a project of this name on the shared fleet: each would undo what the other does.
+fn claim(fleet: &Fleet, name: &str) {
+    static CLAIMED: Mutex<BTreeMap<String, ThreadId>> = Mutex::new(BTreeMap::new());
+    if !SHARED.get().is_some_and(|shared| std::ptr::eq(shared, fleet)) {
+        return;
+    }
+    let me = std::thread::current().id();
+    let owner = *CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_insert(me);
+    assert!(owner == me, "two tests use the project name `{name}` on the shared fleet");
+}
+
 /// A project with its compose file, on the hosts of an inventory.
 pub struct Project<'a> {
     pub fleet: &'a Fleet,
@@ -45,8 +57,9 @@ pub struct Project<'a> {
 }
 
 impl<'a> Project<'a> {
-    /// In a folder of its own. `compose` has no `name:`.
+    /// In a folder of its own. `compose` has no `name:`. On the shared fleet no two tests may use one name.
     pub fn new(fleet: &'a Fleet, name: &str, compose: &str) -> Self {
+        claim(fleet, name);
         let folder = fleet.folder.join("projects").join(name);
         fs::create_dir_all(&folder).expect("the fleet's folder is writable");
         let file = folder.join("compose.yaml");
