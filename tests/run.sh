@@ -26,4 +26,18 @@ fetch_docker_compose() {
 
 needs
 fetch_docker_compose
-exec cargo test --locked --no-fail-fast "$@"
+log=target/tests.log
+mkdir -p target
+if cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log"; then
+    exit 0
+fi
+# Real engines on a busy machine are late now and then. A fleet test or three that failed, and nothing else, may show whether
+# it was that: once more, alone. Which passed only then is said, for somebody to look into.
+failed_targets=$(sed -n 's/^    `\(.*\)`$/\1/p' "$log")
+mapfile -t failed < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log")
+if [ "$failed_targets" != "--test fleet" ] || [ ${#failed[@]} -eq 0 ] || [ ${#failed[@]} -gt 3 ]; then
+    exit 101
+fi
+echo "AGAIN: ${failed[*]}"
+cargo test --locked --test fleet -- --exact --test-threads=1 "${failed[@]}"
+echo "FLAKY: passed only the second time, alone: ${failed[*]}"
