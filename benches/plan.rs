@@ -31,7 +31,15 @@ fn main() {
 
     let placement = place(&project, &hosts, &empty, &request);
     let make = |world: &World, placement: &Placement| {
-        let inputs = Inputs { project: &project, placement, hosts: &hosts, world, fabric: &fabric, revision: 1 };
+        let inputs = Inputs {
+            project: &project,
+            placement,
+            hosts: &hosts,
+            world,
+            fabric: &fabric,
+            revision: 1,
+            here: &std::collections::BTreeSet::new(),
+        };
         plan(&Goal::Up(Up::default()), &inputs)
     };
     let first = make(&empty, &placement);

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod cli;
 pub mod cluster;
 pub mod composefile;
+pub mod delivery;
 pub mod engine;
 pub mod inventory;
 pub mod placement;

@@ -334,7 +334,7 @@ async fn carried_out(fake: &Fake, steps: Vec<Step>) {
     let plan = Plan { project: ProjectName::new("hosts").expect("a good name"), steps, notes: Vec::new() };
     let (events, _) = tokio::sync::mpsc::unbounded_channel();
     let (_stop, interrupt) = tokio::sync::watch::channel(false);
-    let outcome = apply(&fake.engines(), &plan, &Limits::default(), events, interrupt).await;
+    let outcome = apply(&fake.engines(), &plan, &Limits::default(), &Default::default(), events, interrupt).await;
     assert!(outcome.is_success(), "{:?}", outcome.failures().collect::<Vec<_>>());
 }
 

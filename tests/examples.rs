@@ -55,8 +55,15 @@ fn planned(folder: &Path, inventory: &Path) -> String {
     let world = fake.snapshot();
     let fabric = Fabric::Overlay { managers: hosts.iter().map(|host| host.name.clone()).collect() };
     let placement = place(&loaded.project, &hosts, &world, &Request { fabric: fabric.clone(), ..Request::default() });
-    let inputs =
-        Inputs { project: &loaded.project, placement: &placement, hosts: &hosts, world: &world, fabric: &fabric, revision: 1 };
+    let inputs = Inputs {
+        project: &loaded.project,
+        placement: &placement,
+        hosts: &hosts,
+        world: &world,
+        fabric: &fabric,
+        revision: 1,
+        here: &BTreeSet::new(),
+    };
     text(&plan(&Goal::Up(Up::default()), &inputs))
 }
 

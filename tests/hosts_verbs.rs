@@ -63,7 +63,7 @@ impl Stage for Heard {
             let (events, _) = tokio::sync::mpsc::unbounded_channel();
             let (_stop, interrupt) = watch::channel(false);
             self.hear(format!("{} steps", plan.steps.len()));
-            apply(engines, plan, &Limits::default(), events, interrupt).await
+            apply(engines, plan, &Limits::default(), &Default::default(), events, interrupt).await
         })
     }
 }
@@ -334,6 +334,7 @@ impl Desk {
             volumes: BTreeMap::new(),
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            contents: BTreeMap::new(),
             config_hashes: BTreeMap::new(),
         };
         let file = InventoryFile { path: self.path.clone(), text: self.text() };
@@ -356,7 +357,15 @@ impl Desk {
         };
         let revision = store.put(draft).await.expect("it is kept").head.revision;
         let hosts = &inventory.hosts;
-        let inputs = Inputs { project: &project, placement: &placement, hosts, world: &world, fabric: &fabric, revision };
+        let inputs = Inputs {
+            project: &project,
+            placement: &placement,
+            hosts,
+            world: &world,
+            fabric: &fabric,
+            revision,
+            here: &BTreeSet::new(),
+        };
         let outcome = Heard::default().carry_out(&engines, &plan(&Goal::Up(Up::default()), &inputs), None).await;
         assert!(outcome.is_success(), "{outcome:?}");
     }

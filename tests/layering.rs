@@ -60,11 +60,12 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["project", "world", "plan", "engine", "cluster"],
         &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
     ),
-    ("apply", &["project", "world", "plan", "engine"], &["tokio", "futures_util"]),
+    ("delivery", &["project", "world", "engine"], &["tar", "sha2", "hmac", "pbkdf2", "tokio", "bytes", "futures_util"]),
+    ("apply", &["project", "world", "plan", "engine", "delivery"], &["tokio", "futures_util"]),
     ("supervise/machine", &["project", "world", "placement", "plan"], &[]),
     (
         "supervise",
-        &["project", "inventory", "world", "placement", "plan", "transport", "engine", "cluster", "store", "apply"],
+        &["project", "inventory", "world", "placement", "plan", "transport", "engine", "cluster", "store", "delivery", "apply"],
         &["tokio", "futures_util"],
     ),
     (
@@ -97,6 +98,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "engine",
             "cluster",
             "store",
+            "delivery",
             "apply",
             "supervise",
             "ui",
@@ -145,6 +147,7 @@ fn some_crates_have_one_door() {
         ("indicatif", "ui/"),
         ("clap", "cli/"),
         ("granit_parser", "composefile/yaml"),
+        ("tar", "delivery/"),
         ("docker_compose_types", "composefile/interop"),
     ]);
     let source_root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -11,9 +11,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use mcompose::apply::StepEnd;
+use mcompose::delivery::{Owner, Source};
 use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
 use mcompose::plan::{Goal, Plan, Recreate, Rmi, Selection, Up};
-use mcompose::project::{Availability, ContainerSpec, ServiceName};
+use mcompose::project::{Availability, ContainerSpec, Content, ServiceName};
 use planning::{Bed, project};
 
 #[test]
@@ -114,6 +115,8 @@ impl Stage {
                 planning::run(engine.remove_network(name)).expect("nothing that runs is on it");
             }
             ["rm", host, container] => self.bed().fake.host(host).remove_container(container),
+            ["content", shape, name, digest, key @ ..] => self.content(shape, name, digest, &key.join(" ")),
+            ["elsewhere"] => self.bed().cargo = Default::default(),
             ["publish", image] => self.bed().fake.publish(image),
             ["image", host, image] => self.bed().fake.host(host).add_image(image),
             ["volume", host, name] => self.bed().fake.host(host).add_volume(name),
@@ -142,6 +145,16 @@ impl Stage {
             [] => {}
         }
         String::new()
+    }
+
+    /// The project comes with a content, and this machine has it.
+    fn content(&mut self, shape: &str, name: &str, digest: &str, key: &str) {
+        let source = Source::Text { text: digest.into(), owner: Owner::default() };
+        let bed = self.bed();
+        let found = bed.cargo.add(digest.repeat(40), source, 1 << 20).expect("a text is packed");
+        let (name, digest) = (name.to_owned(), digest.repeat(40));
+        let content = Content { name, digest, bytes: found.bytes, is_folder: shape == "folder" };
+        bed.project.contents.insert(key.to_owned(), content);
     }
 
     fn bed(&mut self) -> &mut Bed {

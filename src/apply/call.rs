@@ -1,32 +1,43 @@
 //! One step, one call.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::{Event, StepEnd};
+use crate::delivery::{Cargo, carry};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
 use crate::plan::{Op, Step, StepId};
-use crate::project::HostName;
+use crate::project::{Endpoint, HostName};
 
 /// A swarm that elects a leader, or has not told a host of a network yet, refuses calls for up to 25 s.
 pub const SWARM_SETTLES_MAX: Duration = Duration::from_secs(40);
 const SWARM_PAUSE: Duration = Duration::from_millis(300);
+/// A host learns within a second or two of an overlay that was made anew; one that is not there after this is not coming.
+const NETWORK_COMES_MAX: Duration = Duration::from_secs(15);
 /// Lines of a container's log that are shown with its failure.
 const LOG_TAIL_LINES: u64 = 10;
 const LOG_TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// What steps are carried out with.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) engines: &'a Engines,
+    pub(super) cargo: &'a Cargo,
+}
+
 /// Makes the step's call and returns how it ended. What a swarm refuses for a moment is tried again, for a bounded time.
 /// A wait ends at once when `interrupt` becomes true; a call is never left half done.
 pub(super) async fn carry_out(
-    engines: &Engines,
+    means: Means<'_>,
     step: &Step,
     id: StepId,
     events: &mpsc::UnboundedSender<Event>,
     mut interrupt: watch::Receiver<bool>,
 ) -> StepEnd {
-    let called = insist(engines, step, id, events);
+    let called = insist(means, step, id, events);
     if !matches!(step.op, Op::Await { .. } | Op::Delay { .. }) {
         return called.await;
     }
@@ -36,23 +47,43 @@ pub(super) async fn carry_out(
     }
 }
 
-async fn insist(engines: &Engines, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> StepEnd {
-    let deadline = Instant::now() + SWARM_SETTLES_MAX;
+async fn insist(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> StepEnd {
+    let begun = Instant::now();
+    let mut endpoints = BTreeMap::new();
     loop {
-        let error = match call(engines, step, id, events).await {
+        let error = match call(means, step, id, events).await {
             Ok(()) => return StepEnd::Done,
             Err(error) => error,
         };
-        if !passes_with_the_swarm(step, &error) || Instant::now() + SWARM_PAUSE > deadline {
-            let log_tail = log_tail(engines, step).await;
+        let patience = patience(step, &error);
+        if patience.is_none_or(|patience| begun.elapsed() + SWARM_PAUSE > patience) {
+            let log_tail = log_tail(means.engines, step).await;
             return StepEnd::Failed { error, log_tail };
         }
         let _ = events.send(Event::Progress { step: id, text: format!("waiting for the swarm: {}", error.message) });
         sleep(SWARM_PAUSE).await;
+        if misses_a_network(step, &error) {
+            rejoin(means.engines, step, &mut endpoints).await;
+        }
     }
 }
 
-async fn call(engines: &Engines, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> Result<(), EngineError> {
+/// Takes the container off its networks and puts it on them anew. An engine keeps the id of a network, and the address on it, of
+/// a start that failed, and asks for the same again at every further start, also when another network has the name now.
+/// What fails here shows at the next start, and what was taken off is put on again before the try after it.
+async fn rejoin(engines: &Engines, step: &Step, endpoints: &mut BTreeMap<String, Endpoint>) {
+    let (Op::Start { container } | Op::Restart { container, .. }) = &step.op else { return };
+    let Some(engine) = engines.get(&step.host) else { return };
+    let Ok(seen) = engine.inspect(container.as_str()).await else { return };
+    endpoints.extend(seen.networks);
+    for (network, endpoint) in endpoints {
+        let _ = engine.disconnect(network, container.as_str()).await;
+        let _ = engine.connect(network, container.as_str(), endpoint).await;
+    }
+}
+
+async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> Result<(), EngineError> {
+    let Means { engines, cargo } = means;
     let engine = engine_of(engines, &step.host, &step.op)?;
     match &step.op {
         Op::SwarmInit { advertise } => engine.swarm_init(advertise).await,
@@ -67,6 +98,7 @@ async fn call(engines: &Engines, step: &Step, id: StepId, events: &mpsc::Unbound
         Op::RemoveNetwork { name } => engine.remove_network(name).await,
         Op::CreateVolume(spec) => engine.create_volume(spec).await,
         Op::RemoveVolume { name } => engine.remove_volume(name).await,
+        Op::Deliver { content, volume, from } => carry(engines, &step.host, from.as_ref(), content, volume, cargo).await,
         Op::Pull { image, platform } => {
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
             engine.pull(image, platform.as_deref(), &tell).await
@@ -116,15 +148,27 @@ fn hook_failed(step: &Step, exit_code: i64, output: &str) -> EngineError {
     }
 }
 
-/// What is refused only because the swarm is between two leaders, or its networks are on their way to the host.
-fn passes_with_the_swarm(step: &Step, error: &EngineError) -> bool {
-    let on_network = matches!(step.op, Op::Create { .. } | Op::Start { .. } | Op::Connect { .. });
+/// How long to go on with what is refused only because the swarm is between two leaders, or its networks are on their way to the
+/// host; nothing for what will not pass by itself.
+fn patience(step: &Step, error: &EngineError) -> Option<Duration> {
+    let on_network = matches!(step.op, Op::Create { .. } | Op::Start { .. } | Op::Restart { .. } | Op::Connect { .. });
     let words = ["attach to network", "attaching to network", "context deadline exceeded"];
     // The managers learn a moment later than the hosts that the last container has left a network.
     let is_leaving = matches!(step.op, Op::RemoveNetwork { .. });
     let leaving = ["in use by task", "has active endpoints"];
     let says = |words: &[&str]| words.iter().any(|words| error.message.to_lowercase().contains(words));
-    error.kind == ErrorKind::NoLeader || on_network && says(&words) || is_leaving && says(&leaving)
+    if error.kind == ErrorKind::NoLeader || on_network && says(&words) || is_leaving && says(&leaving) {
+        return Some(SWARM_SETTLES_MAX);
+    }
+    misses_a_network(step, error).then_some(NETWORK_COMES_MAX)
+}
+
+/// `network NAME not found`: an overlay that has gone from the host, by name or by the id that it had.
+fn misses_a_network(step: &Step, error: &EngineError) -> bool {
+    let is_on_networks = matches!(step.op, Op::Start { .. } | Op::Restart { .. } | Op::Connect { .. });
+    let message = error.message.to_lowercase();
+    let named = message.find("network ").and_then(|at| message.get(at..)).is_some_and(|rest| rest.contains("not found"));
+    is_on_networks && named
 }
 
 /// The last lines of a container that did not start, or did not become what was waited for.

@@ -8,8 +8,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::call::carry_out;
+use super::call::{Means, carry_out};
 use super::{Event, Outcome, StepEnd};
+use crate::delivery::Cargo;
 use crate::engine::{EngineError, Engines, ErrorKind};
 use crate::plan::{Op, Plan, Step, StepId, Tolerance};
 use crate::project::HostName;
@@ -27,13 +28,15 @@ impl Default for Limits {
     }
 }
 
-/// Carries out a plan. Returns how every step ended; a failed one ends only what waits for it.
+/// Carries out a plan. Returns how every step ended; a failed one ends only what waits for it. `cargo`: what this machine can
+/// deliver.
 ///
 /// Once `interrupt` is true nothing new begins; what runs is waited for.
 pub async fn apply(
     engines: &Engines,
     plan: &Plan,
     limits: &Limits,
+    cargo: &Cargo,
     events: mpsc::UnboundedSender<Event>,
     mut interrupt: watch::Receiver<bool>,
 ) -> Outcome {
@@ -46,7 +49,7 @@ pub async fn apply(
             let (step, events, interrupt) = (&plan.steps[id.0], &events, interrupt.clone());
             running.push(async move {
                 let begun = Instant::now();
-                let end = carry_out(engines, step, id, events, interrupt).await;
+                let end = carry_out(Means { engines, cargo }, step, id, events, interrupt).await;
                 (id, end, begun.elapsed())
             });
         }

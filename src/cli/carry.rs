@@ -35,7 +35,7 @@ impl Session {
         let (stop, stopped) = watch::channel(false);
         let mut progress = Progress::new(self.ui, plan);
         let mut ends = BTreeMap::new();
-        let walk = apply(engines, plan, &self.limits, events, stopped);
+        let walk = apply(engines, plan, &self.limits, &self.cargo, events, stopped);
         tokio::pin!(walk);
         let mut is_stopping = false;
         loop {
@@ -104,6 +104,7 @@ impl Session {
             limits: self.limits,
             dry_run: self.dry_run,
             command: self.command.clone(),
+            cargo: self.cargo.clone(),
             interrupt: self.interrupt.afresh(),
             patience: 1,
         }

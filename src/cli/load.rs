@@ -11,12 +11,13 @@ use super::session::Session;
 use super::{Failure, Globals, exit, signals};
 use crate::apply::Limits;
 use crate::composefile::{self, LoadFailure, LoadOptions, LoadRequest, Loaded, Model};
+use crate::delivery::{Cargo, PackError, survey};
 use crate::engine::{Engines, docker};
 use crate::inventory::{Context, Found, Inventory, Places, find, parse};
 use crate::plan::Selection;
 use crate::project::{Address, Host, Project, ProjectName, ServiceName};
 use crate::transport::LinkOptions;
-use crate::ui::Ui;
+use crate::ui::{Report, Ui};
 use crate::world::World;
 
 /// The first interruption lets what runs end, the second does not.
@@ -79,10 +80,34 @@ pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb:
         engines,
         limits,
         dry_run: globals.dry_run,
+        cargo: Cargo::default(),
         command: verb.to_owned(),
         interrupt: signals::Interrupt::listen(),
         patience: PATIENCE,
     })
+}
+
+/// As `session`, for verbs that make replicas: with the files that the project's services need, read and hashed.
+pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &str) -> Result<Session, Failure> {
+    let mut session = session(globals, ui, Some(&loaded.project), verb).await?;
+    let to_others = session.inventory.hosts.iter().any(|host| !matches!(host.address, Address::Unix { .. }));
+    let limit = globals.deliver_max.saturating_mul(1 << 20);
+    let found = survey(&loaded.project, to_others, &loaded.environment, limit);
+    if !found.problems.is_empty() {
+        for problem in &found.problems {
+            let hint = match &problem.source {
+                PackError::TooLarge { .. } => "`--deliver-max` sets how much may be; data belongs in a volume",
+                PackError::LeadsOut { .. } => "name the file itself, by its absolute path, where it is on the hosts",
+                PackError::Changed { .. } => "run the command again",
+                _ => "correct it, or mount an absolute path that is on the hosts",
+            };
+            ui.error(&Report::of(problem, Some(hint.to_owned())));
+        }
+        return Err(Failure::Told(exit::COMPOSE_FILE));
+    }
+    loaded.project.contents = found.contents;
+    session.cargo = found.cargo;
+    Ok(session)
 }
 
 /// The inventory that is meant, or the local engine.
@@ -168,6 +193,7 @@ fn project_of_containers(name: &ProjectName, world: &World) -> Project {
         volumes: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        contents: BTreeMap::new(),
         config_hashes: BTreeMap::new(),
     }
 }

@@ -75,6 +75,9 @@ pub struct Globals {
     /// Control when to print ANSI control characters
     #[arg(long, global = true, value_name = "WHEN", env = "COMPOSE_ANSI", default_value = "auto")]
     ansi: AnsiArg,
+    /// The largest file or folder that is delivered to hosts, in MiB
+    #[arg(long, global = true, value_name = "MIB", env = "MCOMPOSE_DELIVER_MAX", default_value_t = 256)]
+    deliver_max: u64,
     /// Show what would be done, and do nothing
     #[arg(long, global = true)]
     dry_run: bool,

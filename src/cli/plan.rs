@@ -18,8 +18,8 @@ pub struct PlanArgs {
 }
 
 pub async fn run(args: &PlanArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
-    let loaded = project_file(globals, &[], ui)?;
-    let session = load::session(globals, ui, Some(&loaded.project), "plan").await?;
+    let mut loaded = project_file(globals, &[], ui)?;
+    let session = load::provisioned(globals, ui, &mut loaded, "plan").await?;
     let services = load::selection(&args.services, &loaded.project)?;
     let goal = Goal::Up(Up { services, remove_orphans: args.remove_orphans, ..Up::default() });
     let planned = session.planned(&goal, &loaded.project).await?;

@@ -21,7 +21,7 @@ pub struct ScaleArgs {
 pub async fn run(args: &ScaleArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let mut loaded = load::project_file(globals, &[], ui)?;
     let scales = scale(&mut loaded.project, &args.services)?;
-    let session = load::session(globals, ui, Some(&loaded.project), "scale").await?;
+    let session = load::provisioned(globals, ui, &mut loaded, "scale").await?;
     let services = Selection::Only(scales.keys().cloned().collect());
     let goal = Goal::Up(Up { services, deps: !args.no_deps, ..Up::default() });
     session.change(&[goal], &loaded.project, &scales, Keep::Record).await

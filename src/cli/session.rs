@@ -13,6 +13,7 @@ use super::hosts::{InventoryFile, look_for, steps_to_form};
 use super::signals::Interrupt;
 use crate::apply::Limits;
 use crate::cluster::{fabric, raced_to_swarm};
+use crate::delivery::Cargo;
 use crate::engine::Engines;
 use crate::inventory::Inventory;
 use crate::placement::{Orphans, Placement, Request, place, seats_to_remember};
@@ -40,6 +41,8 @@ pub struct Session {
     pub engines: Engines,
     pub limits: Limits,
     pub dry_run: bool,
+    /// What of this machine's files the project's services need.
+    pub cargo: Cargo,
     /// The command line's verb and arguments, for records and locks.
     pub command: String,
     pub interrupt: Interrupt,
@@ -129,7 +132,8 @@ impl Session {
         // What is shown is shown as the newest record would have it done.
         let revision =
             revision.unwrap_or_else(|| known.map_or(1, |record| record.head.revision).max(world.newest_revision(&project.name)));
-        let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric, revision };
+        let here = self.cargo.digests().map(str::to_owned).collect();
+        let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric, revision, here: &here };
         let plan = plan(goal, &inputs);
         Planned { plan, revision, placement, world }
     }

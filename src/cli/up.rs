@@ -147,7 +147,7 @@ async fn make(
     if let Some(policy) = &making.pull {
         loaded.project.services.values_mut().for_each(|service| service.pull_policy = Some(policy.clone()));
     }
-    let session = load::session(globals, ui, Some(&loaded.project), verb).await?;
+    let session = load::provisioned(globals, ui, &mut loaded, verb).await?;
     let recreate = match (making.force_recreate, making.no_recreate) {
         (true, _) => Recreate::Always,
         (_, true) => Recreate::Never,

@@ -38,6 +38,7 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
         volumes: section(document, "volumes", &mut faults),
         configs: section(document, "configs", &mut faults),
         secrets: section(document, "secrets", &mut faults),
+        contents: Default::default(),
         config_hashes: Default::default(),
     };
     project.services = section(document, "services", &mut faults);

@@ -12,6 +12,7 @@
 //! assert!(fake.snapshot().seen("beta").is_none());
 //! ```
 
+mod archives;
 mod calls;
 mod containers;
 mod faults;

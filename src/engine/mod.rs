@@ -11,10 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State};
+
+/// The body of a request as it comes. An error in it ends the request: the engine does not take a part for the whole.
+pub type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// The engines of all hosts of the inventory.
 pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
@@ -41,6 +45,8 @@ pub trait Engine: Send + Sync {
     /// Returns the new container's id.
     async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError>;
     async fn connect(&self, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), EngineError>;
+    /// What is not on the network is no error.
+    async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError>;
     async fn start(&self, container: &str) -> Result<(), EngineError>;
     async fn stop(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError>;
     async fn restart(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError>;
@@ -60,6 +66,17 @@ pub trait Engine: Send + Sync {
         container: &str,
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError>;
+
+    /// Unpacks an archive (tar) into a folder of a container, which need not run; volumes that it mounts included.
+    async fn put_archive(&self, container: &str, path: &str, archive: Pieces) -> Result<(), EngineError>;
+    /// A file or folder of a container as an archive.
+    async fn get_archive(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// Makes an image out of an archive of its files.
+    async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError>;
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
@@ -110,6 +127,8 @@ pub struct Inspected {
     /// RFC 3339, empty if it never started or ended.
     pub started_at: String,
     pub finished_at: String,
+    /// How it is to join each network, by the network's name: what was asked for, not what came of it.
+    pub networks: BTreeMap<String, Endpoint>,
     /// Output of the last probes of the healthcheck, the newest last.
     pub health_log: Vec<String>,
     /// The whole answer.

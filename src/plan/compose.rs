@@ -16,6 +16,7 @@ pub(super) struct Compose<'a> {
     pub(super) world: &'a World,
     pub(super) fabric: &'a Fabric,
     pub(super) revision: u64,
+    pub(super) here: &'a BTreeSet<String>,
     pub(super) view: View<'a>,
     hosts: BTreeMap<&'a str, &'a Host>,
     /// Hosts that answered. Only looked up in, never walked, so its order does not matter.
@@ -38,6 +39,7 @@ impl<'a> Compose<'a> {
             world: inputs.world,
             fabric: inputs.fabric,
             revision: inputs.revision,
+            here: inputs.here,
             view: View::new(inputs.world, &inputs.project.name),
             hosts: inputs.hosts.iter().map(|host| (host.name.as_str(), host)).collect(),
             seen: inputs.world.seen_hosts().map(|(name, seen)| (name.as_str(), seen)).collect(),

@@ -60,7 +60,7 @@ impl<'c, 'a> Template<'c, 'a> {
             ..ContainerSpec::default()
         };
         spec.host_config.port_bindings = ports::bindings(service);
-        let mounted = mounts::of_service(project, service);
+        let mounted = mounts::of_service(project, service, mounts::Place { is_local: true, root_dir: "" });
         spec.host_config.binds = mounted.binds;
         spec.host_config.mounts = mounted.mounts;
         let endpoints = match &service.network_mode {
@@ -91,6 +91,7 @@ impl<'c, 'a> Template<'c, 'a> {
         }
         let further = endpoints.collect();
         self.put_neighbours(fill, &mut spec);
+        self.put_contents(fill.host, &mut spec);
         mounts::inherit(&mut spec.host_config, fill.inherited);
         if let Some(check) = &mut spec.healthcheck
             && self.compose.api_is_before(fill.host, START_INTERVAL_API)
@@ -132,6 +133,18 @@ impl<'c, 'a> Template<'c, 'a> {
         } else if endpoint.mac_address.is_none() {
             endpoint.mac_address.clone_from(&self.service.mac_address);
         }
+    }
+
+    /// Mounts what is delivered to the host in the place of this machine's paths.
+    fn put_contents(&self, host: &HostName, spec: &mut ContainerSpec) {
+        if self.compose.project.contents.is_empty() {
+            return;
+        }
+        let root_dir = self.compose.seen(host).map(|seen| seen.engine.root_dir.as_str()).unwrap_or_default();
+        let place = mounts::Place { is_local: self.compose.is_local(host), root_dir };
+        let mounted = mounts::of_service(self.compose.project, self.service, place);
+        spec.host_config.binds = mounted.binds;
+        spec.host_config.mounts = mounted.mounts;
     }
 
     /// Turns `service:X` into the container of X that is on the same host. The engine takes names there too and keeps the id.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::compose::Compose;
+use super::contents;
 use super::draft::Draft;
 use super::order;
 use super::teardown::Leaving;
@@ -29,6 +30,9 @@ pub(super) fn plan(goal: &Downing<'_>, inputs: &Inputs<'_>) -> Plan {
     down.networks();
     if goal.volumes {
         down.volumes();
+    }
+    if *goal.services == Selection::All {
+        contents::leave(&compose, &mut down.draft, &down.removed);
     }
     down.images();
     down.draft.finish(&compose.project.name)

@@ -71,6 +71,7 @@ mod tests {
             volumes: Default::default(),
             configs: Default::default(),
             secrets: Default::default(),
+            contents: Default::default(),
             config_hashes: Default::default(),
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod compose;
 mod container;
+mod contents;
 mod diff;
 mod down;
 mod draft;
@@ -38,6 +39,8 @@ pub use redact::redacted;
 pub use step::{Cause, ContainerRef, FailureAction, Note, Op, Plan, Step, StepId, Subject, Tolerance};
 pub use text::{step_text, text};
 
+use std::collections::BTreeSet;
+
 use crate::placement::Placement;
 use crate::project::{Host, Project};
 use crate::world::{Fabric, World};
@@ -52,6 +55,8 @@ pub struct Inputs<'a> {
     pub fabric: &'a Fabric,
     /// The record that new containers are made for.
     pub revision: u64,
+    /// Digests of the contents that this machine can deliver.
+    pub here: &'a BTreeSet<String>,
 }
 
 /// What is to be done for the goal, complete and in order. Same inputs, same bytes. What is not done is said in its notes.

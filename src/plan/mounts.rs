@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::project::{FileGrant, FileObject, HostConfig, Mount, MountBind, MountSpec, Project, Service};
+use super::contents;
+use crate::project::{
+    Content, FileGrant, FileObject, HostConfig, Mount, MountBind, MountSpec, MountVolume, Project, Service, grant_key,
+};
 use crate::world::MountSeen;
 
 #[derive(Debug, Default, PartialEq)]
@@ -13,18 +16,36 @@ pub(super) struct Mounted {
     pub(super) mounts: Vec<MountSpec>,
 }
 
-/// `volumes`, and configs and secrets that are files, in order of target.
-pub(super) fn of_service(project: &Project, service: &Service) -> Mounted {
+/// The host that something is mounted on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// Its files are this machine's.
+    pub(super) is_local: bool,
+    /// Where its engine keeps everything.
+    pub(super) root_dir: &'a str,
+}
+
+/// `volumes`, and configs and secrets, in order of target.
+pub(super) fn of_service(project: &Project, service: &Service, place: Place<'_>) -> Mounted {
     let mut by_target: BTreeMap<String, Mount> = BTreeMap::new();
     for mount in &service.volumes {
-        by_target.insert(mount.target.clone(), mount.clone());
+        let mounted = match contents::of_bind(project, mount).filter(|_| !place.is_local) {
+            Some(content) => delivered(content, mount.target.clone(), place),
+            None => mount.clone(),
+        };
+        by_target.insert(mount.target.clone(), mounted);
     }
-    let secrets = service.secrets.iter().map(|grant| (secret_target(grant), project.secrets.get(&grant.source)));
-    let configs = service.configs.iter().map(|grant| (config_target(grant), project.configs.get(&grant.source)));
-    for (target, object) in secrets.chain(configs) {
-        if let Some(file) = object.and_then(|object: &FileObject| object.file.clone()) {
-            by_target.entry(target.clone()).or_insert_with(|| file_mount(file, target));
-        }
+    let secrets = service.secrets.iter().map(|grant| ("secret", secret_target(grant), grant, &project.secrets));
+    let configs = service.configs.iter().map(|grant| ("config", config_target(grant), grant, &project.configs));
+    for (kind, target, grant, objects) in secrets.chain(configs) {
+        let file = objects.get(&grant.source).and_then(|object: &FileObject| object.file.clone());
+        let content = project.contents.get(&grant_key(kind, grant)).filter(|_| !place.is_local || file.is_none());
+        let mount = match (content, file) {
+            (Some(content), _) => delivered(content, target.clone(), place),
+            (None, Some(file)) => file_mount(file, target.clone()),
+            (None, None) => continue,
+        };
+        by_target.entry(target).or_insert(mount);
     }
     let mut mounted = Mounted::default();
     for mount in by_target.values() {
@@ -40,6 +61,23 @@ pub(super) fn of_service(project: &Project, service: &Service) -> Mounted {
 fn file_mount(source: String, target: String) -> Mount {
     let bind = MountBind { create_host_path: Some(false), ..MountBind::default() };
     Mount { kind: "bind".to_owned(), source: Some(source), target, read_only: true, bind: Some(bind), ..Mount::default() }
+}
+
+/// What was delivered: a folder as its volume, a file as the file in its volume, which engines before API 1.45 mount no other
+/// way. Never written to: who else needs the same content has the same volume.
+fn delivered(content: &Content, target: String, place: Place<'_>) -> Mount {
+    if !content.is_folder {
+        let folder = format!("{}/volumes/{}/_data", place.root_dir.trim_end_matches('/'), content.volume());
+        return file_mount(format!("{folder}/{}", Content::FILE), target);
+    }
+    Mount {
+        kind: "volume".to_owned(),
+        source: Some(content.volume()),
+        target,
+        read_only: true,
+        volume: Some(MountVolume { nocopy: true, ..MountVolume::default() }),
+        ..Mount::default()
+    }
 }
 
 /// Hands the anonymous volumes of the replaced container on. A target that the service now mounts otherwise keeps to that.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::compose::Compose;
 use super::diff::Turn;
 use super::draft::Draft;
-use super::{Note, container, networks, order, volumes};
-use crate::project::{FileGrant, FileObject, HostName, Service, ServiceName};
+use super::{Note, container, contents, networks, order, volumes};
+use crate::project::{FileGrant, FileObject, HostName, Service, ServiceName, grant_key};
 
 /// What keeps the replicas of one service from being made.
 pub(super) struct Refusals<'c, 'a> {
@@ -98,13 +98,10 @@ impl<'c, 'a> Refusals<'c, 'a> {
                 if object.external || object.driver.is_some() || object.template_driver.is_some() {
                     let why = "external and driver-made ones belong to swarm services";
                     self.everywhere.push(self.refused(&attribute, why, "give it a `file`"));
-                } else if object.file.is_none() {
-                    let why = "a value from `content` or `environment` is not delivered to hosts yet";
-                    self.everywhere.push(self.refused(&attribute, why, "put the value into a file and name it with `file`"));
-                } else {
-                    let why = "files are not delivered to other hosts yet";
-                    let hint = "place the service on this machine's own engine, or bake the file into the image";
-                    self.remote.push(self.refused(&attribute, why, hint));
+                } else if !project.contents.contains_key(&grant_key(kind.trim_end_matches('s'), grant)) {
+                    let why = "its content is not known here";
+                    let note = self.refused(&attribute, why, "run `mcompose up` where the project's files are");
+                    if object.file.is_none() { self.everywhere.push(note) } else { self.remote.push(note) }
                 }
             }
         }
@@ -113,7 +110,7 @@ impl<'c, 'a> Refusals<'c, 'a> {
     fn on_host(&self, host: &'a HostName) -> Vec<Note> {
         let compose = self.compose;
         let Some(seen) = compose.seen(host) else { return Vec::new() };
-        let mut notes = Vec::new();
+        let mut notes: Vec<Note> = contents::lacking(compose, self.name, self.service, host, seen).into_iter().collect();
         let volumes = volumes::of_service(compose.project, self.service).filter(|(_, volume)| volume.external);
         for (key, volume) in volumes.filter(|(_, volume)| !seen.volumes.iter().any(|other| other.name == volume.name)) {
             let why = format!("the external volume `{}` is not on {host}", volume.name);
@@ -177,11 +174,19 @@ impl<'c, 'a> Refusals<'c, 'a> {
         let base = self.compose.project.working_dir.trim_end_matches('/');
         let is_below = |path: &str| path == base || path.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
         let binds = self.service.volumes.iter().filter(|mount| mount.kind == "bind");
-        for source in binds.filter_map(|mount| mount.source.as_deref()).filter(|source| !base.is_empty() && is_below(source)) {
-            let text = format!(
-                "{}: `{source}` is meant as the path on {} itself; files of this machine are not delivered there yet",
-                self.name, remote.host
-            );
+        for mount in binds {
+            let Some(source) = mount.source.as_deref().filter(|source| !base.is_empty() && is_below(source)) else { continue };
+            let text = match contents::of_bind(self.compose.project, mount) {
+                Some(_) if mount.read_only => continue,
+                Some(content) => format!(
+                    "{}: {} is delivered to hosts and read-only there; what is to be written to belongs in a volume",
+                    self.name, content.name
+                ),
+                None => format!(
+                    "{}: `{source}` is empty or missing here, so it is meant as the path on {} itself",
+                    self.name, remote.host
+                ),
+            };
             draft.note(Note::Remark { text });
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::compose::Compose;
+use super::contents::Deliveries;
 use super::diff::Turn;
 use super::draft::Draft;
 use super::outdated::Outdated;
@@ -23,6 +24,7 @@ pub(super) struct Resources<'a> {
     shared_networks: BTreeMap<&'a str, StepId>,
     networks: BTreeMap<(&'a str, &'a HostName), StepId>,
     volumes: BTreeMap<(&'a str, &'a HostName), StepId>,
+    deliveries: Deliveries<'a>,
     pulls: BTreeMap<(String, Option<&'a str>, &'a HostName), StepId>,
 }
 
@@ -64,6 +66,7 @@ impl<'a> Resources<'a> {
         let mut new_on: Vec<&'a HostName> = rise.turns.iter().filter(|turn| turn.is_new()).map(|turn| turn.host).collect();
         new_on.sort_unstable();
         new_on.dedup();
+        self.deliveries.require(compose, draft, service, &new_on);
         for host in new_on {
             let is_there = compose.seen(host).is_none_or(|seen| seen.images.contains_key(&rise.wanted.image));
             if is_there {
@@ -75,6 +78,11 @@ impl<'a> Resources<'a> {
                 draft.step(host, Subject::Image(image), op, Cause::Missing, Vec::new())
             });
         }
+    }
+
+    /// Once every service has what it needs: what only one host would have goes to a second one.
+    pub(super) fn spare(&mut self, compose: &Compose<'a>, draft: &mut Draft) {
+        self.deliveries.copy(compose, draft);
     }
 
     /// Networks or volumes are made again, so that creations wait for containers that leave.
@@ -143,6 +151,7 @@ impl<'a> Resources<'a> {
                 steps.extend(self.networks.get(&(network.name.as_str(), host)));
             }
         }
+        steps.extend(self.deliveries.before(compose, service, host));
         if !self.volumes.is_empty() {
             let volumes = volumes::of_service(compose.project, service);
             steps.extend(volumes.filter_map(|(_, volume)| self.volumes.get(&(volume.name.as_str(), host))));

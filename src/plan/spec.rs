@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::compose::Compose;
-use super::{mounts, networks};
-use crate::project::{Service, ServiceName, SpecHash};
+use super::{contents, mounts, networks};
+use crate::project::{Project, Service, ServiceName, SpecHash};
 
 /// Attributes that no container is made from: they say where, when and how many, or are acted on at each run anew.
 const NOT_IN_A_CONTAINER: &[&str] = &[
@@ -40,7 +40,20 @@ pub(super) fn of(compose: &Compose<'_>, name: &ServiceName, service: &Service) -
         let declared = attributes.remove("volumes").unwrap_or_default();
         attributes.insert("volumes".to_owned(), json!([declared, names]));
     }
+    for (attribute, digests) in digests(compose.project, service) {
+        let declared = attributes.remove(attribute).unwrap_or_default();
+        attributes.insert(attribute.to_owned(), json!([declared, digests]));
+    }
     SpecHash::of(&attributes.into_iter().collect())
+}
+
+/// What the service's files are, by the attribute that names them: a change of content is a change of the service.
+fn digests<'a>(project: &'a Project, service: &'a Service) -> BTreeMap<&'static str, Vec<&'a str>> {
+    let mut found: BTreeMap<&'static str, Vec<&'a str>> = BTreeMap::new();
+    for needed in contents::of_service(project, service) {
+        found.entry(needed.attribute).or_default().push(needed.content.digest.as_str());
+    }
+    found
 }
 
 /// Of `deploy`, resources and the restart policy reach the container, and whether it is a job.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Refusal;
 use crate::project::{
-    ContainerId, ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, ProjectName, Role, ServiceName, Slot, Until, VolumeSpec,
+    ContainerId, ContainerSpec, Content, Endpoint, Hook, HostName, NetworkSpec, ProjectName, Role, ServiceName, Slot, Until,
+    VolumeSpec,
 };
 
 /// Everything that is to be done, in an order in which each step stands behind all that it waits for.
@@ -43,6 +44,8 @@ pub enum Subject {
     Network(String),
     Volume(String),
     Image(String),
+    /// Files that are delivered.
+    Content(String),
     Host,
     /// All replicas of a service together: gates.
     Service(ServiceName),
@@ -106,6 +109,12 @@ pub enum Op {
     CreateVolume(VolumeSpec),
     RemoveVolume {
         name: String,
+    },
+    /// Makes the volume and fills it: with this machine's files, or with what the host `from` has.
+    Deliver {
+        content: Content,
+        volume: VolumeSpec,
+        from: Option<HostName>,
     },
     Pull {
         image: String,
@@ -250,6 +259,8 @@ pub enum Cause {
     Fabric,
     /// It is part of a rolling update.
     Update,
+    /// So that more than one host has it.
+    Spare,
     /// Nothing uses it any more.
     Unused,
 }

@@ -53,12 +53,17 @@ fn group_text(steps: &[&Step]) -> String {
         Subject::Network(name) => format!("network {name}"),
         Subject::Volume(name) => format!("volume {name}"),
         Subject::Image(name) => format!("image {name}"),
+        Subject::Content(name) => name.clone(),
         Subject::Service(name) => name.to_string(),
         Subject::Host => String::new(),
     };
     let host = &first.host;
     match &first.op {
         Op::Delay { millis } => format!("wait {} before the next of {what}: {}", seconds(*millis), first.cause),
+        Op::Deliver { content, from, .. } => {
+            let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+            format!("deliver {what} ({}) to {host}{from}: {}", size(content.bytes), cause_on(&first.cause, host))
+        }
         Op::Tally { .. } => format!("tally of {what}: {}", first.cause),
         Op::Await { until: Until::Lasting, at_most_secs, .. } => {
             format!("watch {what} on {host} for {at_most_secs} s: {}", cause_on(&first.cause, host))
@@ -68,6 +73,19 @@ fn group_text(steps: &[&Step]) -> String {
         _ if what.is_empty() => format!("{} on {host}: {}", verbs(steps), cause_on(&first.cause, host)),
         _ => format!("{} {what} on {host}: {}", verbs(steps), cause_on(&first.cause, host)),
     }
+}
+
+/// In the largest unit that leaves a whole part: `512 B`, `1.5 KiB`.
+fn size(bytes: u64) -> String {
+    let mut amount = bytes as f64;
+    for unit in ["B", "KiB", "MiB"] {
+        if amount < 1024.0 {
+            let digits = usize::from(unit != "B");
+            return format!("{amount:.digits$} {unit}");
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.1} GiB")
 }
 
 fn seconds(millis: u64) -> String {
@@ -120,6 +138,7 @@ fn verb(op: &Op) -> String {
         Op::CreateNetwork(_) | Op::CreateVolume(_) | Op::Create { .. } => "create",
         Op::RemoveNetwork { .. } | Op::RemoveVolume { .. } | Op::RemoveImage { .. } | Op::Remove { .. } => "remove",
         Op::Pull { .. } => "pull",
+        Op::Deliver { .. } => "deliver",
         Op::Connect { network, .. } => return format!("connect to {network}"),
         Op::Start { .. } => "start",
         Op::Stop { .. } => "stop",
@@ -169,6 +188,7 @@ impl fmt::Display for Cause {
             Self::Hook { hook } => f.write_str(hook),
             Self::Fabric => f.write_str("the hosts need a common network"),
             Self::Update => f.write_str("rolling update"),
+            Self::Spare => f.write_str("for a second host"),
             Self::Unused => f.write_str("unused"),
         }
     }

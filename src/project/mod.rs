@@ -1,6 +1,7 @@
 //! What should run. Plain values, checked at the door, that every other room speaks of.
 
 mod container;
+mod content;
 mod duration;
 mod host;
 mod names;
@@ -13,6 +14,7 @@ pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
     NetworkingConfig, PortBinding, Until, VolumeSpec,
 };
+pub use content::{Content, bind_key, grant_key};
 pub use duration::GoDuration;
 pub use host::{Address, Availability, Host, Role, Tls};
 pub use names::{ContainerId, HostName, InvalidName, NetworkName, ProjectName, ServiceName, Slot, VolumeName};
@@ -54,6 +56,9 @@ pub struct Project {
     pub configs: BTreeMap<String, FileObject>,
     #[serde(default)]
     pub secrets: BTreeMap<String, FileObject>,
+    /// What of this machine's files the services need on their hosts, by `bind_key` and `grant_key`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, Content>,
     /// docker compose's own hash of each service, for `com.docker.compose.config-hash`.
     #[serde(default)]
     pub config_hashes: BTreeMap<ServiceName, String>,

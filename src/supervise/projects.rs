@@ -12,6 +12,7 @@ use super::hosts::{Looker, look_at};
 use super::machine::{Deployment, Event};
 use super::run::{ByProject, Message, Scope, is_true};
 use crate::apply::{self, Limits, Outcome, apply};
+use crate::delivery::Cargo;
 use crate::engine::Engines;
 use crate::plan::{Op, Plan, StepId, Subject, step_text};
 use crate::project::{HostName, ProjectName, Slot};
@@ -123,7 +124,7 @@ impl Projects {
                 Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
                 Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)])),
             };
-            let looks = look_at(lookers, !errors.is_empty()).await;
+            let looks = look_at(lookers, !errors.is_empty() || plan.brings_resources()).await;
             lock.release().await;
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let _ = sender.send(Message::Event(Event::Applied { project, tried, errors, looks, took_ms }));
@@ -203,7 +204,8 @@ async fn carry_out(
 ) -> (BTreeSet<Slot>, BTreeSet<String>) {
     let (events, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
-    let walk = apply(engines, plan, limits, events, stopped);
+    let nothing = Cargo::default();
+    let walk = apply(engines, plan, limits, &nothing, events, stopped);
     let halt = async {
         tokio::select! {
             () = is_true(&mut interrupted) => {}

@@ -121,6 +121,7 @@ fn subject(step: &Step) -> String {
         Subject::Network(name) => format!("Network {name}"),
         Subject::Volume(name) => format!("Volume {name}"),
         Subject::Image(name) => format!("Image {name}"),
+        Subject::Content(name) => format!("Files {name}"),
         Subject::Service(name) => format!("Service {name}"),
         Subject::Host => "Host".to_owned(),
     }
@@ -139,6 +140,7 @@ fn words(op: &Op) -> (&'static str, &'static str) {
             ("Removing", "Removed")
         }
         Op::Pull { .. } => ("Pulling", "Pulled"),
+        Op::Deliver { .. } => ("Delivering", "Delivered"),
         Op::Connect { .. } => ("Connecting", "Connected"),
         Op::Start { .. } => ("Starting", "Started"),
         Op::Stop { .. } => ("Stopping", "Stopped"),

@@ -27,6 +27,10 @@ pub mod keys {
     pub const SPEC: &str = "io.mcompose.spec";
     pub const REVISION: &str = "io.mcompose.revision";
     pub const RESERVATION: &str = "io.mcompose.reservation";
+    /// On a volume of delivered content and its carriers: the content's digest.
+    pub const CONTENT: &str = "io.mcompose.content";
+    /// On such a volume: the project that it was made for.
+    pub const CONTENT_PROJECT: &str = "io.mcompose.content.project";
 }
 
 /// What mcompose reads from a container's labels. `rest` keeps every label that is none of these.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::project::{ContainerId, Host, HostName, ProjectName, Protocol, Slot};
+use crate::project::{ContainerId, Content, Host, HostName, ProjectName, Protocol, Slot};
 
 /// Every host of the inventory with what it showed when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -76,6 +76,14 @@ pub struct SeenHost {
     pub volumes: Vec<VolumeSeen>,
     /// Image references that the look asked about, with the image each stands for here. Absent: not on this host.
     pub images: BTreeMap<String, ImageSeen>,
+}
+
+impl SeenHost {
+    /// Whether a content is here, whole.
+    pub fn holds(&self, content: &Content) -> bool {
+        let (volume, carrier) = (content.volume(), content.carrier());
+        self.volumes.iter().any(|seen| seen.name == volume) && !self.containers.iter().any(|seen| seen.name == carrier)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

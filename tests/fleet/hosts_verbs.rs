@@ -50,7 +50,7 @@ impl Stage for Heard {
         Box::pin(async move {
             let (events, _) = tokio::sync::mpsc::unbounded_channel();
             let (_stop, interrupt) = watch::channel(false);
-            let outcome = apply(engines, plan, &Limits::default(), events, interrupt).await;
+            let outcome = apply(engines, plan, &Limits::default(), &Default::default(), events, interrupt).await;
             outcome.failures().for_each(|failure| eprintln!("{failure:?}"));
             outcome
         })

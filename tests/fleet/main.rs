@@ -7,6 +7,7 @@ mod store_spec;
 mod attached;
 mod bad_input;
 mod changes;
+mod delivery;
 mod engine;
 mod examples_for_real;
 mod fake_agrees;

@@ -58,7 +58,7 @@ impl Hosts {
         let plan = Plan { project: ProjectName::new("hosts").expect("a good name"), steps, notes: Vec::new() };
         let (events, _) = tokio::sync::mpsc::unbounded_channel();
         let (_stop, interrupt) = tokio::sync::watch::channel(false);
-        let outcome = apply(&self.engines, &plan, &Limits::default(), events, interrupt).await;
+        let outcome = apply(&self.engines, &plan, &Limits::default(), &Default::default(), events, interrupt).await;
         assert!(outcome.is_success(), "{:?}", outcome.failures().collect::<Vec<_>>());
     }
 

@@ -73,6 +73,7 @@ pub fn project(text: &str) -> Project {
         volumes,
         configs: serde_json::from_value(part("configs")).expect("configs"),
         secrets: serde_json::from_value(part("secrets")).expect("secrets"),
+        contents: BTreeMap::new(),
         config_hashes: BTreeMap::new(),
     }
 }
@@ -87,6 +88,8 @@ pub struct Bed {
     pub hosts: Vec<Host>,
     pub project: Project,
     pub revision: u64,
+    /// What can be delivered.
+    pub cargo: mcompose::delivery::Cargo,
     /// Where each slot was placed last.
     pub known: BTreeMap<mcompose::project::Slot, HostName>,
 }
@@ -103,7 +106,14 @@ impl Bed {
             identity: None,
             jump: Vec::new(),
         };
-        Self { fake: Fake::new(names), hosts: names.iter().map(host).collect(), project, revision: 1, known: BTreeMap::new() }
+        Self {
+            fake: Fake::new(names),
+            hosts: names.iter().map(host).collect(),
+            project,
+            revision: 1,
+            cargo: Default::default(),
+            known: BTreeMap::new(),
+        }
     }
 
     /// Joins all hosts into one swarm, the first being its manager.
@@ -169,6 +179,7 @@ impl Bed {
             world,
             fabric: &fabric,
             revision: self.revision,
+            here: &self.cargo.digests().map(str::to_owned).collect(),
         };
         mcompose::plan::plan(goal, &inputs)
     }
@@ -184,15 +195,19 @@ impl Bed {
     pub fn apply(&mut self, plan: &Plan) -> Outcome {
         let placement = self.place(&self.look());
         self.known.extend(placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())));
-        apply(&self.fake, plan)
+        apply_with(&self.fake, plan, &self.cargo)
     }
 }
 
 /// Carries a plan out on hosts in memory.
 pub fn apply(fake: &Fake, plan: &Plan) -> Outcome {
+    apply_with(fake, plan, &Default::default())
+}
+
+fn apply_with(fake: &Fake, plan: &Plan, cargo: &mcompose::delivery::Cargo) -> Outcome {
     let (events, _unread) = tokio::sync::mpsc::unbounded_channel();
     let (_keep, interrupt) = tokio::sync::watch::channel(false);
-    run(mcompose::apply::apply(&fake.engines(), plan, &Limits::default(), events, interrupt))
+    run(mcompose::apply::apply(&fake.engines(), plan, &Limits::default(), cargo, events, interrupt))
 }
 
 pub fn run<T>(future: impl Future<Output = T>) -> T {

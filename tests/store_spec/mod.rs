@@ -25,6 +25,7 @@ pub fn project(project: &str, image: &str) -> Project {
         volumes: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        contents: BTreeMap::new(),
         config_hashes: BTreeMap::new(),
     }
 }

@@ -105,7 +105,8 @@ impl Moving<'_> {
         // What need not move stays as it is, even where the image's tag stands for another image by now.
         let up = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, ..Up::default() };
         let revision = record.head.revision;
-        let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric: self.fabric, revision };
+        let here = BTreeSet::new();
+        let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric: self.fabric, revision, here: &here };
         Ok(plan(&Goal::Up(up), &inputs))
     }
 

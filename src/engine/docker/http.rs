@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use futures_util::TryStreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -12,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::engine::{EngineError, ErrorKind};
+use crate::engine::{EngineError, ErrorKind, Pieces};
 use crate::project::HostName;
 use crate::transport::{Connector, Untrusted};
 
@@ -21,7 +23,7 @@ const IDLE_MAX: usize = 8;
 
 pub(super) struct Http {
     host: HostName,
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<Connector, UnsyncBoxBody<Bytes, std::io::Error>>,
 }
 
 /// One request: what it is in words, for errors, and in HTTP.
@@ -46,14 +48,35 @@ impl Http {
 
     /// The answer's head once it is there; a refusal becomes an error.
     pub(super) async fn send(&self, version: Option<&str>, call: &Call) -> Result<Response<Incoming>, EngineError> {
+        let full = Full::new(call.body.clone().unwrap_or_default());
+        let content_type = call.body.is_some().then_some("application/json");
+        self.request(version, call, content_type, full.map_err(|never| match never {}).boxed_unsync()).await
+    }
+
+    /// As `send`, with an archive as the body, piece by piece.
+    pub(super) async fn send_archive(
+        &self,
+        version: Option<&str>,
+        call: &Call,
+        archive: Pieces,
+    ) -> Result<Response<Incoming>, EngineError> {
+        let body = StreamBody::new(archive.map_ok(Frame::data)).boxed_unsync();
+        self.request(version, call, Some("application/x-tar"), body).await
+    }
+
+    async fn request(
+        &self,
+        version: Option<&str>,
+        call: &Call,
+        content_type: Option<&str>,
+        body: UnsyncBoxBody<Bytes, std::io::Error>,
+    ) -> Result<Response<Incoming>, EngineError> {
         let version = version.map(|version| format!("/v{version}")).unwrap_or_default();
         let mut request = Request::builder().method(call.method.clone()).uri(format!("http://engine{version}{}", call.path));
-        if call.body.is_some() {
-            request = request.header("content-type", "application/json");
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
         }
-        let request = request
-            .body(Full::new(call.body.clone().unwrap_or_default()))
-            .map_err(|error| self.error(&call.what, ErrorKind::Refused, error.to_string()))?;
+        let request = request.body(body).map_err(|error| self.error(&call.what, ErrorKind::Refused, error.to_string()))?;
         let response = timeout(call.bound, self.client.request(request))
             .await
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?

@@ -24,7 +24,9 @@ use tokio::time::{Instant, sleep, timeout};
 use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
-use super::{ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node};
+use super::{
+    ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node, Pieces,
+};
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
 use crate::world::{Container, Health, ImageSeen, Question, SeenHost, State, Swarm};
@@ -46,6 +48,8 @@ const PULL_MAX: Duration = Duration::from_secs(3600);
 const SWARM_MAX: Duration = Duration::from_secs(60);
 /// A node joins or leaves the managers' quorum within a second or two, or 20 s when that costs the leader.
 const ROLE_TAKEN_MAX: Duration = Duration::from_secs(30);
+/// An archive goes over the slowest of links.
+const ARCHIVE_MAX: Duration = Duration::from_secs(3600);
 const EXEC_MAX: Duration = Duration::from_secs(600);
 const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const POLL: Duration = Duration::from_millis(150);
@@ -407,6 +411,13 @@ impl Engine for Docker {
         }
     }
 
+    async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError> {
+        let body = json!({ "Container": container, "Force": true });
+        let what = format!("disconnect container `{container}` from network `{network}`");
+        let done = self.post_json(what, format!("/networks/{}/disconnect", escape(network)), &body, START_MAX).await;
+        already(gone(done.map(drop)), "is not connected to")
+    }
+
     async fn start(&self, container: &str) -> Result<(), EngineError> {
         self.container_call("start", container, "", START_MAX).await
     }
@@ -527,6 +538,37 @@ impl Engine for Docker {
         let lines =
             stream::try_unfold(Lines::new(frames), |mut lines| async move { Ok(lines.next().await?.map(|line| (line, lines))) });
         Ok(lines.map_err(move |message: String| EngineError { message, ..host_error.clone() }).boxed())
+    }
+
+    async fn put_archive(&self, container: &str, path: &str, archive: Pieces) -> Result<(), EngineError> {
+        let what = format!("unpack an archive into container `{container}`");
+        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
+        let call = Call { what, method: Method::PUT, path, body: None, bound: ARCHIVE_MAX };
+        self.http.send_archive(Some(self.version().await?), &call, archive).await.map(drop)
+    }
+
+    async fn get_archive(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let what = format!("read an archive of container `{container}`");
+        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
+        let response = self.http.send(Some(self.version().await?), &get(&what, &path)).await?;
+        let error = self.http.error(&what, ErrorKind::Unreachable, "");
+        Ok(streams::pieces(response.into_body(), error))
+    }
+
+    async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError> {
+        let what = format!("import image `{name}:{tag}`");
+        let path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(name), escape(tag));
+        let call = Call { what: what.clone(), method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
+        let pieces = stream::iter([Ok(archive)]).boxed();
+        let response = self.http.send_archive(Some(self.version().await?), &call, pieces).await?;
+        let imported = timeout(ARCHIVE_MAX, streams::pull(response.into_body(), &|_| {})).await;
+        imported
+            .map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it takes longer than {ARCHIVE_MAX:?}")))?
+            .map_err(|message| self.http.error(&what, ErrorKind::Failed, message))
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use crate::engine::LogLine;
+use crate::engine::{EngineError, LogLine};
 
 /// Bytes of a line after which it is cut; a program that never ends its line must not fill the memory.
 const LINE_BYTES_MAX: usize = 256 * 1024;
@@ -198,4 +199,22 @@ pub(super) async fn pull(mut body: Incoming, progress: &(dyn Fn(String) + Send +
         buffer.drain(..read.min(buffer.len()));
     }
     Ok(())
+}
+
+/// A body as it comes; where it breaks off, the error with what broke.
+pub(super) fn pieces(body: Incoming, error: EngineError) -> BoxStream<'static, Result<Bytes, EngineError>> {
+    let pieces = stream::unfold(Some((body, error)), |state| async move {
+        let (mut body, error) = state?;
+        loop {
+            match body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some((Ok(data), Some((body, error))));
+                    }
+                }
+                Err(broken) => return Some((Err(EngineError { message: broken.to_string(), ..error }), None)),
+            }
+        }
+    });
+    pieces.boxed()
 }

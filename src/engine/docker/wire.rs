@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::engine::{ContainerEvent, Inspected, Node};
-use crate::project::{ContainerId, Protocol};
+use crate::project::{ContainerId, Endpoint, Protocol};
 use crate::world::{
     Container, EngineInfo, Health, ImageSeen, Labels, MountSeen, NetworkSeen, PortSeen, State, Swarm, SwarmMember, VolumeSeen,
 };
@@ -415,9 +415,26 @@ pub(super) fn inspected(raw: Value) -> Inspected {
         tty: raw["Config"]["Tty"].as_bool().unwrap_or_default(),
         started_at: text(&state_of["StartedAt"]),
         finished_at: text(&state_of["FinishedAt"]),
+        networks: endpoints(&raw["NetworkSettings"]["Networks"]),
         health_log: probes.map(|probe| text(&probe["Output"])).collect(),
         raw,
     }
+}
+
+/// `NetworkSettings.Networks` without what the engine gave: addresses, and the short id that it adds as an alias by itself.
+fn endpoints(networks: &Value) -> BTreeMap<String, Endpoint> {
+    fn read<T: Default + serde::de::DeserializeOwned>(value: &Value) -> T {
+        T::deserialize(value).unwrap_or_default()
+    }
+    let asked_for = |endpoint: &Value| Endpoint {
+        aliases: read(&endpoint["Aliases"]),
+        links: read(&endpoint["Links"]),
+        ipam_config: read(&endpoint["IPAMConfig"]),
+        driver_opts: read(&endpoint["DriverOpts"]),
+        gw_priority: read(&endpoint["GwPriority"]),
+        mac_address: None,
+    };
+    networks.as_object().into_iter().flatten().map(|(name, endpoint)| (name.clone(), asked_for(endpoint))).collect()
 }
 
 /// A row of `GET /nodes`.

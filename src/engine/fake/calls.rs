@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::Fake;
 use super::faults::Fault;
 use super::logs::{events_of, stream_of};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
-    ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node,
+    ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node, Pieces,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State};
@@ -201,6 +203,11 @@ impl Engine for FakeEngine {
         self.call(Kind::Changes, call, |cluster, host| cluster.connect(host, network, container, endpoint)).await
     }
 
+    async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError> {
+        let call = format!("disconnect container `{container}` from network `{network}`");
+        self.call(Kind::Changes, call, |cluster, host| cluster.disconnect(host, network, container)).await
+    }
+
     async fn start(&self, container: &str) -> Result<(), EngineError> {
         let call = format!("start container `{container}`");
         self.call(Kind::Changes, call, |cluster, host| cluster.start(host, container)).await
@@ -269,6 +276,32 @@ impl Engine for FakeEngine {
         let find = |cluster: &mut Cluster, host: &HostName| Ok(cluster.host_mut(host)?.container(container)?.id.clone());
         let id = self.call(Kind::Reads, call, find).await?;
         Ok(stream_of(self.fake.clone(), self.host.clone(), id, query))
+    }
+
+    async fn put_archive(&self, container: &str, path: &str, archive: Pieces) -> Result<(), EngineError> {
+        let call = format!("unpack an archive into container `{container}`");
+        let pieces: Result<Vec<_>, _> = archive.try_collect().await;
+        let whole = pieces.map(|pieces| pieces.concat()).map_err(|error| Fail::new(ErrorKind::Unreachable, error.to_string()));
+        self.call(Kind::Changes, call, |cluster, host| cluster.put_archive(host, container, path, whole?)).await
+    }
+
+    async fn get_archive(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let call = format!("read an archive of container `{container}`");
+        let archive = self.call(Kind::Reads, call, |cluster, host| cluster.get_archive(host, container, path)).await?;
+        Ok(stream::iter([Ok(archive)]).boxed())
+    }
+
+    async fn import_image(&self, name: &str, tag: &str, _archive: Bytes) -> Result<(), EngineError> {
+        let call = format!("import image `{name}:{tag}`");
+        let run = |cluster: &mut Cluster, host: &HostName| {
+            cluster.put_image(host, &format!("{name}:{tag}"));
+            Ok(())
+        };
+        self.call(Kind::Changes, call, run).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {

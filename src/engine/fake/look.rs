@@ -60,14 +60,14 @@ impl Cluster {
         let found = self.host_mut(host)?.container(container)?;
         let time = |ms: Option<u64>| ms.map(rfc3339).unwrap_or_default();
         let raw = serde_json::to_value(&found.spec).map_err(|error| Fail::new(ErrorKind::Failed, error.to_string()))?;
-        let endpoints: BTreeMap<&str, _> =
-            found.networks.iter().map(|(name, joined)| (name.as_str(), &joined.endpoint)).collect();
+        let networks: BTreeMap<String, _> =
+            found.networks.iter().map(|(name, joined)| (name.clone(), joined.endpoint.clone())).collect();
         let raw = serde_json::json!({
             "Id": found.id,
             "Name": format!("/{}", found.name),
             "Config": raw,
             "HostConfig": found.spec.host_config,
-            "NetworkSettings": { "Networks": endpoints },
+            "NetworkSettings": { "Networks": networks },
         });
         Ok(Inspected {
             id: found.id.clone(),
@@ -82,6 +82,7 @@ impl Cluster {
             tty: found.spec.tty,
             started_at: time(found.started_ms),
             finished_at: time(found.finished_ms),
+            networks,
             health_log: Vec::new(),
             raw,
         })

@@ -99,6 +99,11 @@ impl Cluster {
         Ok(())
     }
 
+    pub(super) fn disconnect(&mut self, host: &HostName, network: &str, container: &str) -> Result<(), Fail> {
+        self.host_mut(host)?.container(container)?.networks.remove(network);
+        Ok(())
+    }
+
     /// Every network that a container is to join exists and can be joined now, and is the one that it has been on before.
     pub(super) fn join_networks(&mut self, host: &HostName, id: &str) -> Result<(), Fail> {
         let names: Vec<String> = self.host_mut(host)?.container(id)?.networks.keys().cloned().collect();

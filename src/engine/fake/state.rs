@@ -197,6 +197,8 @@ pub(super) struct FakeHostState {
 pub(super) struct FakeVolume {
     pub(super) seen: VolumeSeen,
     pub(super) is_anonymous: bool,
+    /// The archive that was unpacked into it.
+    pub(super) content: Vec<u8>,
 }
 
 impl FakeHostState {

@@ -65,7 +65,7 @@ impl FakeHostState {
     pub(super) fn put_volume(&mut self, name: &str, labels: BTreeMap<String, String>) {
         let driver = "local".to_owned();
         let seen = VolumeSeen { name: name.to_owned(), driver, labels, ..VolumeSeen::default() };
-        self.volumes.entry(name.to_owned()).or_insert(FakeVolume { seen, is_anonymous: false });
+        self.volumes.entry(name.to_owned()).or_insert(FakeVolume { seen, is_anonymous: false, content: Vec::new() });
     }
 
     pub(super) fn uses_volume(&self, name: &str) -> bool {
@@ -92,7 +92,7 @@ impl Cluster {
             return Err(Fail::not_found(format!("plugin \"{driver}\" not found")));
         }
         let seen = VolumeSeen { name: spec.name.clone(), driver, options: spec.driver_opts.clone(), labels: spec.labels.clone() };
-        state.volumes.insert(spec.name.clone(), FakeVolume { seen, is_anonymous: false });
+        state.volumes.insert(spec.name.clone(), FakeVolume { seen, is_anonymous: false, content: Vec::new() });
         Ok(())
     }
 

@@ -56,6 +56,8 @@ impl Machine {
             world: &world,
             fabric: &self.fabric,
             revision: deployment.revision,
+            // The project's files are elsewhere, but for what the hosts have.
+            here: &BTreeSet::new(),
         };
         let plan = plan(&goal, &inputs);
         let seats = placement.seats.into_iter().map(|(slot, seat)| (slot, seat.host)).collect();
@@ -234,6 +236,7 @@ fn subject_text(subject: &Subject) -> String {
         Subject::Network(name) => format!("network {name}"),
         Subject::Volume(name) => format!("volume {name}"),
         Subject::Image(name) => format!("image {name}"),
+        Subject::Content(name) => format!("files {name}"),
         Subject::Host => "host".to_owned(),
         Subject::Service(name) => name.to_string(),
     }

@@ -1,0 +1,10 @@
+//! Files of this machine on their way to hosts: what there is to bring, packed, and put into a host's volume.
+
+mod carry;
+mod pack;
+mod pipe;
+mod survey;
+
+pub use carry::carry;
+pub use pack::{Owner, PackError, Source, Summary, pack, summary};
+pub use survey::{Cargo, Problem, Survey, survey};

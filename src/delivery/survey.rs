@@ -1,0 +1,160 @@
+//! What a project needs of this machine's files, read and hashed.
+#![expect(clippy::disallowed_methods, reason = "it asks what there is")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hmac::Hmac;
+use sha2::Sha256;
+
+use super::pack::{Owner, PackError, Source, Summary, summary};
+use crate::project::{Content, FileGrant, FileObject, Project, ServiceName, bind_key, grant_key};
+
+/// Of the derivation of a secret's digest (PBKDF2-HMAC-SHA-256): it stands in labels and names, and must not serve to guess it.
+const SECRET_ROUNDS: u32 = 100_000;
+
+/// What is found, and what of it cannot be delivered.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// For `Project::contents`.
+    pub contents: BTreeMap<String, Content>,
+    pub cargo: Cargo,
+    pub problems: Vec<Problem>,
+}
+
+/// What this machine can bring, by digest.
+#[derive(Debug, Clone, Default)]
+pub struct Cargo {
+    parcels: BTreeMap<String, Parcel>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    pub(super) source: Source,
+    /// SHA-256 of the archive as it was when it was read first.
+    pub(super) archive_digest: String,
+    pub(super) limit: u64,
+}
+
+impl Cargo {
+    /// The digests of what is here.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        self.parcels.keys().map(String::as_str)
+    }
+
+    /// Takes something in, under the digest that it is asked for by. `limit`: bytes.
+    pub fn add(&mut self, digest: String, source: Source, limit: u64) -> Result<Summary, PackError> {
+        let found = summary(&source, limit)?;
+        self.parcels.insert(digest, Parcel { source, archive_digest: found.digest.clone(), limit });
+        Ok(found)
+    }
+
+    pub(super) fn parcel(&self, digest: &str) -> Option<&Parcel> {
+        self.parcels.get(digest)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("service `{service}`: {attribute} cannot be brought to its hosts")]
+pub struct Problem {
+    pub service: ServiceName,
+    pub attribute: String,
+    pub source: PackError,
+}
+
+/// Reads what the services need: bind mounts of what is below the project's folder, and configs and secrets. With `to_others`,
+/// some host is another machine than this one; without, only what is no file here has to be brought. `limit`: bytes of each.
+pub fn survey(project: &Project, to_others: bool, environment: &BTreeMap<String, String>, limit: u64) -> Survey {
+    let mut surveyor = Surveyor { project, environment, limit, found: Survey::default() };
+    for (name, service) in &project.services {
+        if to_others {
+            let binds = service.volumes.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_deref());
+            binds.for_each(|source| surveyor.bind(name, source));
+        }
+        let kinds = [("config", &service.configs, &project.configs), ("secret", &service.secrets, &project.secrets)];
+        for (kind, grants, objects) in kinds {
+            for grant in grants {
+                let object = objects.get(&grant.source);
+                if let Some(object) = object.filter(|object| to_others || object.file.is_none()) {
+                    surveyor.grant(name, kind, grant, object);
+                }
+            }
+        }
+    }
+    surveyor.found
+}
+
+struct Surveyor<'a> {
+    project: &'a Project,
+    environment: &'a BTreeMap<String, String>,
+    limit: u64,
+    found: Survey,
+}
+
+impl Surveyor<'_> {
+    fn bind(&mut self, service: &ServiceName, source: &str) {
+        let base = Path::new(&self.project.working_dir);
+        let path = Path::new(source);
+        // A folder that is missing, or empty, is one for data: the host's own.
+        let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        if self.project.working_dir.is_empty() || !path.starts_with(base) || !path.exists() || is_empty() {
+            return;
+        }
+        let name = path
+            .strip_prefix(base)
+            .ok()
+            .filter(|rest| !rest.as_os_str().is_empty())
+            .map_or(".".to_owned(), |rest| format!("./{}", rest.display()));
+        let within = Some(PathBuf::from(base));
+        let source_of = Source::Path { path: path.to_owned(), within, owner: Owner::default() };
+        self.add(service, bind_key(source), name, source_of, None);
+    }
+
+    fn grant(&mut self, service: &ServiceName, kind: &str, grant: &FileGrant, object: &FileObject) {
+        if object.external || object.driver.is_some() || object.template_driver.is_some() {
+            return;
+        }
+        let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+        let mode = grant.mode.as_deref().and_then(|mode| u32::from_str_radix(mode.trim_start_matches("0o"), 8).ok());
+        let owner = Owner { uid: number(&grant.uid), gid: number(&grant.gid), mode };
+        let source = match (&object.file, &object.content, &object.environment) {
+            (Some(file), ..) => Source::Path { path: file.into(), within: None, owner },
+            (None, Some(content), _) => Source::Text { text: content.clone().into_bytes(), owner },
+            (None, None, Some(variable)) => {
+                let text = self.environment.get(variable).cloned().unwrap_or_default();
+                Source::Text { text: text.into_bytes(), owner }
+            }
+            (None, None, None) => return,
+        };
+        let salt = (kind == "secret").then(|| format!("mcompose {} {}", self.project.name, grant.source));
+        self.add(service, grant_key(kind, grant), format!("{kind} {}", grant.source), source, salt.as_deref());
+    }
+
+    fn add(&mut self, service: &ServiceName, key: String, name: String, source: Source, salt: Option<&str>) {
+        if self.found.contents.contains_key(&key) {
+            return;
+        }
+        let limit = self.limit;
+        match summary(&source, limit) {
+            Ok(found) => {
+                let digest = salt.map_or_else(|| found.digest.clone(), |salt| derived(&found.digest, salt));
+                let content = Content { name, digest: digest.clone(), bytes: found.bytes, is_folder: found.is_folder };
+                self.found.contents.insert(key, content);
+                self.found.cargo.parcels.insert(digest, Parcel { source, archive_digest: found.digest, limit });
+            }
+            Err(source) => {
+                let problem = Problem { service: service.clone(), attribute: name, source };
+                self.found.problems.push(problem);
+            }
+        }
+    }
+}
+
+/// Another digest of what has this one, for each salt another.
+fn derived(digest: &str, salt: &str) -> String {
+    let mut key = [0_u8; 32];
+    pbkdf2::pbkdf2::<Hmac<Sha256>>(digest.as_bytes(), salt.as_bytes(), SECRET_ROUNDS, &mut key)
+        .expect("a hash takes keys of any length");
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,195 @@
+//! Files that have to be on a host before a container can be made there: what a service needs, and from where it comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::compose::Compose;
+use super::draft::Draft;
+use super::{Cause, Note, Op, Plan, StepId, Subject};
+use crate::project::{Content, HostName, Mount, Project, Service, ServiceName, VolumeSpec, bind_key, grant_key};
+use crate::world::{SeenHost, keys};
+
+/// A content that a service mounts, and the attribute that asks for it.
+pub(super) struct Needed<'a> {
+    pub(super) attribute: &'static str,
+    pub(super) content: &'a Content,
+    /// It is no file on any machine: a value of the Compose file or its environment.
+    is_value: bool,
+}
+
+/// What a service mounts of the project's contents, once each.
+pub(super) fn of_service<'a>(project: &'a Project, service: &'a Service) -> Vec<Needed<'a>> {
+    if project.contents.is_empty() {
+        return Vec::new();
+    }
+    let binds = service.volumes.iter().filter_map(|mount| of_bind(project, mount));
+    let mut needed: Vec<Needed<'a>> = binds.map(|content| Needed { attribute: "volumes", content, is_value: false }).collect();
+    let kinds =
+        [("configs", "config", &service.configs, &project.configs), ("secrets", "secret", &service.secrets, &project.secrets)];
+    for (attribute, kind, grants, objects) in kinds {
+        for grant in grants {
+            if let Some(content) = project.contents.get(&grant_key(kind, grant)) {
+                let is_value = objects.get(&grant.source).is_some_and(|object| object.file.is_none());
+                needed.push(Needed { attribute, content, is_value });
+            }
+        }
+    }
+    let mut known = BTreeSet::new();
+    needed.retain(|needed| known.insert(needed.content.digest.as_str()));
+    needed
+}
+
+pub(super) fn of_bind<'a>(project: &'a Project, mount: &Mount) -> Option<&'a Content> {
+    let source = mount.source.as_deref().filter(|_| mount.kind == "bind" && !project.contents.is_empty())?;
+    project.contents.get(&bind_key(source))
+}
+
+/// The deliveries of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries<'a> {
+    steps: BTreeMap<(&'a str, &'a HostName), StepId>,
+}
+
+impl<'a> Deliveries<'a> {
+    /// Makes the steps that bring to these hosts what a service needs there.
+    pub(super) fn require(&mut self, compose: &Compose<'a>, draft: &mut Draft, service: &'a Service, hosts: &[&'a HostName]) {
+        for needed in of_service(compose.project, service) {
+            let content = needed.content;
+            for host in hosts.iter().filter(|host| needed.is_value || !compose.is_local(host)) {
+                let is_there = compose.seen(host).is_none_or(|seen| seen.holds(content));
+                let key = (content.digest.as_str(), *host);
+                if is_there || self.steps.contains_key(&key) {
+                    continue;
+                }
+                if let Some(from) = origin(compose, content) {
+                    self.steps.insert(key, step(compose, draft, content, host, from, Cause::Missing));
+                }
+            }
+        }
+    }
+
+    /// What would be on one host alone goes to a second one, so that a lost host's replicas find it.
+    pub(super) fn copy(&mut self, compose: &Compose<'a>, draft: &mut Draft) {
+        let contents: BTreeMap<&'a str, &'a Content> =
+            compose.project.contents.values().map(|content| (content.digest.as_str(), content)).collect();
+        for (digest, content) in contents {
+            let arriving: Vec<&'a HostName> = self.steps.keys().filter(|(of, _)| *of == digest).map(|(_, host)| *host).collect();
+            let holders = arriving.iter().copied().chain(holders(compose, content)).collect::<BTreeSet<_>>();
+            let mut remote = compose.world.seen_hosts().map(|(host, _)| host).filter(|host| !compose.is_local(host));
+            let Some(next) = remote.find(|host| !holders.contains(host)) else { continue };
+            if holders.len() != 1 || arriving.is_empty() {
+                continue;
+            }
+            if let Some(from) = origin(compose, content) {
+                let step = step(compose, draft, content, next, from, Cause::Spare);
+                draft.tolerate(step);
+            }
+        }
+    }
+
+    /// The steps that a container of this service waits for on that host.
+    pub(super) fn before(&self, compose: &Compose<'a>, service: &'a Service, host: &'a HostName) -> Vec<StepId> {
+        if self.steps.is_empty() {
+            return Vec::new();
+        }
+        let needed = of_service(compose.project, service).into_iter();
+        needed.filter_map(|needed| self.steps.get(&(needed.content.digest.as_str(), host)).copied()).collect()
+    }
+}
+
+/// Where a content can be had: from this machine, or from a host. Nothing: from nowhere now.
+enum Origin<'a> {
+    Here,
+    Host(&'a HostName),
+}
+
+fn origin<'a>(compose: &Compose<'a>, content: &Content) -> Option<Origin<'a>> {
+    if compose.here.contains(&content.digest) {
+        return Some(Origin::Here);
+    }
+    holders(compose, content).next().map(Origin::Host)
+}
+
+fn holders<'a>(compose: &Compose<'a>, content: &Content) -> impl Iterator<Item = &'a HostName> {
+    compose.world.seen_hosts().filter(|(_, seen)| seen.holds(content)).map(|(host, _)| host)
+}
+
+fn step(compose: &Compose<'_>, draft: &mut Draft, content: &Content, host: &HostName, from: Origin<'_>, cause: Cause) -> StepId {
+    let labels = BTreeMap::from([
+        (keys::CONTENT.to_owned(), content.digest.clone()),
+        (keys::CONTENT_PROJECT.to_owned(), compose.project.name.to_string()),
+    ]);
+    let from = match from {
+        Origin::Here => None,
+        Origin::Host(host) => Some(host.clone()),
+    };
+    let volume = VolumeSpec { name: content.volume(), labels, ..VolumeSpec::default() };
+    let op = Op::Deliver { content: content.clone(), volume, from };
+    draft.step(host, Subject::Content(content.name.clone()), op, cause, Vec::new())
+}
+
+/// Why the replicas of a service cannot be made on a host: what they need is neither there, nor to be had.
+pub(super) fn lacking(
+    compose: &Compose<'_>,
+    name: &ServiceName,
+    service: &Service,
+    host: &HostName,
+    seen: &SeenHost,
+) -> Option<Note> {
+    let mut needed = of_service(compose.project, service).into_iter();
+    let is_lacking = |needed: &Needed<'_>| {
+        let content = needed.content;
+        (needed.is_value || !compose.is_local(host)) && !seen.holds(content) && origin(compose, content).is_none()
+    };
+    let lacking = needed.find(is_lacking)?;
+    Some(Note::Refused {
+        subject: name.to_string(),
+        attribute: lacking.attribute.to_owned(),
+        why: format!("{} is not on {host}, and no machine that answers has it", lacking.content.name),
+        hint: "run `mcompose up` where the project's files are".to_owned(),
+    })
+}
+
+/// Volumes of contents that the project is done with when it goes: on hosts where no container that stays mounts them, with the
+/// containers that an interrupted delivery left.
+pub(super) fn leave<'a>(compose: &Compose<'a>, draft: &mut Draft, removed: &BTreeMap<(&'a HostName, &'a str), StepId>) {
+    for (host, seen) in compose.world.seen_hosts() {
+        let is_ours = |label: Option<&String>| label.map(String::as_str) == Some(compose.project.name.as_str());
+        for volume in seen.volumes.iter().filter(|volume| is_ours(volume.labels.get(keys::CONTENT_PROJECT))) {
+            let mounts = |container: &&crate::world::Container| {
+                let in_volume = format!("/volumes/{}/", volume.name);
+                container.mounts.iter().any(|mount| mount.name == volume.name || mount.source.contains(&in_volume))
+            };
+            let mut after = Vec::new();
+            let mut stays = false;
+            for user in seen.containers.iter().filter(mounts) {
+                if let Some(step) = removed.get(&(host, user.name.as_str())) {
+                    after.push(*step);
+                } else if user.labels.rest.contains_key(keys::CONTENT) {
+                    let container = super::ContainerRef::Id(user.id.clone());
+                    let op = Op::Remove { container, volumes: false, force: true };
+                    after.push(draft.step(host, Subject::Container(user.name.clone()), op, Cause::Unused, Vec::new()));
+                } else {
+                    stays = true;
+                }
+            }
+            if !stays {
+                let op = Op::RemoveVolume { name: volume.name.clone() };
+                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Unused, after);
+                draft.tolerate(step);
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Whether it brings something to hosts that a list of their containers does not show.
+    pub fn brings_resources(&self) -> bool {
+        let brings = |op: &Op| {
+            matches!(
+                op,
+                Op::Deliver { .. } | Op::CreateVolume(_) | Op::RemoveVolume { .. } | Op::Pull { .. } | Op::RemoveImage { .. }
+            )
+        };
+        self.steps.iter().any(|step| brings(&step.op))
+    }
+}
