@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod composefile;
 pub mod delivery;
 pub mod engine;
+pub mod image;
 pub mod inventory;
 pub mod placement;
 pub mod plan;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use mcompose::apply::StepEnd;
 use mcompose::delivery::{Owner, Source};
 use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
-use mcompose::plan::{Goal, Plan, Recreate, Rmi, Selection, Up};
-use mcompose::project::{Availability, ContainerSpec, Content, ServiceName};
+use mcompose::plan::{Building, Goal, Plan, Recreate, Rmi, Selection, Up};
+use mcompose::project::{Availability, ContainerSpec, Content, ImageBuild, ServiceName};
 use planning::{Bed, project};
 
 #[test]
@@ -116,6 +116,11 @@ impl Stage {
             }
             ["rm", host, container] => self.bed().fake.host(host).remove_container(container),
             ["content", shape, name, digest, key @ ..] => self.content(shape, name, digest, &key.join(" ")),
+            ["local-image", host, image] => {
+                let build =
+                    ImageBuild { tags: vec![(*image).to_owned()], context: "http://x".to_owned(), ..ImageBuild::default() };
+                self.bed().fake_build(host, &build);
+            }
             ["elsewhere"] => self.bed().cargo = Default::default(),
             ["publish", image] => self.bed().fake.publish(image),
             ["image", host, image] => self.bed().fake.host(host).add_image(image),
@@ -264,6 +269,10 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
         "pause" => Goal::Pause { services },
         "unpause" => Goal::Unpause { services },
         "remove" => Goal::Remove { services, stop: has("--stop"), volumes: has("-v") },
+        "build" => {
+            let building = Building { missing_only: has("--missing"), ..Building::default() };
+            Goal::Build { services, building }
+        }
         "pull" => Goal::Pull { services, always: has("--always"), include_deps: has("--include-deps") },
         _ => panic!("`{verb}` is no command of a scenario"),
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{Event, StepEnd};
 use crate::delivery::{Cargo, carry};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
+use crate::image::{Shipment, ship};
 use crate::plan::{Op, Step, StepId};
 use crate::project::{Endpoint, HostName};
 
@@ -98,6 +99,15 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         Op::RemoveNetwork { name } => engine.remove_network(name).await,
         Op::CreateVolume(spec) => engine.create_volume(spec).await,
         Op::RemoveVolume { name } => engine.remove_volume(name).await,
+        Op::Ship { image, from, whole, .. } => {
+            let source = engine_of(engines, from, &step.op)?;
+            let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
+            ship(Shipment { image, whole: *whole }, source, engine, &tell).await
+        }
+        Op::Build(build) => {
+            let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
+            crate::image::build(engine, build, &tell).await
+        }
         Op::Deliver { content, volume, from } => carry(engines, &step.host, from.as_ref(), content, volume, cargo).await,
         Op::Pull { image, platform } => {
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));

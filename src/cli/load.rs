@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::Disk;
@@ -12,10 +13,10 @@ use super::{Failure, Globals, exit, signals};
 use crate::apply::Limits;
 use crate::composefile::{self, LoadFailure, LoadOptions, LoadRequest, Loaded, Model};
 use crate::delivery::{Cargo, PackError, survey};
-use crate::engine::{Engines, docker};
+use crate::engine::{Engine, Engines, docker};
 use crate::inventory::{Context, Found, Inventory, Places, find, parse};
 use crate::plan::Selection;
-use crate::project::{Address, Host, Project, ProjectName, ServiceName};
+use crate::project::{Address, Host, HostName, Project, ProjectName, ServiceName};
 use crate::transport::LinkOptions;
 use crate::ui::{Report, Ui};
 use crate::world::World;
@@ -87,10 +88,18 @@ pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb:
     })
 }
 
+fn link_options() -> LinkOptions {
+    LinkOptions {
+        home: PathBuf::from(std::env::var("HOME").unwrap_or_default()),
+        user: std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "root".to_owned()),
+        connect_timeout: CONNECT_TIMEOUT,
+    }
+}
+
 /// As `session`, for verbs that make replicas: with the files that the project's services need, read and hashed.
 pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &str) -> Result<Session, Failure> {
     let mut session = session(globals, ui, Some(&loaded.project), verb).await?;
-    let to_others = session.inventory.hosts.iter().any(|host| !matches!(host.address, Address::Unix { .. }));
+    let to_others = session.inventory.hosts.iter().any(|host| !host.is_local());
     let limit = globals.deliver_max.saturating_mul(1 << 20);
     let found = survey(&loaded.project, to_others, &loaded.environment, limit);
     if !found.problems.is_empty() {
@@ -123,11 +132,7 @@ pub fn fleet(globals: &Globals, ui: Ui, project: Option<&Project>) -> Result<Fle
     };
     let found = find(&places, &|path| Path::new(path).exists())
         .map_err(|missing| Failure::said(missing.to_string(), "`mcompose hosts add` begins one".to_owned(), exit::INVENTORY))?;
-    let options = LinkOptions {
-        home: PathBuf::from(home.clone().unwrap_or_default()),
-        user: std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "root".to_owned()),
-        connect_timeout: CONNECT_TIMEOUT,
-    };
+    let options = link_options();
     let open =
         move |hosts: &[Host]| -> Engines { hosts.iter().map(|host| (host.name.clone(), docker::open(host, &options))).collect() };
     match found {
@@ -142,6 +147,13 @@ pub fn fleet(globals: &Globals, ui: Ui, project: Option<&Project>) -> Result<Fle
             Ok(Fleet::new(inventory, Some(InventoryFile { path: path.into(), text }), Box::new(open)))
         }
     }
+}
+
+/// The engine that docker would talk to, under a name of its own.
+pub fn local_engine(name: &HostName) -> Arc<dyn Engine> {
+    let mut host = Inventory::of_one(local_address()).hosts.remove(0);
+    host.name = name.clone();
+    docker::open(&host, &link_options())
 }
 
 /// The engine that docker would talk to.

@@ -1,6 +1,7 @@
 //! The command line: a file per verb. The only user of clap; shared flags are here.
 
 mod attached;
+mod build;
 mod carry;
 mod config;
 mod down;
@@ -11,6 +12,7 @@ mod hints;
 mod history;
 pub mod hosts;
 mod hosts_stage;
+mod image;
 mod lifecycle;
 mod load;
 mod logs;
@@ -109,6 +111,9 @@ enum Verb {
     Pause(lifecycle::PauseArgs),
     Unpause(lifecycle::UnpauseArgs),
     Pull(lifecycle::PullArgs),
+    Build(build::BuildArgs),
+    #[command(subcommand)]
+    Image(image::ImageVerb),
     Scale(scale::ScaleArgs),
     Rollback(rollback::RollbackArgs),
     History(history::HistoryArgs),
@@ -163,6 +168,8 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Pause(args) => lifecycle::pause(args, globals, ui).await,
         Verb::Unpause(args) => lifecycle::unpause(args, globals, ui).await,
         Verb::Pull(args) => lifecycle::pull(args, globals, ui).await,
+        Verb::Build(args) => build::run(args, globals, ui).await,
+        Verb::Image(verb) => image::run(verb, globals, ui).await,
         Verb::Scale(args) => scale::run(args, globals, ui).await,
         Verb::Rollback(args) => rollback::run(args, globals, ui).await,
         Verb::History(args) => history::run(args, globals, ui).await,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::attached::{AttachArgs, Upped, attached, brought_up, now};
 use super::session::{Keep, Session};
 use super::{Failure, Globals, exit, load, scale};
-use crate::plan::{Goal, Recreate, Selection, Up};
+use crate::plan::{Building, Goal, Recreate, Selection, Up};
 use crate::project::{Project, ServiceName};
 use crate::ui::Ui;
 
@@ -141,9 +141,6 @@ async fn make(
     let scales = scale::scale(&mut loaded.project, &making.scale)?;
     let selection = load::selection(services, &loaded.project)?;
     check(&loaded.project)?;
-    if making.build {
-        nothing_to_build(&loaded.project, &selection)?;
-    }
     if let Some(policy) = &making.pull {
         loaded.project.services.values_mut().for_each(|service| service.pull_policy = Some(policy.clone()));
     }
@@ -161,6 +158,10 @@ async fn make(
         ..goal(selection.clone())
     };
     let mut goals = Vec::new();
+    if !making.no_build && has_builds(&loaded.project) {
+        let building = Building { missing_only: !making.build, deps: up.deps, ..Building::default() };
+        goals.push(Goal::Build { services: selection.clone(), building });
+    }
     let always = pulled_always(&loaded.project, &up);
     if !always.is_empty() {
         goals.push(Goal::Pull { services: Selection::Only(always), always: true, include_deps: false });
@@ -170,13 +171,8 @@ async fn make(
     Ok((session, loaded.project, code))
 }
 
-/// Images are not built here: `--build` is fine where there is nothing to build.
-fn nothing_to_build(project: &Project, services: &Selection) -> Result<(), Failure> {
-    let built = project.services.iter().find(|(name, service)| services.has(name.as_str()) && service.build.is_some());
-    let Some((name, _)) = built else { return Ok(()) };
-    let hint =
-        "build it with `docker build` and load it on the hosts that are to run it, then run `up` without --build".to_owned();
-    Err(Failure::said(format!("--build is not supported yet, and `{name}` has a `build:`"), hint, exit::USAGE))
+fn has_builds(project: &Project) -> bool {
+    project.services.values().any(|service| service.build.is_some())
 }
 
 /// The services of an `up` whose images are pulled though they are there.

@@ -76,11 +76,11 @@ pub fn summary(source: &Source, limit: u64) -> Result<Summary, PackError> {
 
 /// Writes the source's archive; of a file, an archive with one entry, `Content::FILE`.
 pub fn pack(source: &Source, limit: u64, out: impl Write) -> Result<Summary, PackError> {
-    let mut packer =
-        Packer { builder: Builder::new(Tally { out, hash: Sha256::new(), bytes: 0 }), limit, read: 0, top: String::new() };
+    let builder = Builder::new(Tally { out, hash: Sha256::new(), bytes: 0 });
+    let mut packer = Packer { builder, limit, read: 0, top: String::new(), owner: Owner::default(), kept: None };
     let mut is_folder = false;
     match source {
-        Source::Text { text, owner } => packer.text(text, *owner)?,
+        Source::Text { text, owner } => packer.text(Path::new(Content::FILE), text, *owner)?,
         Source::Path { path, within, owner } => {
             packer.top = path.display().to_string();
             let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
@@ -104,17 +104,50 @@ pub fn pack(source: &Source, limit: u64, out: impl Write) -> Result<Summary, Pac
     Ok(Summary { digest, bytes: tally.bytes, is_folder })
 }
 
-struct Packer<W: Write> {
+/// What of a folder's entry goes into an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    Whole,
+    /// Not itself, but maybe something in it.
+    Within,
+    Nothing,
+}
+
+/// By path within the folder, and whether that is a folder too.
+type Keeping = dyn Fn(&Path, bool) -> Kept;
+
+/// Writes an archive of what is in a folder, as root's, and of one more file. Sockets are left out.
+pub(super) fn pack_folder(
+    folder: &Path,
+    kept: &Keeping,
+    extra: Option<(&str, Vec<u8>)>,
+    out: impl Write,
+) -> Result<(), PackError> {
+    let owner = Owner { uid: Some(0), gid: Some(0), mode: None };
+    let builder = Builder::new(Tally { out, hash: Sha256::new(), bytes: 0 });
+    let mut packer = Packer { builder, limit: u64::MAX, read: 0, top: folder.display().to_string(), owner, kept: Some(kept) };
+    packer.folder(folder, Path::new(""), 0)?;
+    if let Some((name, text)) = extra {
+        packer.text(Path::new(name), &text, Owner { mode: Some(0o644), ..owner })?;
+    }
+    packer.builder.into_inner().map(drop).map_err(PackError::Unwanted)
+}
+
+struct Packer<'k, W: Write> {
     builder: Builder<Tally<W>>,
     limit: u64,
     /// Bytes of files so far.
     read: u64,
     /// What was asked for, for errors.
     top: String,
+    /// Of what is in folders.
+    owner: Owner,
+    /// Nothing: everything.
+    kept: Option<&'k Keeping>,
 }
 
-impl<W: Write> Packer<W> {
-    fn text(&mut self, text: &[u8], owner: Owner) -> Result<(), PackError> {
+impl<W: Write> Packer<'_, W> {
+    fn text(&mut self, name: &Path, text: &[u8], owner: Owner) -> Result<(), PackError> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_size(text.len() as u64);
@@ -122,7 +155,7 @@ impl<W: Write> Packer<W> {
         header.set_gid(owner.gid.unwrap_or_default());
         header.set_mode(owner.mode.unwrap_or(0o444));
         header.set_mtime(MTIME);
-        self.entry(Path::new(Content::FILE), &header, text)
+        self.entry(name, &header, text)
     }
 
     /// What is in a folder, in the order of the names' bytes.
@@ -136,17 +169,24 @@ impl<W: Write> Packer<W> {
         for entry in names {
             let (path, name) = (folder.join(&entry), name.join(&entry));
             let metadata = fs::symlink_metadata(&path).map_err(|error| unreadable(&path, error))?;
+            let kept = self.kept.map_or(Kept::Whole, |kept| kept(&name, metadata.is_dir()));
+            let is_left_out = self.kept.is_some() && metadata.file_type().is_socket();
+            if kept == Kept::Nothing || is_left_out {
+                continue;
+            }
             if metadata.is_dir() {
-                let header = header(EntryType::Directory, &metadata, Owner::default());
-                self.entry(&name.join(""), &header, io::empty())?;
+                if kept == Kept::Whole {
+                    let header = header(EntryType::Directory, &metadata, self.owner);
+                    self.entry(&name.join(""), &header, io::empty())?;
+                }
                 self.folder(&path, &name, depth + 1)?;
             } else if metadata.is_symlink() {
                 let target = fs::read_link(&path).map_err(|error| unreadable(&path, error))?;
-                let mut header = header(EntryType::Symlink, &metadata, Owner::default());
+                let mut header = header(EntryType::Symlink, &metadata, self.owner);
                 header.set_size(0);
                 self.builder.append_link(&mut header, &name, &target).map_err(PackError::Unwanted)?;
             } else {
-                self.file(&path, &name, &metadata, Owner::default())?;
+                self.file(&path, &name, &metadata, self.owner)?;
             }
         }
         Ok(())

@@ -11,12 +11,13 @@ const PIECES_MAX: usize = 8;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// The writing end. A piece goes off once it is full, the last with `finish`; it blocks while nobody reads.
-pub(super) struct Pipe {
+pub struct Pipe {
     sender: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-pub(super) fn pipe() -> (Pipe, BoxStream<'static, io::Result<Bytes>>) {
+/// A pipe's two ends.
+pub fn pipe() -> (Pipe, BoxStream<'static, io::Result<Bytes>>) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let pieces = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     (Pipe { sender, buffer: Vec::with_capacity(PIECE_BYTES) }, pieces.boxed())
@@ -29,7 +30,7 @@ impl Pipe {
     }
 
     /// Ends the stream: well, or with an error, so that a reader does not take a part for the whole.
-    pub(super) fn finish(mut self, end: io::Result<()>) {
+    pub fn finish(mut self, end: io::Result<()>) {
         let last = if self.buffer.is_empty() { Ok(()) } else { self.pass_on() };
         if let Err(error) = end.and(last) {
             let _ = self.sender.blocking_send(Err(error));

@@ -16,6 +16,7 @@ mod archives;
 mod calls;
 mod containers;
 mod faults;
+mod images;
 mod logs;
 mod look;
 mod networks;

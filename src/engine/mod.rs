@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
+use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State};
 
 /// The body of a request as it comes. An error in it ends the request: the engine does not take a part for the whole.
@@ -27,6 +27,9 @@ pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
 /// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
 #[async_trait]
 pub trait Engine: Send + Sync {
+    /// Whose engine it is.
+    fn host(&self) -> &HostName;
+
     /// What the engine shows now: itself, its swarm, containers, networks, volumes, and the images asked about.
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError>;
 
@@ -87,6 +90,22 @@ pub trait Engine: Send + Sync {
         &self,
         image: &str,
         platform: Option<&str>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError>;
+    /// An image as an archive that `load` takes.
+    async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// Takes an image in from an archive; `image` is for errors.
+    async fn load(&self, image: &str, archive: Pieces) -> Result<(), EngineError>;
+    /// The ids of all images.
+    async fn images(&self) -> Result<Vec<String>, EngineError>;
+    /// The digests of an image's layers, the lowest first.
+    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError>;
+    /// Builds an image. `context`: its archive, unless the engine fetches it. `dockerfile`: its path there.
+    async fn build(
+        &self,
+        build: &ImageBuild,
+        dockerfile: &str,
+        context: Option<Pieces>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError>;
     async fn remove_image(&self, image: &str) -> Result<(), EngineError>;

@@ -3,10 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::images::{self, Meant};
 use super::view::View;
 use super::{Inputs, spec};
 use crate::placement::Placement;
-use crate::project::{Address, Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
+use crate::project::{Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
 use crate::world::{Container, Fabric, SeenHost, World};
 
 /// The inputs with what is looked up in them often.
@@ -18,7 +19,10 @@ pub(super) struct Compose<'a> {
     pub(super) revision: u64,
     pub(super) here: &'a BTreeSet<String>,
     pub(super) view: View<'a>,
+    pub(super) inventory: &'a [Host],
     hosts: BTreeMap<&'a str, &'a Host>,
+    /// Images that come from a host, once one is asked about.
+    meant: OnceCell<BTreeMap<String, Meant<'a>>>,
     /// Hosts that answered. Only looked up in, never walked, so its order does not matter.
     seen: HashMap<&'a str, &'a SeenHost>,
     /// Per service: the lowest number that has its seat on a host.
@@ -41,6 +45,8 @@ impl<'a> Compose<'a> {
             revision: inputs.revision,
             here: inputs.here,
             view: View::new(inputs.world, &inputs.project.name),
+            inventory: inputs.hosts,
+            meant: OnceCell::new(),
             hosts: inputs.hosts.iter().map(|host| (host.name.as_str(), host)).collect(),
             seen: inputs.world.seen_hosts().map(|(name, seen)| (name.as_str(), seen)).collect(),
             first_on_host: OnceCell::new(),
@@ -168,9 +174,13 @@ impl<'a> Compose<'a> {
         own.map(|(_, id)| id.as_str()).any(|id| !ids.contains(id))
     }
 
-    /// Whether this machine's own engine is meant, so that paths of this machine are paths of the host.
+    /// The copy of an image that every host is to have; nothing where a registry gives it, or nobody has it.
+    pub(super) fn meant(&self, image: &str) -> Option<Meant<'a>> {
+        self.meant.get_or_init(|| images::meant(self)).get(image).copied()
+    }
+
     pub(super) fn is_local(&self, host: &HostName) -> bool {
-        self.hosts.get(host.as_str()).is_some_and(|host| matches!(host.address, Address::Unix { .. }))
+        self.hosts.get(host.as_str()).is_some_and(|host| host.is_local())
     }
 
     /// Whether the API spoken with a host is older than this version. A host that was not seen counts as new.

@@ -187,7 +187,12 @@ impl Plan {
         let brings = |op: &Op| {
             matches!(
                 op,
-                Op::Deliver { .. } | Op::CreateVolume(_) | Op::RemoveVolume { .. } | Op::Pull { .. } | Op::RemoveImage { .. }
+                Op::Deliver { .. }
+                    | Op::CreateVolume(_)
+                    | Op::RemoveVolume { .. }
+                    | Op::Pull { .. }
+                    | Op::Ship { .. }
+                    | Op::RemoveImage { .. }
             )
         };
         self.steps.iter().any(|step| brings(&step.op))

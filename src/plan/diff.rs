@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compose::Compose;
+use super::images::is_same;
 use super::view::Filler;
 use super::{Cause, Recreate, networks};
 use crate::project::{HostName, Service, ServiceName, SpecHash};
@@ -208,7 +209,9 @@ impl<'a> Wanted<'a> {
     }
 
     fn image_difference(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
-        let image = compose.seen(filler.host)?.images.get(&self.image)?;
+        let here = compose.seen(filler.host)?.images.get(&self.image)?;
+        // One that comes from a host and is older here is brought anew.
+        let image = compose.meant(&self.image).map(|meant| meant.image).filter(|meant| !is_same(here, meant)).unwrap_or(here);
         let container = filler.container;
         let is_same = container.image_id == image.id || container.labels.image.as_ref() == Some(&image.id);
         (!is_same).then_some(Cause::ImageChanged)

@@ -1,6 +1,6 @@
 //! What a verb asks for. Every verb that changes something is a goal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,11 @@ pub enum Goal {
         stop: bool,
         volumes: bool,
     },
+    /// Images of services with a `build`, on one host.
+    Build {
+        services: Selection,
+        building: Building,
+    },
     /// Images only. `always` pulls what is there too.
     Pull {
         services: Selection,
@@ -70,6 +75,19 @@ impl Selection {
             Self::Only(services) => services.contains(service),
         }
     }
+}
+
+/// How images are built, beside what their services say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Building {
+    /// Only those that no host has.
+    pub missing_only: bool,
+    /// Those of the services that the named ones depend on, too.
+    pub deps: bool,
+    pub no_cache: bool,
+    pub pull: bool,
+    /// `--build-arg`
+    pub args: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

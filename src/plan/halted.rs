@@ -30,7 +30,7 @@ impl Goal {
             Self::Remove { services, stop: true, .. } => halt(&mut halted, project, services),
             Self::Kill { services, signal, .. } if ends(signal) => halt(&mut halted, project, services),
             Self::Up(_) | Self::Remove { .. } | Self::Kill { .. } => {}
-            Self::Pause { .. } | Self::Unpause { .. } | Self::Pull { .. } => {}
+            Self::Pause { .. } | Self::Unpause { .. } | Self::Pull { .. } | Self::Build { .. } => {}
         }
         halted
     }

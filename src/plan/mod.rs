@@ -1,5 +1,6 @@
 //! From what should be and what is to what is to be done. The plan is complete: carrying it out needs no further choice.
 
+mod build;
 mod check;
 mod compose;
 mod container;
@@ -10,6 +11,7 @@ mod draft;
 mod follow;
 mod goal;
 mod halted;
+mod images;
 mod lifecycle;
 mod limits;
 mod mounts;
@@ -34,7 +36,8 @@ mod waits;
 
 pub use check::{Fault, check};
 pub use container::COMPOSE_VERSION;
-pub use goal::{Goal, Recreate, Rmi, Selection, Up};
+pub use goal::{Building, Goal, Recreate, Rmi, Selection, Up};
+pub use images::takes_parts;
 pub use redact::redacted;
 pub use step::{Cause, ContainerRef, FailureAction, Note, Op, Plan, Step, StepId, Subject, Tolerance};
 pub use text::{step_text, text};
@@ -73,6 +76,7 @@ pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             };
             down::plan(&goal, inputs)
         }
+        Goal::Build { services, building } => build::plan(services, building, inputs),
         Goal::Pull { services, always, include_deps } => pull::plan(services, *always, *include_deps, inputs),
         Goal::Start { .. }
         | Goal::Stop { .. }

@@ -17,6 +17,7 @@ pub fn redacted(plan: &Plan) -> Plan {
                     *entry = format!("{key}={}", digest(value));
                 }
             }),
+            Op::Build(build) => build.args.values_mut().for_each(|value| *value = digest(value)),
             Op::Exec { hook, .. } => hook.environment.values_mut().flatten().for_each(|value| *value = digest(value)),
             _ => {}
         }

@@ -125,11 +125,11 @@ impl<'c, 'a> Refusals<'c, 'a> {
             }
         }
         let image = self.service.image_name(compose.project.name.as_str(), self.name.as_str());
-        if !seen.images.contains_key(&image) {
+        if !seen.images.contains_key(&image) && compose.meant(&image).is_none() {
             let policy = self.service.pull_policy.as_deref();
             if self.service.build.is_some() && (self.service.image.is_none() || policy == Some("build")) {
-                let why = format!("image `{image}` is not on {host}, and building is not supported yet");
-                notes.push(self.refused("build", why, "build it with `docker build` and load it on the host"));
+                let why = format!("image `{image}` is on no host that answers");
+                notes.push(self.refused("build", why, "run `mcompose build`, or `up` without --no-build"));
             } else if policy == Some("never") {
                 let why = format!("image `{image}` is not on {host}, and `never` forbids to pull it");
                 notes.push(self.refused("pull_policy", why, "load the image on the host, or allow to pull it"));

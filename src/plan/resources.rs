@@ -6,6 +6,7 @@ use super::compose::Compose;
 use super::contents::Deliveries;
 use super::diff::Turn;
 use super::draft::Draft;
+use super::images::{self, Shipments};
 use super::outdated::Outdated;
 use super::up::Rise;
 use super::volumes::{self, OutdatedVolumes};
@@ -25,6 +26,7 @@ pub(super) struct Resources<'a> {
     networks: BTreeMap<(&'a str, &'a HostName), StepId>,
     volumes: BTreeMap<(&'a str, &'a HostName), StepId>,
     deliveries: Deliveries<'a>,
+    shipments: Shipments<'a>,
     pulls: BTreeMap<(String, Option<&'a str>, &'a HostName), StepId>,
 }
 
@@ -68,11 +70,12 @@ impl<'a> Resources<'a> {
         new_on.dedup();
         self.deliveries.require(compose, draft, service, &new_on);
         for host in new_on {
-            let is_there = compose.seen(host).is_none_or(|seen| seen.images.contains_key(&rise.wanted.image));
-            if is_there {
+            let image = &rise.wanted.image;
+            let is_there = compose.seen(host).is_none_or(|seen| images::is_there(compose, seen, image));
+            if is_there || self.shipments.require(compose, draft, image, host).is_some() {
                 continue;
             }
-            let image = rise.wanted.image.clone();
+            let image = image.clone();
             self.pulls.entry((image.clone(), platform, host)).or_insert_with(|| {
                 let op = Op::Pull { image: image.clone(), platform: platform.map(str::to_owned) };
                 draft.step(host, Subject::Image(image), op, Cause::Missing, Vec::new())
@@ -81,7 +84,9 @@ impl<'a> Resources<'a> {
     }
 
     /// Once every service has what it needs: what only one host would have goes to a second one.
-    pub(super) fn spare(&mut self, compose: &Compose<'a>, draft: &mut Draft) {
+    pub(super) fn spare(&mut self, compose: &Compose<'a>, draft: &mut Draft, rises: &[Rise<'a>]) {
+        let new = rises.iter().filter(|rise| rise.turns.iter().any(Turn::is_new));
+        self.shipments.copy(compose, draft, &new.map(|rise| rise.wanted.image.as_str()).collect());
         self.deliveries.copy(compose, draft);
     }
 
@@ -151,6 +156,7 @@ impl<'a> Resources<'a> {
                 steps.extend(self.networks.get(&(network.name.as_str(), host)));
             }
         }
+        steps.extend(self.shipments.before(image, host));
         steps.extend(self.deliveries.before(compose, service, host));
         if !self.volumes.is_empty() {
             let volumes = volumes::of_service(compose.project, service);

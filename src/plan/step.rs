@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Refusal;
 use crate::project::{
-    ContainerId, ContainerSpec, Content, Endpoint, Hook, HostName, NetworkSpec, ProjectName, Role, ServiceName, Slot, Until,
-    VolumeSpec,
+    ContainerId, ContainerSpec, Content, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, ProjectName, Role, ServiceName, Slot,
+    Until, VolumeSpec,
 };
 
 /// Everything that is to be done, in an order in which each step stands behind all that it waits for.
@@ -120,6 +120,15 @@ pub enum Op {
         image: String,
         platform: Option<String>,
     },
+    /// From the host `from`, whose copy is the one that is meant. `whole`: all its layers, also those that are there.
+    Ship {
+        image: String,
+        from: HostName,
+        bytes: i64,
+        whole: bool,
+    },
+    /// With this machine's files, unless the context is a URL.
+    Build(Box<ImageBuild>),
     RemoveImage {
         image: String,
     },

@@ -64,6 +64,10 @@ fn group_text(steps: &[&Step]) -> String {
             let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
             format!("deliver {what} ({}) to {host}{from}: {}", size(content.bytes), cause_on(&first.cause, host))
         }
+        Op::Ship { from, bytes, .. } => {
+            let bytes = u64::try_from(*bytes).unwrap_or_default();
+            format!("ship {what} ({}) to {host} from {from}: {}", size(bytes), cause_on(&first.cause, host))
+        }
         Op::Tally { .. } => format!("tally of {what}: {}", first.cause),
         Op::Await { until: Until::Lasting, at_most_secs, .. } => {
             format!("watch {what} on {host} for {at_most_secs} s: {}", cause_on(&first.cause, host))
@@ -139,6 +143,8 @@ fn verb(op: &Op) -> String {
         Op::RemoveNetwork { .. } | Op::RemoveVolume { .. } | Op::RemoveImage { .. } | Op::Remove { .. } => "remove",
         Op::Pull { .. } => "pull",
         Op::Deliver { .. } => "deliver",
+        Op::Ship { .. } => "ship",
+        Op::Build(_) => "build",
         Op::Connect { network, .. } => return format!("connect to {network}"),
         Op::Start { .. } => "start",
         Op::Stop { .. } => "stop",

@@ -349,7 +349,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         for rise in rises {
             self.resources.require(self.compose, &mut self.draft, rise);
         }
-        self.resources.spare(self.compose, &mut self.draft);
+        self.resources.spare(self.compose, &mut self.draft, rises);
         if rises.iter().any(|rise| rise.turns.iter().any(Turn::is_replaced)) {
             self.wanted_ports = wanted_ports(rises);
         }

@@ -24,6 +24,13 @@ pub struct Host {
     pub jump: Vec<String>,
 }
 
+impl Host {
+    /// Whether this machine's own engine is meant, so that paths of this machine are paths of the host.
+    pub fn is_local(&self) -> bool {
+        matches!(self.address, Address::Unix { .. })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Address {
     /// `unix:///path`

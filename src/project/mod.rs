@@ -1,5 +1,6 @@
 //! What should run. Plain values, checked at the door, that every other room speaks of.
 
+mod build;
 mod container;
 mod content;
 mod duration;
@@ -10,6 +11,7 @@ mod service;
 mod spec_hash;
 mod suggest;
 
+pub use build::{ImageBuild, Unbuildable};
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
     NetworkingConfig, PortBinding, Until, VolumeSpec,

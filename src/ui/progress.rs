@@ -140,6 +140,8 @@ fn words(op: &Op) -> (&'static str, &'static str) {
             ("Removing", "Removed")
         }
         Op::Pull { .. } => ("Pulling", "Pulled"),
+        Op::Ship { .. } => ("Shipping", "Shipped"),
+        Op::Build(_) => ("Building", "Built"),
         Op::Deliver { .. } => ("Delivering", "Delivered"),
         Op::Connect { .. } => ("Connecting", "Connected"),
         Op::Start { .. } => ("Starting", "Started"),

@@ -277,6 +277,8 @@ pub struct ImageSeen {
     /// `name@sha256:…` of registries.
     pub digests: Vec<String>,
     pub size_bytes: i64,
+    /// When it was built: RFC 3339.
+    pub created: String,
 }
 
 /// What a look asks beyond what it always shows.

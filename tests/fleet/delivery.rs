@@ -103,10 +103,13 @@ fn files_configs_and_secrets_reach_every_host_and_a_change_rolls_what_uses_it() 
 }
 
 #[test]
-fn a_lost_hosts_replicas_find_their_files_on_another() {
+fn a_lost_hosts_replicas_find_their_files_and_their_image_on_another() {
     let fleet = own(3);
     let project = project(&fleet, "survives");
-    project.rewrite(&COMPOSE.replace("replicas: 3", "replicas: 1, placement: {constraints: [node.hostname != h1]}"));
+    // Its image is no registry's either: the first host builds it.
+    let compose = COMPOSE.replace("replicas: 3", "replicas: 1, placement: {constraints: [node.hostname != h1]}");
+    let built = "build: {context: ., dockerfile_inline: \"FROM mcompose-demo:1\\nLABEL built=here\\n\"}";
+    project.rewrite(&compose.replacen("image: mcompose-demo:1", built, 1));
     project.ok(&["up", "-d"]);
     let supervisor = project.start(&["supervise", "--format", "json"]);
     wait_until("the supervisor leads", || supervisor.stdout().contains(r#""what":"leads""#));

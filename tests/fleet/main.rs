@@ -14,6 +14,7 @@ mod fake_agrees;
 mod harness_itself;
 mod hosts;
 mod hosts_verbs;
+mod images;
 mod many;
 mod program;
 mod reference;

@@ -142,6 +142,13 @@ impl Bed {
         });
     }
 
+    /// An image that no registry has.
+    pub fn fake_build(&self, host: &str, build: &mcompose::project::ImageBuild) {
+        let engines = self.fake.engines();
+        let engine = engines.iter().find(|(name, _)| name.as_str() == host).expect("a host").1;
+        run(engine.build(build, "Dockerfile", None, &|_| {})).expect("it is built");
+    }
+
     pub fn look(&self) -> World {
         let services = self.project.services.iter();
         let images = services.map(|(name, service)| service.image_name(self.project.name.as_str(), name.as_str()));

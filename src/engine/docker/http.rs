@@ -42,6 +42,10 @@ impl Http {
         Self { host, client }
     }
 
+    pub(super) fn host(&self) -> &HostName {
+        &self.host
+    }
+
     pub(super) fn error(&self, what: &str, kind: ErrorKind, message: impl Into<String>) -> EngineError {
         EngineError { host: self.host.clone(), call: what.to_owned(), kind, message: message.into() }
     }

@@ -1,6 +1,7 @@
 //! The real engine: Docker's API, 1.41 to 1.51, over the host's link.
 #![expect(clippy::disallowed_methods, reason = "the clock skew is told from this machine's clock")]
 
+mod build;
 mod http;
 mod streams;
 mod wire;
@@ -27,7 +28,7 @@ use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswe
 use super::{
     ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node, Pieces,
 };
-use crate::project::{ContainerSpec, Endpoint, Hook, Host, NetworkSpec, Role, Until, VolumeSpec};
+use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
 use crate::world::{Container, Health, ImageSeen, Question, SeenHost, State, Swarm};
 
@@ -50,6 +51,8 @@ const SWARM_MAX: Duration = Duration::from_secs(60);
 const ROLE_TAKEN_MAX: Duration = Duration::from_secs(30);
 /// An archive goes over the slowest of links.
 const ARCHIVE_MAX: Duration = Duration::from_secs(3600);
+/// Engines before 25 gather an image on disk before they send the first of it.
+const SAVE_BEGINS_MAX: Duration = Duration::from_secs(600);
 const EXEC_MAX: Duration = Duration::from_secs(600);
 const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const POLL: Duration = Duration::from_millis(150);
@@ -179,6 +182,14 @@ impl Docker {
     async fn container_call(&self, verb: &str, container: &str, query: &str, bound: Duration) -> Result<(), EngineError> {
         let path = format!("/containers/{}/{verb}{query}", escape(container));
         self.post(format!("{verb} container `{container}`"), path, bound).await
+    }
+
+    /// Reads an answer that goes on for as long as the call does.
+    async fn to_end(&self, call: &Call, answer: impl Future<Output = Result<(), String>>) -> Result<(), EngineError> {
+        let ended = timeout(call.bound, answer).await;
+        ended
+            .map_err(|_| self.http.error(&call.what, ErrorKind::Timeout, format!("it takes longer than {:?}", call.bound)))?
+            .map_err(|message| self.http.error(&call.what, ErrorKind::Failed, message))
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
@@ -353,6 +364,10 @@ fn read_config(row: &Value) -> ConfigObject {
 
 #[async_trait]
 impl Engine for Docker {
+    fn host(&self) -> &HostName {
+        self.http.host()
+    }
+
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
         let seen = self.look_once(question).await?;
         let leaderless = matches!(&seen.swarm, Swarm::Active(member) if member.is_manager && !member.control_available);
@@ -562,13 +577,10 @@ impl Engine for Docker {
     async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError> {
         let what = format!("import image `{name}:{tag}`");
         let path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(name), escape(tag));
-        let call = Call { what: what.clone(), method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
+        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
         let pieces = stream::iter([Ok(archive)]).boxed();
         let response = self.http.send_archive(Some(self.version().await?), &call, pieces).await?;
-        let imported = timeout(ARCHIVE_MAX, streams::pull(response.into_body(), &|_| {})).await;
-        imported
-            .map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it takes longer than {ARCHIVE_MAX:?}")))?
-            .map_err(|message| self.http.error(&what, ErrorKind::Failed, message))
+        self.to_end(&call, streams::pull(response.into_body(), &|_| {})).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
@@ -624,12 +636,53 @@ impl Engine for Docker {
         let tag = if last.contains([':', '@']) { "" } else { "&tag=latest" };
         let platform = platform.map(|platform| format!("&platform={}", escape(platform))).unwrap_or_default();
         let path = format!("/images/create?fromImage={}{tag}{platform}", escape(image));
-        let call = Call { what: what.clone(), method: Method::POST, path, body: None, bound: PULL_MAX };
+        let call = Call { what, method: Method::POST, path, body: None, bound: PULL_MAX };
         let response = self.http.send(Some(self.version().await?), &call).await?;
-        let pulled = timeout(PULL_MAX, streams::pull(response.into_body(), progress)).await;
-        pulled
-            .map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it takes longer than {PULL_MAX:?}")))?
-            .map_err(|message| self.http.error(&what, ErrorKind::Failed, message))
+        self.to_end(&call, streams::pull(response.into_body(), progress)).await
+    }
+
+    async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let what = format!("save image `{image}`");
+        let call = Call { bound: SAVE_BEGINS_MAX, ..get(&what, &format!("/images/{}/get", escape_path(image))) };
+        let response = self.http.send(Some(self.version().await?), &call).await?;
+        let error = self.http.error(&what, ErrorKind::Unreachable, "");
+        Ok(streams::pieces(response.into_body(), error))
+    }
+
+    async fn load(&self, image: &str, archive: Pieces) -> Result<(), EngineError> {
+        let what = format!("load image `{image}`");
+        let path = "/images/load?quiet=1".to_owned();
+        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
+        let response = self.http.send_archive(Some(self.version().await?), &call, archive).await?;
+        self.to_end(&call, streams::pull(response.into_body(), &|_| {})).await
+    }
+
+    async fn images(&self) -> Result<Vec<String>, EngineError> {
+        let rows: Vec<Value> = self.get("list images", "/images/json?all=1").await?;
+        Ok(rows.iter().filter_map(|row| row["Id"].as_str().map(str::to_owned)).collect())
+    }
+
+    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError> {
+        let answer: Value =
+            self.get(&format!("look at image `{image}`"), &format!("/images/{}/json", escape_path(image))).await?;
+        let layers = answer["RootFS"]["Layers"].as_array().into_iter().flatten();
+        Ok(layers.filter_map(|layer| layer.as_str().map(str::to_owned)).collect())
+    }
+
+    async fn build(
+        &self,
+        build: &ImageBuild,
+        dockerfile: &str,
+        context: Option<Pieces>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let image = build.tags.first().map(String::as_str).unwrap_or_default();
+        let what = format!("build image `{image}`");
+        let path = format!("/build?{}", build::query(build, dockerfile));
+        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
+        let body = context.unwrap_or_else(|| stream::empty().boxed());
+        let response = self.http.send_archive(Some(self.version().await?), &call, body).await?;
+        self.to_end(&call, build::follow(Messages::new(response.into_body()), progress)).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {

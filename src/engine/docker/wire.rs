@@ -231,11 +231,12 @@ pub(super) struct ImageAnswer {
     #[serde(deserialize_with = "lenient")]
     repo_digests: Vec<String>,
     size: i64,
+    created: String,
 }
 
 impl ImageAnswer {
     pub(super) fn read(self) -> ImageSeen {
-        ImageSeen { id: self.id, digests: self.repo_digests, size_bytes: self.size }
+        ImageSeen { id: self.id, digests: self.repo_digests, size_bytes: self.size, created: self.created }
     }
 }
 

@@ -15,7 +15,7 @@ use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
     ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node, Pieces,
 };
-use crate::project::{ContainerSpec, Endpoint, Hook, HostName, NetworkSpec, Role, Until, VolumeSpec};
+use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State};
 
 /// One host's engine.
@@ -166,8 +166,17 @@ fn holds(host: &FakeHostState, container: &str, until: Until) -> Result<bool, Fa
     }
 }
 
+async fn whole(archive: Pieces) -> Result<Vec<u8>, Fail> {
+    let pieces: Result<Vec<_>, _> = archive.try_collect().await;
+    pieces.map(|pieces| pieces.concat()).map_err(|error| Fail::new(ErrorKind::Unreachable, error.to_string()))
+}
+
 #[async_trait]
 impl Engine for FakeEngine {
+    fn host(&self) -> &HostName {
+        &self.host
+    }
+
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError> {
         let call = "look at the host".to_owned();
         self.call(Kind::Reads, call, |cluster, host| Ok(cluster.seen(cluster.host(host)?, Some(question)))).await
@@ -280,8 +289,7 @@ impl Engine for FakeEngine {
 
     async fn put_archive(&self, container: &str, path: &str, archive: Pieces) -> Result<(), EngineError> {
         let call = format!("unpack an archive into container `{container}`");
-        let pieces: Result<Vec<_>, _> = archive.try_collect().await;
-        let whole = pieces.map(|pieces| pieces.concat()).map_err(|error| Fail::new(ErrorKind::Unreachable, error.to_string()));
+        let whole = whole(archive).await;
         self.call(Kind::Changes, call, |cluster, host| cluster.put_archive(host, container, path, whole?)).await
     }
 
@@ -333,6 +341,40 @@ impl Engine for FakeEngine {
         progress(format!("Pulling from {image}"));
         let call = format!("pull image `{image}`");
         self.call(Kind::Changes, call, |cluster, host| cluster.pull(host, image)).await
+    }
+
+    async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let call = format!("save image `{image}`");
+        let archive = self.call(Kind::Reads, call, |cluster, host| cluster.save(host, image)).await?;
+        Ok(stream::iter([Ok(archive.into())]).boxed())
+    }
+
+    async fn load(&self, image: &str, archive: Pieces) -> Result<(), EngineError> {
+        let whole = whole(archive).await;
+        self.call(Kind::Changes, format!("load image `{image}`"), |cluster, host| cluster.load(host, &whole?)).await
+    }
+
+    async fn images(&self) -> Result<Vec<String>, EngineError> {
+        self.call(Kind::Reads, "list images".to_owned(), |cluster, host| cluster.images(host)).await
+    }
+
+    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError> {
+        self.call(Kind::Reads, format!("look at image `{image}`"), |cluster, host| cluster.layers(host, image)).await
+    }
+
+    async fn build(
+        &self,
+        build: &ImageBuild,
+        _dockerfile: &str,
+        context: Option<Pieces>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        progress("building".to_owned());
+        if let Some(context) = context {
+            let _ = whole(context).await;
+        }
+        let call = format!("build image `{}`", build.tags.first().map(String::as_str).unwrap_or_default());
+        self.call(Kind::Changes, call, |cluster, host| cluster.build(host, build)).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {

@@ -145,5 +145,10 @@ fn image_of(image: &str, generation: u64) -> ImageSeen {
     let seed = image.bytes().fold(generation, |sum, byte| mixed(sum ^ u64::from(byte)));
     let digits: String = (0..4).map(|part| format!("{:016x}", mixed(seed.wrapping_add(part)))).collect();
     let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
-    ImageSeen { id: format!("sha256:{digits}"), digests: vec![format!("{name}@sha256:{digits}")], size_bytes: 5_000_000 }
+    ImageSeen {
+        id: format!("sha256:{digits}"),
+        digests: vec![format!("{name}@sha256:{digits}")],
+        size_bytes: 5_000_000,
+        created: format!("2023-11-14T22:13:20.{generation:03}Z"),
+    }
 }

@@ -1,0 +1,152 @@
+//! The context of a build as an archive, without what .dockerignore names.
+#![expect(clippy::disallowed_methods, reason = "files are what it packs")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+
+use super::pack::{Kept, PackError, pack_folder};
+use crate::project::ImageBuild;
+
+/// What a Dockerfile is called that is not in its context.
+const OWN_NAME: &str = ".mcompose.Dockerfile";
+
+/// The context of one build: what is sent of it.
+pub struct Context {
+    folder: PathBuf,
+    dockerfile: String,
+    /// A Dockerfile that is no file of the context.
+    extra: Option<Vec<u8>>,
+    ignore: Ignore,
+}
+
+impl Context {
+    /// Reads what there is to know before it is packed. The context is a folder of this machine.
+    pub fn of(build: &ImageBuild) -> Result<Self, PackError> {
+        let path = Path::new(&build.context);
+        let folder = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
+        let extra = outside(&folder, build)?;
+        let dockerfile = match extra {
+            Some(_) => OWN_NAME.to_owned(),
+            None => build.dockerfile.trim_start_matches("./").to_owned(),
+        };
+        let ignore = Ignore::of(&folder, &dockerfile);
+        Ok(Self { folder, dockerfile, extra, ignore })
+    }
+
+    /// The Dockerfile's path in the archive.
+    pub fn dockerfile(&self) -> &str {
+        &self.dockerfile
+    }
+
+    /// Writes the archive: root's files, as docker's own client sends them.
+    pub fn pack(&self, out: impl Write) -> Result<(), PackError> {
+        let extra = self.extra.clone().map(|text| (OWN_NAME, text));
+        pack_folder(&self.folder, &|path, is_folder| self.ignore.keeps(path, is_folder), extra, out)
+    }
+}
+
+/// The text of a Dockerfile that is not a file of the context.
+fn outside(context: &Path, build: &ImageBuild) -> Result<Option<Vec<u8>>, PackError> {
+    if let Some(text) = &build.dockerfile_inline {
+        return Ok(Some(text.clone().into_bytes()));
+    }
+    let path = context.join(&build.dockerfile);
+    let real = fs::canonicalize(&path).map_err(|error| unreadable(&path, error))?;
+    if real.starts_with(context) && !Path::new(&build.dockerfile).is_absolute() {
+        return Ok(None);
+    }
+    fs::read(&real).map(Some).map_err(|error| unreadable(&path, error))
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> PackError {
+    PackError::Unreadable { path: path.display().to_string(), source }
+}
+
+/// .dockerignore (docker's reference, "Dockerfile", .dockerignore file): patterns from the context's root, the last that matches
+/// counts, `!` takes back. The Dockerfile and the file itself are always sent.
+#[derive(Debug, Default)]
+struct Ignore {
+    rules: Vec<(Pattern, bool)>,
+    always: Vec<PathBuf>,
+}
+
+impl Ignore {
+    fn of(context: &Path, dockerfile: &str) -> Self {
+        let own = format!("{dockerfile}.dockerignore");
+        let name = if context.join(&own).is_file() { own } else { ".dockerignore".to_owned() };
+        let text = fs::read_to_string(context.join(&name)).unwrap_or_default();
+        let mut ignore = Self::parse(&text);
+        ignore.always = vec![dockerfile.into(), name.into()];
+        ignore
+    }
+
+    fn parse(text: &str) -> Self {
+        let rule = |line: &str| {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                return None;
+            }
+            let (text, takes_back) = line.strip_prefix('!').map_or((line, false), |rest| (rest.trim(), true));
+            let text = text.trim_start_matches("./").trim_matches('/');
+            Some((Pattern::new(text).ok()?, takes_back))
+        };
+        Self { rules: text.lines().filter_map(rule).collect(), always: Vec::new() }
+    }
+
+    fn keeps(&self, path: &Path, is_folder: bool) -> Kept {
+        if self.always.iter().any(|always| always == path || (is_folder && always.starts_with(path))) {
+            return if is_folder { Kept::Within } else { Kept::Whole };
+        }
+        let mut kept = true;
+        for (pattern, takes_back) in &self.rules {
+            let matches = path.ancestors().any(|part| !part.as_os_str().is_empty() && pattern.matches_path_with(part, STRICT));
+            if matches {
+                kept = *takes_back;
+            }
+        }
+        match (kept, is_folder && self.rules.iter().any(|(_, takes_back)| *takes_back)) {
+            (true, _) => Kept::Whole,
+            // Something below may be taken back.
+            (false, true) => Kept::Within,
+            (false, false) => Kept::Nothing,
+        }
+    }
+}
+
+const STRICT: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, kept: &[&str], left_out: &[&str]) {
+        let ignore = Ignore::parse(text);
+        let found = |path: &&&str| ignore.keeps(Path::new(path), false) == Kept::Whole;
+        let paths: Vec<&&str> = kept.iter().chain(left_out).collect();
+        let found: Vec<&str> = paths.iter().copied().filter(found).copied().collect();
+        assert_eq!(found, kept);
+    }
+
+    #[test]
+    fn patterns_count_from_the_root_of_the_context() {
+        check("*.md\ntemp?", &["docs/a.md", "x/temp1"], &["README.md", "temp1", "temp1/inside"]);
+        check("/node_modules\n# a comment\n\n./out/", &["a/node_modules/x", "outer"], &["node_modules/x/y", "out/a"]);
+    }
+
+    #[test]
+    fn two_stars_stand_for_any_number_of_folders() {
+        check("**/*.log\n**/cache", &["log", "a/b.logs"], &["x.log", "a/b/c.log", "cache/x", "a/cache/y"]);
+    }
+
+    #[test]
+    fn the_last_rule_that_matches_counts() {
+        check("*.md\n!README*.md\nREADME-secret.md", &["README.md"], &["a.md", "README-secret.md"]);
+        check("secret\n!secret/public", &["secret/public", "secret/public/a"], &["secret/a"]);
+        check("*\n!src", &["src/main.rs"], &["target/x"]);
+    }
+}

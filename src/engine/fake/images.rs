@@ -1,0 +1,52 @@
+//! Builds and shipped images of the fake. Its archives hold what an image is seen as.
+
+use serde_json::{Value, json};
+
+use super::state::{Cluster, Fail};
+use super::time::rfc3339;
+use crate::engine::ErrorKind;
+use crate::project::{HostName, ImageBuild};
+use crate::world::ImageSeen;
+
+impl Cluster {
+    /// Each build is another image, of the time when it was made.
+    pub(super) fn build(&mut self, host: &HostName, build: &ImageBuild) -> Result<(), Fail> {
+        let (id, created) = (format!("sha256:{}", self.new_id()), rfc3339(self.now_ms));
+        let seen = ImageSeen { id, digests: Vec::new(), size_bytes: 5_000_000, created };
+        let state = self.host_mut(host)?;
+        for tag in &build.tags {
+            state.images.insert(tag.clone(), seen.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn save(&mut self, host: &HostName, image: &str) -> Result<Vec<u8>, Fail> {
+        let seen = self.image(host, image)?;
+        Ok(json!([image, seen.id, seen.size_bytes, seen.created]).to_string().into_bytes())
+    }
+
+    pub(super) fn load(&mut self, host: &HostName, archive: &[u8]) -> Result<(), Fail> {
+        let damaged = || Fail::new(ErrorKind::Failed, "invalid tar header");
+        let saved: Value = serde_json::from_slice(archive).map_err(|_| damaged())?;
+        let text = |index: usize| saved[index].as_str().map(str::to_owned).ok_or_else(damaged);
+        let (image, id, created) = (text(0)?, text(1)?, text(3)?);
+        let seen = ImageSeen { id, digests: Vec::new(), size_bytes: saved[2].as_i64().unwrap_or_default(), created };
+        self.host_mut(host)?.images.insert(image, seen);
+        Ok(())
+    }
+
+    pub(super) fn images(&mut self, host: &HostName) -> Result<Vec<String>, Fail> {
+        Ok(self.host(host)?.images.values().map(|image| image.id.clone()).collect())
+    }
+
+    /// One layer, by the image's id.
+    pub(super) fn layers(&mut self, host: &HostName, image: &str) -> Result<Vec<String>, Fail> {
+        Ok(vec![self.image(host, image)?.id.clone()])
+    }
+
+    fn image(&self, host: &HostName, image: &str) -> Result<&ImageSeen, Fail> {
+        let images = &self.host(host)?.images;
+        let found = images.get(image).or_else(|| images.values().find(|seen| seen.id == image));
+        found.ok_or_else(|| Fail::not_found(format!("No such image: {image}")))
+    }
+}

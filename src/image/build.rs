@@ -1,0 +1,47 @@
+//! One image, built by one engine from this machine's files.
+
+use std::io;
+
+use crate::delivery::{Context, PackError, pipe};
+use crate::engine::{Engine, EngineError, ErrorKind};
+use crate::project::ImageBuild;
+
+/// Sends the context, unless the engine fetches it, and waits for the image. `progress` is told each line of the build's output.
+pub async fn build(
+    engine: &dyn Engine,
+    build: &ImageBuild,
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<(), EngineError> {
+    if build.is_remote() {
+        return engine.build(build, &build.dockerfile, None, progress).await;
+    }
+    let refused = |message: String| EngineError {
+        host: engine.host().clone(),
+        call: format!("build image `{}`", build.tags.first().map(String::as_str).unwrap_or_default()),
+        kind: ErrorKind::Refused,
+        message,
+    };
+    let context = Context::of(build).map_err(|error| refused(chain(&error)))?;
+    let dockerfile = context.dockerfile().to_owned();
+    let (mut writer, pieces) = pipe();
+    let packing = tokio::task::spawn_blocking(move || {
+        let packed = context.pack(&mut writer);
+        writer.finish(packed.as_ref().map(drop).map_err(|error| io::Error::other(error.to_string())));
+        packed
+    });
+    let built = engine.build(build, &dockerfile, Some(pieces), progress).await;
+    match packing.await {
+        // What the engine said of a context that it did not take says more.
+        Ok(Ok(()) | Err(PackError::Unwanted(_))) => built,
+        Ok(Err(error)) => Err(refused(chain(&error))),
+        Err(error) => Err(refused(error.to_string())),
+    }
+}
+
+/// An error with its cause, in one line.
+fn chain(error: &PackError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

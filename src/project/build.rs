@@ -1,0 +1,116 @@
+//! How an image is built, read from a service's `build`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Service;
+
+/// One image to be built (`POST /build`, API 1.41).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageBuild {
+    /// The image's name first, then `build.tags`.
+    pub tags: Vec<String>,
+    /// A folder of this machine, or a URL that the engine fetches.
+    pub context: String,
+    /// Within the context, or the path of a file elsewhere on this machine.
+    pub dockerfile: String,
+    /// The Dockerfile itself, in its place.
+    pub dockerfile_inline: Option<String>,
+    pub args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub target: Option<String>,
+    pub cache_from: Vec<String>,
+    pub network: Option<String>,
+    /// `HOST:IP`
+    pub extra_hosts: Vec<String>,
+    pub shm_bytes: Option<i64>,
+    pub platform: Option<String>,
+    pub no_cache: bool,
+    /// Base images are pulled though they are there.
+    pub pull: bool,
+}
+
+/// What of a `build` cannot be honoured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbuildable {
+    /// `build.ssh` and the like.
+    pub attribute: String,
+    pub why: &'static str,
+    pub hint: &'static str,
+}
+
+/// Attributes of `build` that need a client beside the engine for the whole time of the build.
+const NEEDS_A_CLIENT: &[&str] = &["additional_contexts", "cache_to", "entitlements", "provenance", "sbom", "secrets", "ssh"];
+
+impl ImageBuild {
+    /// The build of a service's image; nothing for a service without `build`.
+    pub fn of(service: &Service, image: &str) -> Option<Result<Self, Unbuildable>> {
+        let document = &service.build.as_ref()?.document;
+        let is_set = |key: &&str| document.get(*key).is_some_and(|value| !is_empty(value));
+        if let Some(key) = NEEDS_A_CLIENT.iter().copied().find(|key| is_set(key)) {
+            let why = "it needs docker's own client during the build";
+            let hint = "build it with `docker buildx build` and bring it to the hosts with `mcompose image ship`";
+            return Some(Err(Unbuildable { attribute: format!("build.{key}"), why, hint }));
+        }
+        let platforms = strings(document.get("platforms"));
+        if platforms.len() > 1 {
+            let (why, hint) = ("an engine builds for one platform", "name one, or build with `docker buildx build` and push it");
+            return Some(Err(Unbuildable { attribute: "build.platforms".to_owned(), why, hint }));
+        }
+        let text = |key: &str| document.get(key).and_then(Value::as_str).map(str::to_owned);
+        let flag = |key: &str| document.get(key).and_then(Value::as_bool).unwrap_or_default();
+        let tags = std::iter::once(image.to_owned()).chain(strings(document.get("tags"))).collect();
+        let shm_size = document.get("shm_size");
+        Some(Ok(Self {
+            tags,
+            context: text("context").unwrap_or_else(|| ".".to_owned()),
+            dockerfile: text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned()),
+            dockerfile_inline: text("dockerfile_inline"),
+            args: map(document.get("args")),
+            labels: map(document.get("labels")),
+            target: text("target").filter(|target| !target.is_empty()),
+            cache_from: strings(document.get("cache_from")),
+            network: text("network"),
+            extra_hosts: strings(document.get("extra_hosts")).into_iter().map(|entry| entry.replacen('=', ":", 1)).collect(),
+            shm_bytes: shm_size.and_then(|size| size.as_i64().or_else(|| size.as_str()?.parse().ok())),
+            platform: platforms.into_iter().next().or_else(|| service.platform.clone()),
+            no_cache: flag("no_cache"),
+            pull: flag("pull"),
+        }))
+    }
+
+    /// Whether the engine fetches the context itself.
+    pub fn is_remote(&self) -> bool {
+        let prefixes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+        prefixes.iter().any(|prefix| self.context.starts_with(prefix))
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty() || text == "false",
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
+fn strings(value: Option<&Value>) -> Vec<String> {
+    let list = value.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|entry| entry.as_str().map(str::to_owned)).collect()
+}
+
+/// A mapping; keys without a value are left out, as the engine has no environment to take them from.
+fn map(value: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = value.and_then(Value::as_object).into_iter().flatten();
+    let text = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    entries.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
+}
