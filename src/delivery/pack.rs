@@ -114,12 +114,12 @@ pub(super) enum Kept {
 }
 
 /// By path within the folder, and whether that is a folder too.
-type Keeping = dyn Fn(&Path, bool) -> Kept;
+type Keeping<'k> = dyn Fn(&Path, bool) -> Kept + 'k;
 
 /// Writes an archive of what is in a folder, as root's, and of one more file. Sockets are left out.
 pub(super) fn pack_folder(
     folder: &Path,
-    kept: &Keeping,
+    kept: &Keeping<'_>,
     extra: Option<(&str, Vec<u8>)>,
     out: impl Write,
 ) -> Result<(), PackError> {
@@ -143,7 +143,7 @@ struct Packer<'k, W: Write> {
     /// Of what is in folders.
     owner: Owner,
     /// Nothing: everything.
-    kept: Option<&'k Keeping>,
+    kept: Option<&'k Keeping<'k>>,
 }
 
 impl<W: Write> Packer<'_, W> {
