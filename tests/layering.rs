@@ -61,7 +61,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
     ),
     ("delivery", &["project", "world", "engine"], &["tar", "glob", "sha2", "hmac", "pbkdf2", "tokio", "bytes", "futures_util"]),
-    ("image", &["project", "engine", "delivery"], &["tar", "tokio", "bytes", "futures_util"]),
+    ("image", &["project", "engine", "delivery"], &["serde_json", "sha2", "tar", "tokio", "bytes", "futures_util"]),
     ("apply", &["project", "world", "plan", "engine", "delivery", "image"], &["tokio", "futures_util"]),
     ("supervise/machine", &["project", "world", "placement", "plan"], &[]),
     (

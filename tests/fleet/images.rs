@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::demo_image;
-use crate::program::{Project, shared};
+use crate::program::{Project, own, shared};
 
 const COMPOSE: &str = "services:
   web:
@@ -64,6 +64,19 @@ fn an_image_is_built_once_and_runs_on_every_host() {
 
     project.ok(&["down", "--rmi", "all"]);
     project.assert_gone();
+}
+
+#[test]
+fn only_the_layers_that_are_missing_are_shipped() {
+    let fleet = own(2);
+    let project = Project::new(&fleet, "imagelayers", COMPOSE);
+    write_context(project.file.parent().expect("it is in a folder"), "one");
+    let before = fleet.host("h2").received_bytes();
+    project.ok(&["up", "-d"]);
+    let received = fleet.host("h2").received_bytes() - before;
+    // The layer that both have is 3.4 MB of them.
+    let saved = fleet.host("h1").api("GET", "/images/imagelayers-web/get", None).body.len() as u64;
+    assert!(saved > 3_000_000 && received < 1_000_000, "{received} of {saved} bytes");
 }
 
 #[test]

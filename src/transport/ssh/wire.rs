@@ -115,6 +115,7 @@ impl Wire {
                     let room = GREETING_BYTES_MAX.saturating_sub(self.greeting.len());
                     self.greeting.extend_from_slice(&buffer[..count.min(room)]);
                     self.heard.extend(&buffer[..count]);
+                    self.net.acknowledge();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -172,6 +173,16 @@ pub(super) fn push(bytes: &mut VecDeque<u8>, to: &mut impl Write) -> io::Result<
         }
     }
     Ok(any)
+}
+
+impl Net {
+    /// Says at once that what came has come. sshd gathers small packets until then (it turns Nagle's algorithm off for terminals
+    /// only), and the kernel would say it 40 ms later.
+    fn acknowledge(&self) {
+        if let Self::Tcp(tcp) = self {
+            let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
+        }
+    }
 }
 
 impl Read for Net {

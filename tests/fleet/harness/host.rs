@@ -153,6 +153,12 @@ impl FleetHost {
         (state["ExitCode"].as_i64().unwrap_or(-1), started.text().replace("\r\n", "\n"))
     }
 
+    /// Bytes that went to it over its network so far.
+    pub fn received_bytes(&self) -> u64 {
+        let path = format!("/sys/class/net/{}-{}/statistics/tx_bytes", self.prefix, self.name);
+        read(Path::new(&path)).parse().expect("the kernel counts in numbers")
+    }
+
     /// SSH connections that clients made to this host's server since it started: each TCP connection counts once.
     pub fn ssh_connections(&self) -> usize {
         read(&self.folder.join("sshd.log")).lines().filter(|line| line.contains("Connection from ")).count()
