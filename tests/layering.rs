@@ -104,7 +104,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "supervise",
             "ui",
         ],
-        &["clap", "tokio", "futures_util", "serde_json"],
+        &["clap", "tokio", "futures_util", "serde_json", "rustix"],
     ),
 ];
 

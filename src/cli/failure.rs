@@ -6,7 +6,7 @@ use crate::cluster::ClusterError;
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::HostName;
 use crate::store::StoreError;
-use crate::ui::{Report, Ui};
+use crate::ui::{Report, TemplateError, Ui};
 
 /// Hosts that are named one by one; with a thousand the first ones tell enough.
 const CAUSES_MAX: usize = 10;
@@ -85,6 +85,12 @@ fn no_host(reasons: &[(HostName, String, String)]) -> Report {
 impl From<HostsError> for Failure {
     fn from(error: HostsError) -> Self {
         Self::Hosts(error)
+    }
+}
+
+impl From<TemplateError> for Failure {
+    fn from(error: TemplateError) -> Self {
+        Self::said(error.to_string(), "as in `table {{.Name}}\\t{{.State}}`, or `{{json .}}`".to_owned(), exit::USAGE)
     }
 }
 

@@ -36,7 +36,7 @@ pub fn request(globals: &Globals, services: &[String], options: LoadOptions) -> 
         environment,
         files: globals.file.clone(),
         project_name: globals.project_name.clone(),
-        project_directory: globals.project_directory.clone(),
+        project_directory: globals.project_directory.clone().or_else(|| globals.workdir.clone()),
         env_files: globals.env_file.clone(),
         profiles: globals.profile.clone(),
         services: services.to_vec(),

@@ -5,6 +5,7 @@ mod build;
 mod carry;
 mod config;
 mod down;
+mod exec;
 pub mod exit;
 mod failure;
 mod files;
@@ -66,8 +67,11 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "FILE")]
     env_file: Vec<String>,
     /// Specify an alternate working directory (default: the path of the first specified Compose file)
-    #[arg(long, global = true, value_name = "DIR", alias = "workdir")]
+    #[arg(long, global = true, value_name = "DIR")]
     project_directory: Option<String>,
+    /// The older word for --project-directory
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with = "project_directory")]
+    workdir: Option<String>,
     /// How many engine calls run at once, -1 for as many as the limits of each host let
     #[arg(long, global = true, value_name = "N", env = "COMPOSE_PARALLEL_LIMIT", default_value_t = -1, allow_negative_numbers = true)]
     parallel: i64,
@@ -120,6 +124,7 @@ enum Verb {
     Ps(ps::PsArgs),
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
+    Exec(exec::ExecArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
     /// The hosts and the inventory
@@ -140,7 +145,12 @@ pub fn main() -> u8 {
         }
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let code = runtime.block_on(run(cli));
+            // One who waits for input that nobody needs any more would keep it.
+            runtime.shutdown_background();
+            code
+        }
         Err(_) => exit::FAILURE,
     }
 }
@@ -175,6 +185,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::History(args) => history::run(args, globals, ui).await,
         Verb::Ps(args) => ps::run(args, globals, ui).await,
         Verb::Ls(args) => ls::run(args, globals, ui).await,
+        Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Logs(args) => logs::run(args, globals, ui).await,
         Verb::Config(args) => config::run(args, globals, ui),
         Verb::Plan(args) => plan::run(args, globals, ui).await,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Failure, Globals, exit, load};
-use crate::ui::Ui;
+use crate::ui::{Template, Ui};
 use crate::world::{Container, Health, PortSeen, State};
 
 /// List containers with their hosts
@@ -15,8 +15,8 @@ pub struct PsArgs {
     /// Filter services by a property (supported filters: status)
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Option<String>,
-    /// Format the output: table or json
-    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    /// Format the output: table, json, or a template such as `table {{.Name}}\\t{{.Host}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     /// Don't truncate output
     #[arg(long)]
@@ -41,9 +41,35 @@ pub struct PsArgs {
 }
 
 const HEADINGS: [&str; 8] = ["NAME", "HOST", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"];
+/// The keys of `document`.
+const FIELDS: [&str; 19] = [
+    "ID",
+    "Name",
+    "Names",
+    "Host",
+    "Image",
+    "Command",
+    "Project",
+    "Service",
+    "Number",
+    "State",
+    "Health",
+    "ExitCode",
+    "Status",
+    "CreatedAt",
+    "RunningFor",
+    "Publishers",
+    "Ports",
+    "Networks",
+    "Mounts",
+];
 const COMMAND_CHARS: usize = 22;
 
 pub async fn run(args: &PsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    let template = match args.format.as_str() {
+        "table" | "json" => None,
+        text => Some(Template::parse(text, &FIELDS)?),
+    };
     let (session, project) = load::known_project(globals, ui, "ps").await?;
     load::selection(&args.only, &project)?;
     let mut status = args.status.clone();
@@ -75,6 +101,9 @@ pub async fn run(args: &PsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
         let mut services: Vec<_> = rows.iter().filter_map(|(_, container)| container.labels.service.clone()).collect();
         services.dedup();
         services.iter().for_each(|service| ui.data(service));
+    } else if let Some(template) = template {
+        let objects: Vec<_> = rows.iter().map(|(host, container)| document(host.as_str(), container)).collect();
+        ui.listed(&template, &objects);
     } else if args.format == "json" {
         rows.iter().for_each(|(host, container)| ui.data(&document(host.as_str(), container).to_string()));
     } else {
@@ -123,7 +152,11 @@ fn document(host: &str, container: &Container) -> Value {
         "ID": container.id.as_str(), "Name": container.name, "Host": host, "Image": container.image, "Command": container.command,
         "Project": container.labels.project, "Service": container.labels.service, "Number": container.labels.number,
         "State": container.state.to_string(), "Health": health, "ExitCode": code, "Status": container.status,
-        "CreatedAt": container.created, "Publishers": publishers.collect::<Vec<_>>(),
+        "CreatedAt": container.created, "Publishers": publishers.collect::<Vec<_>>(), "Names": container.name,
+        "RunningFor": age(container.created), "Ports": ports(&container.ports),
+        "Networks": container.networks.keys().cloned().collect::<Vec<_>>().join(","),
+        "Mounts": container.mounts.iter().map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name }).cloned()
+            .collect::<Vec<_>>().join(","),
     })
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::io::AsyncWrite;
 
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State};
@@ -63,6 +64,14 @@ pub trait Engine: Send + Sync {
     async fn inspect(&self, container: &str) -> Result<Inspected, EngineError>;
     /// Runs a command inside; the output is standard output and error together, its first 64 KiB.
     async fn exec(&self, container: &str, hook: &Hook) -> Result<ExecOutcome, EngineError>;
+    /// Begins a command inside, with its input and output for the caller. Its environment entries without a value are left out.
+    async fn exec_attached(&self, container: &str, command: &ExecCommand) -> Result<Attached, EngineError>;
+    /// Begins a command inside and leaves it.
+    async fn exec_detached(&self, container: &str, command: &ExecCommand) -> Result<(), EngineError>;
+    /// The exit code of a command that has ended.
+    async fn exec_code(&self, id: &str) -> Result<i64, EngineError>;
+    /// Tells a command's terminal its size.
+    async fn exec_resize(&self, id: &str, columns: u16, rows: u16) -> Result<(), EngineError>;
     /// Lines as they come, until the container ends, or with `follow` until it is removed. Dropping the stream ends it.
     async fn logs(
         &self,
@@ -152,6 +161,37 @@ pub struct Inspected {
     pub health_log: Vec<String>,
     /// The whole answer.
     pub raw: serde_json::Value,
+}
+
+/// A command that is to run inside a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecCommand {
+    pub command: Vec<String>,
+    /// `KEY=VALUE`
+    pub environment: Vec<String>,
+    pub user: Option<String>,
+    pub working_dir: Option<String>,
+    pub privileged: bool,
+    pub tty: bool,
+    /// Its input is the caller's; else it has none.
+    pub stdin: bool,
+}
+
+/// A command that runs.
+pub struct Attached {
+    /// For `exec_code` and `exec_resize`.
+    pub id: String,
+    /// Its end, shut down, is the end of the command's input.
+    pub input: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Ends with the command.
+    pub output: BoxStream<'static, Result<Piece, EngineError>>,
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub is_stderr: bool,
+    pub bytes: Bytes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,12 @@
 mod harmless;
 mod logs;
 mod progress;
+mod template;
 
 pub use harmless::harmless;
 pub use logs::{LogPainter, LogStyle};
 pub use progress::Progress;
+pub use template::{Template, TemplateError};
 
 use std::io::{IsTerminal, Write};
 
@@ -86,6 +88,18 @@ impl Ui {
             column.set_padding((0, 3));
         }
         self.data(&table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"));
+    }
+
+    /// Objects as a template shows them, one a line.
+    pub fn listed(&self, template: &Template, objects: &[serde_json::Value]) {
+        let lines = objects.iter().map(|object| template.render(object));
+        if !template.is_table {
+            return lines.for_each(|line| self.data(&harmless(&line)));
+        }
+        let cells = |line: &str| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
+        let headings = template.headings();
+        let rows: Vec<_> = lines.map(|line| cells(&line)).collect();
+        self.table(&headings.split('\t').collect::<Vec<_>>(), &rows);
     }
 
     /// What else is to be said.

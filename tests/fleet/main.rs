@@ -10,6 +10,7 @@ mod changes;
 mod delivery;
 mod engine;
 mod examples_for_real;
+mod exec;
 mod fake_agrees;
 mod harness_itself;
 mod hosts;

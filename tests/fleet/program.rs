@@ -108,9 +108,15 @@ impl<'a> Project<'a> {
         self.start_as(command, arguments).wait()
     }
 
-    fn start_as(&self, mut program: Command, arguments: &[&str]) -> Running {
-        let start = Instant::now();
-        let mut child = program
+    /// With pipes of its own, for one who writes to it.
+    pub fn piped(&self, arguments: &[&str]) -> Child {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_mcompose"));
+        let program = self.command(&mut program, arguments).stdin(Stdio::piped());
+        program.spawn().expect("the program was built")
+    }
+
+    fn command<'c>(&self, program: &'c mut Command, arguments: &[&str]) -> &'c mut Command {
+        program
             .args([Path::new("-i"), &self.inventory, Path::new("-f"), &self.file])
             .args(arguments)
             .env("HOME", &self.home)
@@ -121,8 +127,11 @@ impl<'a> Project<'a> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program was built");
+    }
+
+    fn start_as(&self, mut program: Command, arguments: &[&str]) -> Running {
+        let start = Instant::now();
+        let mut child = self.command(&mut program, arguments).spawn().expect("the program was built");
         let stdout = Stream::of(child.stdout.take().expect("it is piped"));
         let stderr = Stream::of(child.stderr.take().expect("it is piped"));
         Running { child, start, stdout, stderr }

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -75,17 +76,33 @@ impl Http {
         content_type: Option<&str>,
         body: UnsyncBoxBody<Bytes, std::io::Error>,
     ) -> Result<Response<Incoming>, EngineError> {
+        self.exchange(version, call, content_type, body, false).await
+    }
+
+    /// `hijacks`: the connection is asked for beyond the answer's head.
+    async fn exchange(
+        &self,
+        version: Option<&str>,
+        call: &Call,
+        content_type: Option<&str>,
+        body: UnsyncBoxBody<Bytes, std::io::Error>,
+        hijacks: bool,
+    ) -> Result<Response<Incoming>, EngineError> {
         let version = version.map(|version| format!("/v{version}")).unwrap_or_default();
         let mut request = Request::builder().method(call.method.clone()).uri(format!("http://engine{version}{}", call.path));
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
+        }
+        if hijacks {
+            request = request.header("connection", "Upgrade").header("upgrade", "tcp");
         }
         let request = request.body(body).map_err(|error| self.error(&call.what, ErrorKind::Refused, error.to_string()))?;
         let response = timeout(call.bound, self.client.request(request))
             .await
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?
             .map_err(|error| self.unreachable(&call.what, &error))?;
-        if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+        let is_fine = [StatusCode::NOT_MODIFIED, StatusCode::SWITCHING_PROTOCOLS].contains(&response.status());
+        if response.status().is_success() || is_fine {
             return Ok(response);
         }
         let status = response.status();
@@ -95,6 +112,16 @@ impl Http {
             .and_then(|answer| answer.get("message").and_then(Value::as_str).map(str::to_owned))
             .unwrap_or_else(|| String::from_utf8_lossy(&bytes).trim().to_owned());
         Err(self.error(&call.what, kind_of(status, &message), message))
+    }
+
+    /// Makes a call whose connection is the caller's from then on.
+    pub(super) async fn hijack(&self, version: Option<&str>, call: &Call) -> Result<Upgraded, EngineError> {
+        let full = Full::new(call.body.clone().unwrap_or_default()).map_err(|never| match never {}).boxed_unsync();
+        let response = self.exchange(version, call, Some("application/json"), full, true).await?;
+        let upgraded = timeout(call.bound, hyper::upgrade::on(response)).await;
+        upgraded
+            .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?
+            .map_err(|error| self.error(&call.what, ErrorKind::Unreachable, error.to_string()))
     }
 
     async fn collect(&self, call: &Call, response: Response<Incoming>) -> Result<Bytes, EngineError> {

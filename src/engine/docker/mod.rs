@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock skew is told from this machine's clock")]
 
 mod build;
+mod exec;
 mod http;
 mod streams;
 mod wire;
@@ -26,7 +27,8 @@ use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
 use super::{
-    ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node, Pieces,
+    Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
+    LogQuery, Node, Pieces,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -182,6 +184,19 @@ impl Docker {
     async fn container_call(&self, verb: &str, container: &str, query: &str, bound: Duration) -> Result<(), EngineError> {
         let path = format!("/containers/{}/{verb}{query}", escape(container));
         self.post(format!("{verb} container `{container}`"), path, bound).await
+    }
+
+    /// Returns the new command's id; it does not run yet.
+    async fn new_exec(&self, what: &str, container: &str, command: &ExecCommand, attach: bool) -> Result<String, EngineError> {
+        let body = json!({
+            "AttachStdin": attach && command.stdin, "AttachStdout": attach, "AttachStderr": attach, "Tty": command.tty,
+            "Cmd": command.command, "Env": command.environment, "User": command.user, "WorkingDir": command.working_dir,
+            "Privileged": command.privileged,
+        });
+        let path = format!("/containers/{}/exec", escape(container));
+        let answer = self.post_json(what.to_owned(), path, &without_nulls(body), QUICK_MAX).await?;
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        Ok(answer["Id"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Reads an answer that goes on for as long as the call does.
@@ -527,6 +542,33 @@ impl Engine for Docker {
             collected.map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it runs longer than {EXEC_MAX:?}")))?;
         let ended: Value = self.get(&what, &format!("/exec/{id}/json")).await?;
         Ok(ExecOutcome { exit_code: ended["ExitCode"].as_i64().unwrap_or(-1), output })
+    }
+
+    async fn exec_attached(&self, container: &str, command: &ExecCommand) -> Result<Attached, EngineError> {
+        let what = format!("run a command in container `{container}`");
+        let id = self.new_exec(&what, container, command, true).await?;
+        let body = Bytes::from(json!({ "Detach": false, "Tty": command.tty }).to_string());
+        let path = format!("/exec/{}/start", escape(&id));
+        let call = Call { what: what.clone(), method: Method::POST, path, body: Some(body), bound: QUICK_MAX };
+        let connection = self.http.hijack(Some(self.version().await?), &call).await?;
+        Ok(exec::attached(id, connection, command.tty, self.http.error(&what, ErrorKind::Unreachable, "")))
+    }
+
+    async fn exec_detached(&self, container: &str, command: &ExecCommand) -> Result<(), EngineError> {
+        let what = format!("run a command in container `{container}`");
+        let id = self.new_exec(&what, container, command, false).await?;
+        let body = json!({ "Detach": true, "Tty": command.tty });
+        self.post_json(what, format!("/exec/{}/start", escape(&id)), &body, QUICK_MAX).await.map(drop)
+    }
+
+    async fn exec_code(&self, id: &str) -> Result<i64, EngineError> {
+        let ended: Value = self.get("ask how a command ended", &format!("/exec/{}/json", escape(id))).await?;
+        Ok(ended["ExitCode"].as_i64().unwrap_or(-1))
+    }
+
+    async fn exec_resize(&self, id: &str, columns: u16, rows: u16) -> Result<(), EngineError> {
+        let path = format!("/exec/{}/resize?h={rows}&w={columns}", escape(id));
+        self.post("resize a command's terminal".to_owned(), path, QUICK_MAX).await
     }
 
     async fn logs(

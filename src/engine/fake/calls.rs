@@ -13,7 +13,8 @@ use super::faults::Fault;
 use super::logs::{events_of, stream_of};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
-    ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecOutcome, Inspected, LogLine, LogQuery, Node, Pieces,
+    Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
+    LogQuery, Node, Piece, Pieces,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State};
@@ -274,6 +275,28 @@ impl Engine for FakeEngine {
     async fn exec(&self, container: &str, hook: &Hook) -> Result<ExecOutcome, EngineError> {
         let call = format!("run a command in container `{container}`");
         self.call(Kind::Changes, call, |cluster, host| cluster.exec(host, container, hook)).await
+    }
+
+    async fn exec_attached(&self, container: &str, command: &ExecCommand) -> Result<Attached, EngineError> {
+        let hook = Hook { command: Some(command.command.clone()), ..Hook::default() };
+        let outcome = self.exec(container, &hook).await?;
+        let piece = Piece { is_stderr: false, bytes: outcome.output.into() };
+        let input = Box::new(tokio::io::sink());
+        Ok(Attached { id: outcome.exit_code.to_string(), input, output: stream::iter([Ok(piece)]).boxed() })
+    }
+
+    async fn exec_detached(&self, container: &str, command: &ExecCommand) -> Result<(), EngineError> {
+        let hook = Hook { command: Some(command.command.clone()), ..Hook::default() };
+        self.exec(container, &hook).await.map(drop)
+    }
+
+    /// The id of a fake's command is its code.
+    async fn exec_code(&self, id: &str) -> Result<i64, EngineError> {
+        Ok(id.parse().unwrap_or(-1))
+    }
+
+    async fn exec_resize(&self, _id: &str, _columns: u16, _rows: u16) -> Result<(), EngineError> {
+        Ok(())
     }
 
     async fn logs(

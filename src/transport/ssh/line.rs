@@ -50,14 +50,31 @@ pub(super) struct Line {
     /// Whether the host ever sent anything.
     pub(super) spoke: bool,
     remote_ended: Option<Instant>,
-    /// The local end was dropped. The HTTP client never closes one direction alone.
+    /// Nothing comes from the local end any more; it still listens, as one does whose input to a command has ended.
+    local_ended: bool,
+    /// The host was told so.
+    told_end: bool,
+    /// The local end was dropped.
     local_gone: bool,
 }
 
 impl Line {
     pub(super) fn new(channel: Channel, local: UnixStream, fate: Fate, leads: Leads) -> Self {
         let (inward, outward, errors) = (VecDeque::new(), VecDeque::new(), Vec::new());
-        Self { channel, local, fate, leads, inward, outward, errors, spoke: false, remote_ended: None, local_gone: false }
+        Self {
+            channel,
+            local,
+            fate,
+            leads,
+            inward,
+            outward,
+            errors,
+            spoke: false,
+            remote_ended: None,
+            local_ended: false,
+            told_end: false,
+            local_gone: false,
+        }
     }
 
     /// Moves bytes both ways, as far as they go without waiting. True when any moved.
@@ -78,6 +95,14 @@ impl Line {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
+            }
+            wire.take()?;
+        }
+        if self.local_ended && !self.told_end && self.outward.is_empty() && self.remote_ended.is_none() {
+            match self.channel.send_eof() {
+                Ok(()) => self.told_end = true,
+                Err(error) if would_block(&error) => {}
+                Err(error) => return Err(error.into()),
             }
             wire.take()?;
         }
@@ -130,12 +155,17 @@ impl Line {
     }
 
     fn take_local(&mut self) -> bool {
-        if !self.outward.is_empty() || self.local_gone || self.remote_ended.is_some() {
+        if self.local_ended && !self.local_gone && hung_up(&self.local) {
+            self.local_gone = true;
+            return true;
+        }
+        if !self.outward.is_empty() || self.local_ended || self.local_gone || self.remote_ended.is_some() {
             return false;
         }
         let mut buffer = [0_u8; BUFFER_BYTES];
         match self.local.read(&mut buffer) {
-            Ok(0) => self.local_gone = true,
+            Ok(0) if hung_up(&self.local) => self.local_gone = true,
+            Ok(0) => self.local_ended = true,
             Ok(count) => self.outward.extend(&buffer[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return false,
             Err(_) => self.local_gone = true,
@@ -188,12 +218,20 @@ impl Line {
     /// What to wait for at the local end; nothing where only the network can move it.
     pub(super) fn interest(&self, has_room: bool) -> Option<PollFd<'_>> {
         let mut flags = PollFlags::empty();
-        if self.outward.is_empty() && !self.local_gone && self.remote_ended.is_none() && has_room {
+        if self.outward.is_empty() && !self.local_ended && !self.local_gone && self.remote_ended.is_none() && has_room {
             flags |= PollFlags::IN;
         }
         if !self.inward.is_empty() {
             flags |= PollFlags::OUT;
         }
-        (!flags.is_empty()).then(|| PollFd::new(&self.local, flags))
+        // That the other end hung up is told without being asked for.
+        (!flags.is_empty() || self.local_ended).then(|| PollFd::new(&self.local, flags))
     }
+}
+
+/// Whether the other end of a socket is closed for both directions.
+fn hung_up(local: &UnixStream) -> bool {
+    let mut descriptors = [PollFd::new(local, PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut descriptors, Some(&now)).is_ok() && descriptors[0].revents().contains(PollFlags::HUP)
 }
