@@ -60,7 +60,7 @@ fn a_name_is_taken_once_and_an_image_must_be_there() {
         let fake = Fake::new(&["alpha"]);
         let alpha = engine(&fake, "alpha");
         assert_eq!(told(alpha.create("web-1", &spec()).await), "NotFound: No such image: demo:1");
-        alpha.pull("demo:1", None, &|_| ()).await.expect("the registry has every image");
+        alpha.pull("demo:1", None, None, &|_| ()).await.expect("the registry has every image");
         let id = alpha.create("web-1", &spec()).await.expect("name and image are fine");
         assert!(told(alpha.create("web-1", &spec()).await).starts_with("Conflict: Conflict. The container name \"/web-1\""));
         assert_eq!(told(alpha.start(&id).await), "ok");

@@ -61,7 +61,11 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
     ),
     ("delivery", &["project", "world", "engine"], &["tar", "glob", "sha2", "hmac", "pbkdf2", "tokio", "bytes", "futures_util"]),
-    ("image", &["project", "engine", "delivery"], &["serde_json", "sha2", "tar", "tokio", "bytes", "futures_util"]),
+    (
+        "image",
+        &["project", "engine", "delivery"],
+        &["docker_credential", "base64", "serde_json", "sha2", "tar", "tokio", "bytes", "futures_util"],
+    ),
     ("apply", &["project", "world", "plan", "engine", "delivery", "image"], &["tokio", "futures_util"]),
     ("supervise/machine", &["project", "world", "placement", "plan"], &[]),
     (
@@ -149,6 +153,7 @@ fn some_crates_have_one_door() {
         ("clap", "cli/"),
         ("granit_parser", "composefile/yaml"),
         ("glob", "delivery/context"),
+        ("docker_credential", "image/login"),
         ("docker_compose_types", "composefile/interop"),
     ]);
     let source_root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{Event, StepEnd};
 use crate::delivery::{Cargo, carry};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
-use crate::image::{Shipment, ship};
+use crate::image::{Login, Shipment, login, ship};
 use crate::plan::{Op, Step, StepId};
 use crate::project::{Endpoint, HostName};
 
@@ -111,7 +111,8 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         Op::Deliver { content, volume, from } => carry(engines, &step.host, from.as_ref(), content, volume, cargo).await,
         Op::Pull { image, platform } => {
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
-            engine.pull(image, platform.as_deref(), &tell).await
+            let login = login(image).await;
+            engine.pull(image, platform.as_deref(), login.as_ref().map(Login::header), &tell).await
         }
         Op::RemoveImage { image } => engine.remove_image(image).await,
         Op::Create { name, spec } => engine.create(name, spec).await.map(drop),

@@ -1,6 +1,7 @@
 //! `mcompose exec`
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -12,7 +13,7 @@ use super::{Failure, Globals, exit, load};
 use crate::engine::{Attached, Engine, EngineError, ExecCommand};
 use crate::project::Project;
 use crate::ui::Ui;
-use crate::world::State;
+use crate::world::{Labels, State};
 
 /// Execute a command in a running container, on whichever host it is
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,8 @@ pub struct ExecArgs {
 pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let (session, project) = load::known_project(globals, ui, "exec").await?;
     load::selection(std::slice::from_ref(&args.service), &project)?;
-    let (engine, container) = replica(&session, &project, &args.service, args.index).await?;
+    let found = replicas(&session, &project, &args.service, args.index).await?;
+    let Some((engine, container)) = found.first() else { return Ok(exit::FAILURE) };
     let tty = !args.no_tty && !args.detach && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let command = ExecCommand {
         command: args.command.clone(),
@@ -59,10 +61,10 @@ pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
         stdin: true,
     };
     if args.detach {
-        engine.exec_detached(&container, &command).await?;
+        engine.exec_detached(container, &command).await?;
         return Ok(exit::OK);
     }
-    let attached = engine.exec_attached(&container, &command).await?;
+    let attached = engine.exec_attached(container, &command).await?;
     let id = attached.id.clone();
     // What is typed goes to the command as it is, Ctrl-C included.
     let raw = if tty { Raw::begin() } else { None };
@@ -73,28 +75,31 @@ pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
     Ok(u8::try_from(code).unwrap_or(exit::FAILURE))
 }
 
-/// The engine and id of a service's replica that runs: of this number, or for 0 the lowest.
-pub(super) async fn replica(
+/// Engine and container id of a service's replicas that run, by number: of this one, or for 0 all. At least one.
+pub(super) async fn replicas(
     session: &Session,
     project: &Project,
     service: &str,
     index: u32,
-) -> Result<(std::sync::Arc<dyn Engine>, String), Failure> {
+) -> Result<Vec<(Arc<dyn Engine>, String)>, Failure> {
     let world = session.look_and_warn().await?;
-    let is_meant = |labels: &crate::world::Labels| {
+    let is_meant = |labels: &Labels| {
         let is_service = labels.service.as_deref() == Some(service) && !labels.oneoff;
         is_service && (index == 0 || labels.number == Some(index))
     };
     let running = world.containers_of(&project.name).filter(|(_, container)| container.state == State::Running);
-    let found = running.filter(|(_, container)| is_meant(&container.labels)).min_by_key(|(_, container)| container.labels.number);
-    let Some((host, container)) = found else {
+    let mut found: Vec<_> = running.filter(|(_, container)| is_meant(&container.labels)).collect();
+    found.sort_by_key(|(_, container)| container.labels.number);
+    let found: Vec<_> = found
+        .into_iter()
+        .filter_map(|(host, container)| Some((session.engines.get(host).cloned()?, container.id.as_str().to_owned())))
+        .collect();
+    if found.is_empty() {
         let number = if index == 0 { String::new() } else { format!(" replica {index} of") };
         let error = format!("no{number} service `{service}` runs");
         return Err(Failure::said(error, "`mcompose ps` shows what runs, and where".to_owned(), exit::FAILURE));
-    };
-    let engine = session.engines.get(host).cloned();
-    let engine = engine.ok_or_else(|| Failure::said(format!("`{host}` is not in the inventory"), None, exit::FAILURE))?;
-    Ok((engine, container.id.as_str().to_owned()))
+    }
+    Ok(found)
 }
 
 /// Until the command ends: input to it, output from it, and the terminal's size whenever that changes.

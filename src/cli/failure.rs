@@ -3,6 +3,7 @@
 use super::{exit, hints};
 use crate::cli::hosts::HostsError;
 use crate::cluster::ClusterError;
+use crate::delivery::CopyError;
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::HostName;
 use crate::store::StoreError;
@@ -21,6 +22,7 @@ pub enum Failure {
     Cluster(ClusterError),
     Store(StoreError),
     Engine(EngineError),
+    Copy(Box<CopyError>),
     /// No host answers: each with its address and what it, or the way to it, said.
     NoHost(Vec<(HostName, String, String)>),
     /// In words: what, advice, exit code.
@@ -50,6 +52,10 @@ impl Failure {
             Self::Cluster(error) => ui.error(&Report::of(error, error.hint())),
             Self::Store(error) => ui.error(&Report::of(error, error.hint())),
             Self::Engine(error) => ui.error(&Report::of(error, hints::of(error))),
+            Self::Copy(error) => match error.as_ref() {
+                CopyError::Engine(error) => ui.error(&Report::of(error, hints::of(error))),
+                other => ui.error(&Report::of(other, None)),
+            },
             Self::NoHost(reasons) => ui.error(&no_host(reasons)),
             Self::Said { error, hint, .. } => {
                 ui.error(&Report { error: error.clone(), hint: hint.clone(), ..Report::default() });
@@ -66,7 +72,7 @@ impl Failure {
             Self::NoHost(_) | Self::Cluster(ClusterError::NobodyReachable { .. }) => exit::UNREACHABLE,
             Self::Engine(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Untrusted) => exit::UNREACHABLE,
             Self::Store(StoreError::Held { .. }) => exit::LOCKED,
-            Self::Hosts(_) | Self::Cluster(_) | Self::Store(_) | Self::Engine(_) => exit::FAILURE,
+            Self::Hosts(_) | Self::Cluster(_) | Self::Store(_) | Self::Engine(_) | Self::Copy(_) => exit::FAILURE,
             Self::Said { code, .. } | Self::Told(code) => *code,
         }
     }

@@ -16,7 +16,8 @@ pub fn of(error: &EngineError) -> Option<String> {
                 .to_owned(),
         ),
         _ if error.call.starts_with("pull") => Some(format!(
-            "an image that no registry has must be on {host} already: load it there with `docker load`; `pull_policy: never` says so"
+            "an image that no registry has must come from elsewhere: `mcompose image ship` brings it to {host} from a host, or from \
+             this machine, that has it"
         )),
         _ => None,
     })
@@ -63,7 +64,7 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["mcompose needs one of"], "HOST needs Docker 20.10 or newer"),
     (&["needs to be unlocked"], "the swarm of HOST is locked: `docker swarm unlock` there"),
     (&["bind source path does not exist"], "the path must be there on HOST; a named volume is made by itself"),
-    (&["no such image"], "no registry gave it and HOST does not have it: load it there with `docker load`"),
+    (&["no such image"], "no registry gave it and HOST does not have it: `mcompose image ship` brings it there"),
     (
         &["no matching manifest"],
         "the image is not made for the processor of HOST: `platform:` or a placement constraint on node.platform.arch helps",
@@ -74,9 +75,13 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["could not select device driver"],
         "HOST has no such device: a placement constraint keeps the service on hosts that have it",
     ),
-    (&["toomanyrequests"], "the registry allows HOST no more pulls for now: wait, or load the image there with `docker load`"),
+    (
+        &["toomanyrequests"],
+        "the registry allows HOST no more pulls for now: wait, `docker login` here, or bring the image with `mcompose image ship`",
+    ),
     (&["pull access denied"], NO_LOGIN),
     (&["unauthorized"], NO_LOGIN),
+    (&["no basic auth credentials"], NO_LOGIN),
     (&["could not attach to network"], NOT_ATTACHABLE),
     (&["not manually attachable"], NOT_ATTACHABLE),
     (&["has active endpoints"], "containers of others use it: `docker network inspect` on HOST shows which"),
@@ -88,8 +93,8 @@ const NAME_TAKEN: &str = "a container that is not of this project has the name o
                           project name (`-p`)";
 const POOLS_USED_UP: &str = "HOST has no addresses left for networks: `docker network prune` there frees some, or give the network a \
                              subnet with `ipam`";
-const NO_LOGIN: &str = "the registry does not give it without a password, or has no such image; mcompose sends none, so load it on HOST \
-                        with `docker load`";
+const NO_LOGIN: &str = "the registry does not give it without a password, or has no such image: `docker login` on this machine is what \
+                        mcompose pulls with on every host";
 const NOT_ATTACHABLE: &str = "the network is not attachable: networks made by others need `--attachable`";
 
 #[cfg(test)]
@@ -123,7 +128,7 @@ mod tests {
         check(ErrorKind::Refused, "it speaks API 1.12 to 1.40; mcompose needs one of 1.41 to 1.51", "Docker 20.10");
         check(ErrorKind::NoLeader, "The swarm does not have a leader.", "most of its managers");
         check(ErrorKind::Unreachable, "connection refused", "hosts check h1");
-        check(ErrorKind::NotFound, "No such image: x:1", "docker load");
+        check(ErrorKind::NotFound, "No such image: x:1", "mcompose image ship");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod attached;
 mod build;
 mod carry;
 mod config;
+mod cp;
 mod down;
 mod exec;
 pub mod exit;
@@ -26,10 +27,12 @@ mod rollback;
 mod scale;
 mod session;
 mod signals;
+mod simulate;
 mod supervise;
 mod up;
 mod updates;
 mod version;
+mod volume;
 mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -125,6 +128,10 @@ enum Verb {
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
     Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
+    #[command(subcommand)]
+    Volume(volume::VolumeVerb),
+    Simulate(simulate::SimulateArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
     /// The hosts and the inventory
@@ -186,6 +193,9 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Ps(args) => ps::run(args, globals, ui).await,
         Verb::Ls(args) => ls::run(args, globals, ui).await,
         Verb::Exec(args) => exec::run(args, globals, ui).await,
+        Verb::Cp(args) => cp::run(args, globals, ui).await,
+        Verb::Volume(verb) => volume::run(verb, globals, ui).await,
+        Verb::Simulate(args) => simulate::run(args, globals, ui).await,
         Verb::Logs(args) => logs::run(args, globals, ui).await,
         Verb::Config(args) => config::run(args, globals, ui),
         Verb::Plan(args) => plan::run(args, globals, ui).await,

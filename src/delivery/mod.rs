@@ -2,12 +2,14 @@
 
 mod carry;
 mod context;
+mod copy;
 mod pack;
 mod pipe;
 mod survey;
 
-pub use carry::carry;
+pub use carry::{carry, load_volume, save_volume};
 pub use context::Context;
+pub use copy::{CopyError, copy_in, copy_out};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
-pub use pipe::{Pipe, pipe};
+pub use pipe::{Pipe, Reader, pipe};
 pub use survey::{Cargo, Problem, Survey, survey};

@@ -133,6 +133,21 @@ pub(super) fn pack_folder(
     packer.builder.into_inner().map(drop).map_err(PackError::Unwanted)
 }
 
+/// Writes an archive of a file or folder under a name of its own: root's, unless it keeps its owner.
+pub(super) fn pack_as(path: &Path, name: &Path, keep_owner: bool, out: impl Write) -> Result<(), PackError> {
+    let owner = if keep_owner { Owner::default() } else { Owner { uid: Some(0), gid: Some(0), mode: None } };
+    let builder = Builder::new(Tally { out, hash: Sha256::new(), bytes: 0 });
+    let mut packer = Packer { builder, limit: u64::MAX, read: 0, top: path.display().to_string(), owner, kept: None };
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    if metadata.is_dir() {
+        packer.entry(&name.join(""), &header(EntryType::Directory, &metadata, owner), io::empty())?;
+        packer.folder(path, name, 0)?;
+    } else {
+        packer.file(path, name, &metadata, owner)?;
+    }
+    packer.builder.into_inner().map(drop).map_err(PackError::Unwanted)
+}
+
 struct Packer<'k, W: Write> {
     builder: Builder<Tally<W>>,
     limit: u64,

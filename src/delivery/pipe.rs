@@ -1,8 +1,8 @@
-//! From a thread that writes to a stream that is read, with a bound on what is in between.
+//! Between streams and threads that read or write and block, with a bound on what is in between.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 
@@ -49,5 +49,33 @@ impl Write for Pipe {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A stream of pieces for one who reads and blocks.
+pub struct Reader {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Reader {
+    /// The reader, and where its pieces come from; that dropped is the end.
+    pub fn fed() -> (mpsc::Sender<io::Result<Bytes>>, Self) {
+        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+        (sender, Self { receiver, piece: Bytes::new() })
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
     }
 }

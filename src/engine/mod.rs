@@ -87,6 +87,8 @@ pub trait Engine: Send + Sync {
         container: &str,
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// Whether a path of a container is a folder; nothing where there is none.
+    async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError>;
     /// Makes an image out of an archive of its files.
     async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError>;
 
@@ -94,11 +96,12 @@ pub trait Engine: Send + Sync {
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
-    /// `progress` is told a line now and then.
+    /// `progress` is told a line now and then. `login`: what the registry asks for, as the header `X-Registry-Auth` has it.
     async fn pull(
         &self,
         image: &str,
         platform: Option<&str>,
+        login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError>;
     /// An image as an archive that `load` takes.

@@ -1,8 +1,10 @@
 //! Images from one engine to another, without a registry.
 
 mod build;
+mod login;
 mod saved;
 mod ship;
 
 pub use build::build;
+pub use login::{Login, login};
 pub use ship::{Shipment, ship};

@@ -1,19 +1,15 @@
 //! One image from a host that has it to one that does not.
 
-use std::io::{self, Read};
+use std::io;
 
-use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::mpsc;
 
 use super::saved::without_layers;
-use crate::delivery::pipe;
+use crate::delivery::{Reader, pipe};
 use crate::engine::{Engine, EngineError, ErrorKind, Pieces};
 
 /// Images of a host that are asked for their layers at once.
 const ASKED_AT_ONCE: usize = 8;
-/// Pieces of an archive that wait for whoever filters it.
-const PIECES_MAX: usize = 8;
 
 /// What is to go where.
 #[derive(Debug, Clone, Copy)]
@@ -68,10 +64,10 @@ async fn load(source: &dyn Engine, target: &dyn Engine, image: &str, layers: &[S
         return target.load(image, saved).await;
     }
     let (mut writer, pieces) = pipe();
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let (sender, reader) = Reader::fed();
     let layers = layers.to_vec();
     let filtering = tokio::task::spawn_blocking(move || {
-        let end = without_layers(Reader { receiver, piece: Bytes::new() }, &mut writer, &layers, known);
+        let end = without_layers(reader, &mut writer, &layers, known);
         writer.finish(end);
     });
     let feeding = async {
@@ -86,24 +82,4 @@ async fn load(source: &dyn Engine, target: &dyn Engine, image: &str, layers: &[S
     let (loaded, ()) = tokio::join!(target.load(image, pieces), feeding);
     let _ = filtering.await;
     loaded
-}
-
-/// A stream of pieces for one who reads and blocks.
-struct Reader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-    piece: Bytes,
-}
-
-impl Read for Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buffer[..count]);
-        Ok(count)
-    }
 }

@@ -41,6 +41,7 @@ pub use images::takes_parts;
 pub use redact::redacted;
 pub use step::{Cause, ContainerRef, FailureAction, Note, Op, Plan, Step, StepId, Subject, Tolerance};
 pub use text::{step_text, text};
+pub use volumes::volume_spec;
 
 use std::collections::BTreeSet;
 

@@ -58,7 +58,7 @@ impl<'a> Resources<'a> {
                 {
                     continue;
                 }
-                let op = Op::CreateVolume(volumes::spec(compose, key, volume));
+                let op = Op::CreateVolume(volumes::volume_spec(&compose.project.name, key, volume));
                 let after = removal.into_iter().collect();
                 let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Missing, after);
                 self.volumes.insert((volume.name.as_str(), *host), step);

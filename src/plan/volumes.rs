@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::outdated::{User, make_way, who_stays};
 use super::up::Rise;
 use super::{Cause, Note, Op, StepId, Subject};
-use crate::project::{HostName, Project, Service, Volume, VolumeName, VolumeSpec};
+use crate::project::{HostName, Project, ProjectName, Service, Volume, VolumeName, VolumeSpec};
 use crate::world::{Container, VolumeSeen, keys};
 
 /// The declared volumes that a service mounts, external ones too.
@@ -21,10 +21,10 @@ pub(super) fn of_service<'a>(
 }
 
 /// The request that makes a volume, with docker compose's labels.
-pub(super) fn spec(compose: &Compose<'_>, key: &VolumeName, volume: &Volume) -> VolumeSpec {
+pub fn volume_spec(project: &ProjectName, key: &VolumeName, volume: &Volume) -> VolumeSpec {
     let mut labels = volume.labels.clone();
     labels.insert(keys::VOLUME.to_owned(), key.to_string());
-    labels.insert(keys::PROJECT.to_owned(), compose.project.name.to_string());
+    labels.insert(keys::PROJECT.to_owned(), project.to_string());
     labels.insert(keys::VERSION.to_owned(), COMPOSE_VERSION.to_owned());
     VolumeSpec { name: volume.name.clone(), driver: volume.driver.clone(), driver_opts: volume.driver_opts.clone(), labels }
 }

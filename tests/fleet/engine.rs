@@ -177,7 +177,7 @@ async fn life(engine: &dyn Engine) {
     engine.remove_volume("vol").await.expect("the volume is removed");
     engine.remove_volume("vol").await.expect("it is removed already");
     let said = Mutex::new(Vec::new());
-    let pulled = engine.pull("127.0.0.1:1/nothing:1", None, &|line| said.lock().expect("nobody panics").push(line)).await;
+    let pulled = engine.pull("127.0.0.1:1/nothing:1", None, None, &|line| said.lock().expect("nobody panics").push(line)).await;
     pulled.expect_err("nobody listens there");
 }
 

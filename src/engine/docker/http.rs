@@ -19,6 +19,7 @@ use crate::engine::{EngineError, ErrorKind, Pieces};
 use crate::project::HostName;
 use crate::transport::{Connector, Untrusted};
 
+const JSON: (&str, &str) = ("content-type", "application/json");
 /// Idle connections kept to one host.
 const IDLE_MAX: usize = 8;
 
@@ -54,8 +55,20 @@ impl Http {
     /// The answer's head once it is there; a refusal becomes an error.
     pub(super) async fn send(&self, version: Option<&str>, call: &Call) -> Result<Response<Incoming>, EngineError> {
         let full = Full::new(call.body.clone().unwrap_or_default());
-        let content_type = call.body.is_some().then_some("application/json");
-        self.request(version, call, content_type, full.map_err(|never| match never {}).boxed_unsync()).await
+        let headers: &[_] = if call.body.is_some() { &[JSON] } else { &[] };
+        self.exchange(version, call, headers, full.map_err(|never| match never {}).boxed_unsync()).await
+    }
+
+    /// As `send`, with what a registry asks for.
+    pub(super) async fn send_with_login(
+        &self,
+        version: Option<&str>,
+        call: &Call,
+        login: Option<&str>,
+    ) -> Result<Response<Incoming>, EngineError> {
+        let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        let headers: Vec<_> = login.map(|login| ("x-registry-auth", login)).into_iter().collect();
+        self.exchange(version, call, &headers, empty).await
     }
 
     /// As `send`, with an archive as the body, piece by piece.
@@ -66,35 +79,20 @@ impl Http {
         archive: Pieces,
     ) -> Result<Response<Incoming>, EngineError> {
         let body = StreamBody::new(archive.map_ok(Frame::data)).boxed_unsync();
-        self.request(version, call, Some("application/x-tar"), body).await
+        self.exchange(version, call, &[("content-type", "application/x-tar")], body).await
     }
 
-    async fn request(
-        &self,
-        version: Option<&str>,
-        call: &Call,
-        content_type: Option<&str>,
-        body: UnsyncBoxBody<Bytes, std::io::Error>,
-    ) -> Result<Response<Incoming>, EngineError> {
-        self.exchange(version, call, content_type, body, false).await
-    }
-
-    /// `hijacks`: the connection is asked for beyond the answer's head.
     async fn exchange(
         &self,
         version: Option<&str>,
         call: &Call,
-        content_type: Option<&str>,
+        headers: &[(&str, &str)],
         body: UnsyncBoxBody<Bytes, std::io::Error>,
-        hijacks: bool,
     ) -> Result<Response<Incoming>, EngineError> {
         let version = version.map(|version| format!("/v{version}")).unwrap_or_default();
         let mut request = Request::builder().method(call.method.clone()).uri(format!("http://engine{version}{}", call.path));
-        if let Some(content_type) = content_type {
-            request = request.header("content-type", content_type);
-        }
-        if hijacks {
-            request = request.header("connection", "Upgrade").header("upgrade", "tcp");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(body).map_err(|error| self.error(&call.what, ErrorKind::Refused, error.to_string()))?;
         let response = timeout(call.bound, self.client.request(request))
@@ -117,7 +115,7 @@ impl Http {
     /// Makes a call whose connection is the caller's from then on.
     pub(super) async fn hijack(&self, version: Option<&str>, call: &Call) -> Result<Upgraded, EngineError> {
         let full = Full::new(call.body.clone().unwrap_or_default()).map_err(|never| match never {}).boxed_unsync();
-        let response = self.exchange(version, call, Some("application/json"), full, true).await?;
+        let response = self.exchange(version, call, &[JSON, ("connection", "Upgrade"), ("upgrade", "tcp")], full).await?;
         let upgraded = timeout(call.bound, hyper::upgrade::on(response)).await;
         upgraded
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?
@@ -160,7 +158,7 @@ impl Http {
 }
 
 fn kind_of(status: StatusCode, message: &str) -> ErrorKind {
-    let leaderless = ["no leader", "not have a leader", "context deadline exceeded", "lost quorum"];
+    let leaderless = ["no leader", "not have a leader", "context deadline exceeded", "lost quorum", "lost leader status"];
     match status.as_u16() {
         _ if leaderless.iter().any(|words| message.contains(words)) => ErrorKind::NoLeader,
         404 => ErrorKind::NotFound,

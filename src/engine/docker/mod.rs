@@ -616,6 +616,23 @@ impl Engine for Docker {
         Ok(streams::pieces(response.into_body(), error))
     }
 
+    async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError> {
+        /// Of Go's `os.FileMode`.
+        const FOLDER: u64 = 1 << 31;
+        let what = format!("look at `{path}` of container `{container}`");
+        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
+        let call = Call { what: what.clone(), method: Method::HEAD, path, body: None, bound: QUICK_MAX };
+        let response = match self.http.send(Some(self.version().await?), &call).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        let stat = response.headers().get("x-docker-container-path-stat").and_then(|stat| BASE64.decode(stat).ok());
+        let stat: Option<Value> = stat.and_then(|stat| serde_json::from_slice(&stat).ok());
+        let mode = stat.and_then(|stat| stat["mode"].as_u64());
+        let mode = mode.ok_or_else(|| self.http.error(&what, ErrorKind::Failed, "the answer cannot be read"))?;
+        Ok(Some(mode & FOLDER != 0))
+    }
+
     async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError> {
         let what = format!("import image `{name}:{tag}`");
         let path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(name), escape(tag));
@@ -670,6 +687,7 @@ impl Engine for Docker {
         &self,
         image: &str,
         platform: Option<&str>,
+        login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
         let what = format!("pull image `{image}`");
@@ -679,7 +697,7 @@ impl Engine for Docker {
         let platform = platform.map(|platform| format!("&platform={}", escape(platform))).unwrap_or_default();
         let path = format!("/images/create?fromImage={}{tag}{platform}", escape(image));
         let call = Call { what, method: Method::POST, path, body: None, bound: PULL_MAX };
-        let response = self.http.send(Some(self.version().await?), &call).await?;
+        let response = self.http.send_with_login(Some(self.version().await?), &call, login).await?;
         self.to_end(&call, streams::pull(response.into_body(), progress)).await
     }
 

@@ -326,6 +326,12 @@ impl Engine for FakeEngine {
         Ok(stream::iter([Ok(archive)]).boxed())
     }
 
+    async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError> {
+        let call = format!("look at a path of container `{container}`");
+        let run = |cluster: &mut Cluster, host: &HostName| cluster.get_archive(host, container, path).map(|_| Some(true));
+        self.call(Kind::Reads, call, run).await
+    }
+
     async fn import_image(&self, name: &str, tag: &str, _archive: Bytes) -> Result<(), EngineError> {
         let call = format!("import image `{name}:{tag}`");
         let run = |cluster: &mut Cluster, host: &HostName| {
@@ -359,6 +365,7 @@ impl Engine for FakeEngine {
         &self,
         image: &str,
         _platform: Option<&str>,
+        _login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
         progress(format!("Pulling from {image}"));

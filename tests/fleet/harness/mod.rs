@@ -307,7 +307,7 @@ fn write_fleet_files(folder: &Path, prefix: &str, network: &str, owned: bool) {
         ("prefix", prefix),
         ("network", network),
         ("dockerd", &dockerd),
-        ("daemon.json", "{}"),
+        ("daemon.json", r#"{"insecure-registries": ["10.96.0.0/11"]}"#),
         ("owner", &owner),
     ];
     for (name, text) in texts {

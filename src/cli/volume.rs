@@ -1,0 +1,222 @@
+//! `mcompose volume`
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::session::Session;
+use super::{Failure, Globals, exit, load};
+use crate::delivery::{CopyError, load_volume, save_volume};
+use crate::plan::volume_spec;
+use crate::project::{HostName, Project};
+use crate::ui::{Template, Ui};
+use crate::world::{SeenHost, VolumeSeen, World, keys};
+
+/// Volumes on the hosts
+#[derive(Debug, clap::Subcommand)]
+pub enum VolumeVerb {
+    Ls(LsArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Rm(RmArgs),
+}
+
+/// List the project's volumes with their hosts and who uses them
+#[derive(Debug, clap::Args)]
+pub struct LsArgs {
+    /// Those of every project, and of none
+    #[arg(short, long)]
+    all: bool,
+    /// Format the output: table, json, or a template such as `{{.Name}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: String,
+    /// Only display names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Write what is in a volume into an archive (tar)
+#[derive(Debug, clap::Args)]
+pub struct BackupArgs {
+    /// The host to read it from, where several have it
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// The volume, as the Compose file names it
+    volume: String,
+    /// The file to write
+    file: PathBuf,
+}
+
+/// Make a volume on a host out of an archive that `backup` wrote; the replica that owns it then starts there
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The host that is to have it
+    #[arg(long, value_name = "HOST")]
+    host: String,
+    /// The volume, as the Compose file names it
+    volume: String,
+    /// The file to read
+    file: PathBuf,
+}
+
+/// Remove a volume that no container uses, with all that is in it
+#[derive(Debug, clap::Args)]
+pub struct RmArgs {
+    /// Don't ask to confirm removal
+    #[arg(short, long)]
+    force: bool,
+    /// Only on this host
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// The volume, as the Compose file names it
+    volume: String,
+}
+
+const FIELDS: [&str; 6] = ["Name", "Host", "Project", "Driver", "UsedBy", "Volume"];
+
+pub async fn run(verb: &VolumeVerb, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    let (session, project) = load::known_project(globals, ui, "volume").await?;
+    let world = session.look_and_warn().await?;
+    match verb {
+        VolumeVerb::Ls(args) => list(args, &project, &world, ui),
+        VolumeVerb::Backup(args) => {
+            let name = engine_name(&project, &args.volume)?;
+            let (host, seen) = one_host(&world, &name, args.host.as_deref())?;
+            if let Some(user) = users(seen, &name).first() {
+                ui.note(&format!(
+                    "{user} uses the volume: what it writes meanwhile may be in the archive by half. `mcompose stop` first"
+                ));
+            }
+            let bytes = save_volume(engine(&session, host)?, &name, &args.file).await?;
+            ui.note(&format!("{bytes} bytes of `{name}` on {host} written to {}", args.file.display()));
+            Ok(exit::OK)
+        }
+        VolumeVerb::Restore(args) => {
+            let name = engine_name(&project, &args.volume)?;
+            let Some((host, _)) = world.seen_hosts().find(|(host, _)| host.as_str() == args.host) else {
+                return Err(Failure::said(format!("host `{}` does not answer, or is none", args.host), None, exit::USAGE));
+            };
+            if let Some(taken) = holders(&world, &name).first() {
+                let hint = format!("`mcompose volume rm {}` removes it first", args.volume);
+                return Err(Failure::said(format!("there is a volume `{name}` on {} already", taken.0), hint, exit::FAILURE));
+            }
+            let (key, volume) =
+                project.volumes.iter().find(|(_, volume)| volume.name == name).ok_or_else(|| unknown(&project, &args.volume))?;
+            load_volume(engine(&session, host)?, &volume_spec(&project.name, key, volume), &args.file).await?;
+            ui.note(&format!("`{name}` is on {host} now; `mcompose up` starts what owns it there"));
+            Ok(exit::OK)
+        }
+        VolumeVerb::Rm(args) => remove(args, &session, &project, &world).await,
+    }
+}
+
+fn list(args: &LsArgs, project: &Project, world: &World, ui: Ui) -> Result<u8, Failure> {
+    let template = match args.format.as_str() {
+        "table" | "json" => None,
+        text => Some(Template::parse(text, &FIELDS)?),
+    };
+    let is_ours = |volume: &VolumeSeen| {
+        let label = volume.labels.get(keys::PROJECT).map(String::as_str) == Some(project.name.as_str());
+        label || project.volumes.values().any(|declared| declared.name == volume.name)
+    };
+    let rows = world.seen_hosts().flat_map(|(host, seen)| seen.volumes.iter().map(move |volume| (host, seen, volume)));
+    let mut objects: Vec<Value> = rows.filter(|(_, _, volume)| args.all || is_ours(volume)).map(object).collect();
+    objects.sort_by_key(|object| (text(object, "Name"), text(object, "Host")));
+    match template {
+        _ if args.quiet => objects.iter().for_each(|object| ui.data(&text(object, "Name"))),
+        Some(template) => ui.listed(&template, &objects),
+        None if args.format == "json" => objects.iter().for_each(|object| ui.data(&object.to_string())),
+        None => {
+            let row = |object: &Value| FIELDS[..5].iter().map(|field| text(object, field)).collect();
+            ui.table(&["NAME", "HOST", "PROJECT", "DRIVER", "USED BY"], &objects.iter().map(row).collect::<Vec<_>>());
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn object((host, seen, volume): (&HostName, &SeenHost, &VolumeSeen)) -> Value {
+    let label = |key: &str| volume.labels.get(key).cloned().unwrap_or_default();
+    json!({
+        "Name": volume.name, "Host": host, "Project": label(keys::PROJECT), "Volume": label(keys::VOLUME), "Driver": volume.driver,
+        "UsedBy": users(seen, &volume.name).join(", "),
+    })
+}
+
+fn text(object: &Value, field: &str) -> String {
+    object[field].as_str().unwrap_or_default().to_owned()
+}
+
+/// Names of the containers on a host that mount a volume, running or not.
+fn users(seen: &SeenHost, volume: &str) -> Vec<String> {
+    let mounts = |container: &&crate::world::Container| {
+        container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == volume)
+    };
+    seen.containers.iter().filter(mounts).map(|container| container.name.clone()).collect()
+}
+
+/// What the engines call a volume of the project.
+fn engine_name(project: &Project, volume: &str) -> Result<String, Failure> {
+    let declared = project.volumes.iter().find(|(key, declared)| key.as_str() == volume || declared.name == volume);
+    declared.map(|(_, declared)| declared.name.clone()).ok_or_else(|| unknown(project, volume))
+}
+
+fn unknown(project: &Project, volume: &str) -> Failure {
+    let names: Vec<&str> = project.volumes.keys().map(|key| key.as_str()).collect();
+    let hint = format!("the project's volumes are {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    Failure::said(format!("no such volume: {volume}"), hint, exit::USAGE)
+}
+
+fn holders<'a>(world: &'a World, name: &str) -> Vec<(&'a HostName, &'a SeenHost)> {
+    world.seen_hosts().filter(|(_, seen)| seen.volumes.iter().any(|volume| volume.name == name)).collect()
+}
+
+fn one_host<'a>(world: &'a World, name: &str, host: Option<&str>) -> Result<(&'a HostName, &'a SeenHost), Failure> {
+    let holders = holders(world, name);
+    let wanted: Vec<_> = holders.iter().filter(|(holder, _)| host.is_none_or(|host| holder.as_str() == host)).collect();
+    match wanted.as_slice() {
+        [one] => Ok(**one),
+        [] => Err(Failure::said(format!("no host that answers has a volume `{name}`"), None, exit::FAILURE)),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(host, _)| host.as_str()).collect();
+            let hint = format!("`--host` says which: {}", names.join(", "));
+            Err(Failure::said(format!("several hosts have a volume `{name}`"), hint, exit::USAGE))
+        }
+    }
+}
+
+fn engine<'a>(session: &'a Session, host: &HostName) -> Result<&'a dyn crate::engine::Engine, Failure> {
+    let engine = session.engines.get(host).map(AsRef::as_ref);
+    engine.ok_or_else(|| Failure::said(format!("`{host}` is not in the inventory"), None, exit::FAILURE))
+}
+
+async fn remove(args: &RmArgs, session: &Session, project: &Project, world: &World) -> Result<u8, Failure> {
+    let name = engine_name(project, &args.volume)?;
+    let chosen =
+        holders(world, &name).into_iter().filter(|(host, _)| args.host.as_deref().is_none_or(|only| host.as_str() == only));
+    let chosen: Vec<_> = chosen.collect();
+    if chosen.is_empty() {
+        return Err(Failure::said(format!("no host that answers has a volume `{name}`"), None, exit::FAILURE));
+    }
+    for (host, seen) in &chosen {
+        if let Some(user) = users(seen, &name).first() {
+            let hint = "`mcompose rm -s` removes the container first; `mcompose down -v` removes both".to_owned();
+            return Err(Failure::said(format!("volume `{name}` on {host} is used by {user}"), hint, exit::FAILURE));
+        }
+    }
+    let hosts: Vec<&str> = chosen.iter().map(|(host, _)| host.as_str()).collect();
+    let question = format!("Going to remove volume `{name}` on {} with all that is in it. Are you sure?", hosts.join(", "));
+    if !args.force && !session.ui.confirm(&question) {
+        return Err(Failure::said("nothing was removed", "--force removes without asking".to_owned(), exit::FAILURE));
+    }
+    for (host, _) in chosen {
+        engine(session, host)?.remove_volume(&name).await?;
+        session.ui.note(&format!("volume `{name}` on {host} is removed"));
+    }
+    Ok(exit::OK)
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        Self::Copy(Box::new(error))
+    }
+}
