@@ -39,6 +39,7 @@ fn main() {
             fabric: &fabric,
             revision: 1,
             here: &std::collections::BTreeSet::new(),
+            kept: None,
         };
         plan(&Goal::Up(Up::default()), &inputs)
     };

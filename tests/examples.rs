@@ -63,6 +63,7 @@ fn planned(folder: &Path, inventory: &Path) -> String {
         fabric: &fabric,
         revision: 1,
         here: &BTreeSet::new(),
+        kept: None,
     };
     text(&plan(&Goal::Up(Up::default()), &inputs))
 }

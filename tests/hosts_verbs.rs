@@ -365,6 +365,7 @@ impl Desk {
             fabric: &fabric,
             revision,
             here: &BTreeSet::new(),
+            kept: None,
         };
         let outcome = Heard::default().carry_out(&engines, &plan(&Goal::Up(Up::default()), &inputs), None).await;
         assert!(outcome.is_success(), "{outcome:?}");

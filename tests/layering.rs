@@ -54,7 +54,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "serde_json",
         ],
     ),
-    ("cluster", &["project", "inventory", "world", "plan", "engine"], &["tokio"]),
+    ("cluster", &["project", "inventory", "world", "plan", "engine"], &["tokio", "futures_util"]),
     (
         "store",
         &["project", "world", "plan", "engine", "cluster"],

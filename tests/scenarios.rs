@@ -121,6 +121,9 @@ impl Stage {
                     ImageBuild { tags: vec![(*image).to_owned()], context: "http://x".to_owned(), ..ImageBuild::default() };
                 self.bed().fake_build(host, &build);
             }
+            ["keeps", digests @ ..] => {
+                self.bed().kept = Some(digests.iter().map(|digest| digest.repeat(40)).collect());
+            }
             ["elsewhere"] => self.bed().cargo = Default::default(),
             ["publish", image] => self.bed().fake.publish(image),
             ["image", host, image] => self.bed().fake.host(host).add_image(image),

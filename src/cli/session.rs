@@ -21,7 +21,7 @@ use crate::plan::{Goal, Inputs, Plan, plan};
 use crate::project::{HostName, Project, ServiceName};
 use crate::store::{Draft, Holder, Record, RecordState, Store, open, state_folder, whoami};
 use crate::ui::Ui;
-use crate::world::{Fabric, Question, World};
+use crate::world::{Fabric, Question, VolumeSeen, World, keys};
 
 /// Another's command on the project is waited for this long.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
@@ -101,11 +101,14 @@ impl Session {
         let fabric = self.fabric(&world)?;
         let forming = steps_to_form(&self.inventory, &world).await?;
         // A swarm that is not there yet has no records.
-        let record = match forming.is_empty() {
-            true => self.store(&fabric, &world)?.latest(&project.name).await?,
-            false => None,
+        let (record, kept) = match forming.is_empty() {
+            true => {
+                let store = self.store(&fabric, &world)?;
+                (store.latest(&project.name).await?, kept(store.as_ref(), project, &world).await?)
+            }
+            false => (None, None),
         };
-        let mut planned = self.plan(goal, project, world, &fabric, record.as_ref(), None);
+        let mut planned = self.plan(goal, project, world, &fabric, record.as_ref(), kept, None);
         if !forming.is_empty() {
             prepend(&mut planned.plan, forming);
         }
@@ -119,6 +122,7 @@ impl Session {
         world: World,
         fabric: &Fabric,
         known: Option<&Record>,
+        kept: Option<BTreeSet<String>>,
         revision: Option<u64>,
     ) -> Planned {
         let request = Request {
@@ -133,7 +137,8 @@ impl Session {
         let revision =
             revision.unwrap_or_else(|| known.map_or(1, |record| record.head.revision).max(world.newest_revision(&project.name)));
         let here = self.cargo.digests().map(str::to_owned).collect();
-        let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric, revision, here: &here };
+        let inputs =
+            Inputs { project, placement: &placement, hosts, world: &world, fabric, revision, here: &here, kept: kept.as_ref() };
         let plan = plan(goal, &inputs);
         Planned { plan, revision, placement, world }
     }
@@ -220,7 +225,8 @@ impl Session {
     ) -> Result<Planned, Failure> {
         let world = self.look(Some(project)).await;
         let known = held.store.latest(&project.name).await?;
-        let planned = self.plan(goal, project, world, held.fabric, known.as_ref(), None);
+        let kept = kept(held.store, project, &world).await?;
+        let planned = self.plan(goal, project, world, held.fabric, known.as_ref(), kept.clone(), None);
         match (keep, &known) {
             (Keep::Record, _) => {
                 let known_seats = known.as_ref().map(|known| known.seats.clone()).unwrap_or_default();
@@ -242,7 +248,7 @@ impl Session {
                     held.store.set_state(&project.name, revision, RecordState::Begun).await?;
                 }
                 if known.as_ref().map(|known| known.head.revision) != Some(revision) {
-                    return Ok(self.plan(goal, project, planned.world, held.fabric, known.as_ref(), Some(revision)));
+                    return Ok(self.plan(goal, project, planned.world, held.fabric, known.as_ref(), kept, Some(revision)));
                 }
             }
             (Keep::Same, Some(known)) => {
@@ -318,6 +324,26 @@ pub enum Keep {
     Same,
     /// No record is left: the project is gone.
     Nothing,
+}
+
+/// Digests of the contents that the project's records go back to; nothing where no host has a content of the project that it does
+/// not ask for itself, so that there is nothing to collect.
+async fn kept(store: &dyn Store, project: &Project, world: &World) -> Result<Option<BTreeSet<String>>, Failure> {
+    let wanted: BTreeSet<&str> = project.contents.values().map(|content| content.digest.as_str()).collect();
+    let is_ours =
+        |volume: &&VolumeSeen| volume.labels.get(keys::CONTENT_PROJECT).map(String::as_str) == Some(project.name.as_str());
+    let ours = world.seen_hosts().flat_map(|(_, seen)| &seen.volumes).filter(is_ours);
+    let mut digests = ours.filter_map(|volume| volume.labels.get(keys::CONTENT));
+    if digests.all(|digest| wanted.contains(digest.as_str())) {
+        return Ok(None);
+    }
+    let mut kept = BTreeSet::new();
+    for head in store.records(&project.name).await? {
+        if let Some(record) = store.record(&project.name, head.revision).await? {
+            kept.extend(record.project.contents.into_values().map(|content| content.digest));
+        }
+    }
+    Ok(Some(kept))
 }
 
 fn orphans(goal: &Goal) -> Orphans {

@@ -77,7 +77,7 @@ impl Session {
     async fn is_done(&self, project: &Project, held: &Held<'_>) -> Result<bool, Failure> {
         let world = self.look(Some(project)).await;
         let known = held.store.latest(&project.name).await?;
-        let planned = self.plan(&Goal::Up(Up::default()), project, world, held.fabric, known.as_ref(), None);
+        let planned = self.plan(&Goal::Up(Up::default()), project, world, held.fabric, known.as_ref(), None, None);
         Ok(planned.plan.is_empty() && !planned.plan.is_partial())
     }
 }

@@ -19,7 +19,7 @@ pub use fabric::{fabric, wants_swarm};
 pub use form::{form, raced_to_swarm};
 pub use leader::{LEADER_WAIT_MAX, Managers, with_leader};
 pub use leave::leave;
-pub use probe::{PortSign, Probe, Probes, probe_ports, probe_storage};
+pub use probe::{PortSign, Probe, Probes, probe_own_storage, probe_ports, probe_storage};
 pub use swarms::{SwarmSeen, swarms};
 
 /// The port at which managers answer those that join (Docker's `--listen-addr` default).

@@ -5,11 +5,13 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::engine::{Engines, free_of_df};
 use crate::project::{Address, Host, HostName};
 use crate::world::World;
 
@@ -64,9 +66,18 @@ async fn sign_of(address: IpAddr, port: u16) -> PortSign {
     }
 }
 
-/// Bytes left where the engines of this very machine keep their data. The Engine API does not tell it, so other hosts are
-/// left out.
-pub async fn probe_storage(hosts: &[Host], world: &World, hostname: &str) -> BTreeMap<HostName, u64> {
+/// Bytes left where engines keep their data. The Engine API does not tell it: hosts over SSH are asked for it by a command, those of
+/// this very machine here, and others are left out.
+pub async fn probe_storage(engines: &Engines, world: &World) -> BTreeMap<HostName, u64> {
+    let asked = world.seen_hosts().filter_map(|(host, seen)| {
+        let engine = engines.get(host)?;
+        Some(async move { Some((host.clone(), engine.storage_left(&seen.engine.root_dir).await?)) })
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// The same of engines on this very machine.
+pub async fn probe_own_storage(hosts: &[Host], world: &World, hostname: &str) -> BTreeMap<HostName, u64> {
     let mut free = BTreeMap::new();
     for host in hosts.iter().filter(|host| matches!(host.address, Address::Unix { .. })) {
         // A socket may be forwarded from another machine.
@@ -82,22 +93,4 @@ async fn free_bytes(path: &str) -> Option<u64> {
     let df = Command::new("df").args(["-Pk", "--", path]).env("LC_ALL", "C").kill_on_drop(true).output();
     let output = timeout(STORAGE_WAIT_MAX, df).await.ok()?.ok()?;
     free_of_df(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// The fourth word of the second line, in KiB (POSIX `df -P -k`).
-fn free_of_df(text: &str) -> Option<u64> {
-    let kibibytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
-    kibibytes.checked_mul(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::free_of_df;
-
-    #[test]
-    fn the_free_space_is_read_from_df() {
-        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 264116012 21839360 73829036 23% /\n";
-        assert_eq!(free_of_df(text), Some(73_829_036 * 1024));
-        assert_eq!(free_of_df("df: /nowhere: No such file or directory"), None);
-    }
 }

@@ -3,8 +3,10 @@
 pub mod docker;
 mod error;
 pub mod fake;
+mod storage;
 
 pub use error::{EngineError, ErrorKind};
+pub use storage::{df_command, free_of_df};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub trait Engine: Send + Sync {
     async fn containers(&self) -> Result<Vec<Container>, EngineError>;
     /// Whether the engine answers, within two seconds.
     async fn ping(&self) -> Result<(), EngineError>;
+    /// Bytes left where a folder of the host is; nothing where the way to the host runs no commands (all but SSH), or it cannot tell.
+    async fn storage_left(&self, folder: &str) -> Option<u64>;
     /// What happens to containers from `since` on (seconds since 1970 with a fraction; empty for now), until `until` or, where that is
     /// empty, for as long as the stream is read. Engines keep the last 256 events. Dropping the stream ends it.
     async fn events(

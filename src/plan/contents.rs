@@ -6,7 +6,7 @@ use super::compose::Compose;
 use super::draft::Draft;
 use super::{Cause, Note, Op, Plan, StepId, Subject};
 use crate::project::{Content, HostName, Mount, Project, Service, ServiceName, VolumeSpec, bind_key, grant_key};
-use crate::world::{SeenHost, keys};
+use crate::world::{Container, SeenHost, VolumeSeen, keys};
 
 /// A content that a service mounts, and the attribute that asks for it.
 pub(super) struct Needed<'a> {
@@ -149,19 +149,44 @@ pub(super) fn lacking(
     })
 }
 
+/// Volumes of contents that nothing asks for any more: not the project, not one of its records, not a container that is there.
+pub(super) fn collect(compose: &Compose<'_>, draft: &mut Draft) {
+    let Some(kept) = compose.kept else { return };
+    let wanted: BTreeSet<&str> = compose.project.contents.values().map(|content| content.digest.as_str()).collect();
+    for (host, seen) in compose.world.seen_hosts() {
+        for (volume, digest) in of_project(compose, seen) {
+            let is_wanted = wanted.contains(digest.as_str()) || kept.contains(digest);
+            if !is_wanted && !seen.containers.iter().any(|container| mounts(container, &volume.name)) {
+                let op = Op::RemoveVolume { name: volume.name.clone() };
+                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Unused, Vec::new());
+                draft.tolerate(step);
+            }
+        }
+    }
+}
+
+/// The volumes of contents that were made for the project, with their digests.
+fn of_project<'a>(compose: &'a Compose<'_>, seen: &'a SeenHost) -> impl Iterator<Item = (&'a VolumeSeen, &'a String)> {
+    let is_ours = |volume: &&VolumeSeen| {
+        volume.labels.get(keys::CONTENT_PROJECT).map(String::as_str) == Some(compose.project.name.as_str())
+    };
+    seen.volumes.iter().filter(is_ours).filter_map(|volume| Some((volume, volume.labels.get(keys::CONTENT)?)))
+}
+
+/// Whether a container mounts a volume, or a file in it.
+fn mounts(container: &Container, volume: &str) -> bool {
+    let in_volume = format!("/volumes/{volume}/");
+    container.mounts.iter().any(|mount| mount.name == volume || mount.source.contains(&in_volume))
+}
+
 /// Volumes of contents that the project is done with when it goes: on hosts where no container that stays mounts them, with the
 /// containers that an interrupted delivery left.
 pub(super) fn leave<'a>(compose: &Compose<'a>, draft: &mut Draft, removed: &BTreeMap<(&'a HostName, &'a str), StepId>) {
     for (host, seen) in compose.world.seen_hosts() {
-        let is_ours = |label: Option<&String>| label.map(String::as_str) == Some(compose.project.name.as_str());
-        for volume in seen.volumes.iter().filter(|volume| is_ours(volume.labels.get(keys::CONTENT_PROJECT))) {
-            let mounts = |container: &&crate::world::Container| {
-                let in_volume = format!("/volumes/{}/", volume.name);
-                container.mounts.iter().any(|mount| mount.name == volume.name || mount.source.contains(&in_volume))
-            };
+        for (volume, _) in of_project(compose, seen) {
             let mut after = Vec::new();
             let mut stays = false;
-            for user in seen.containers.iter().filter(mounts) {
+            for user in seen.containers.iter().filter(|container| mounts(container, &volume.name)) {
                 if let Some(step) = removed.get(&(host, user.name.as_str())) {
                     after.push(*step);
                 } else if user.labels.rest.contains_key(keys::CONTENT) {

@@ -61,6 +61,8 @@ pub struct Inputs<'a> {
     pub revision: u64,
     /// Digests of the contents that this machine can deliver.
     pub here: &'a BTreeSet<String>,
+    /// Digests of contents that records of the project go back to. Nothing: not known, so that no content is collected.
+    pub kept: Option<&'a BTreeSet<String>>,
 }
 
 /// What is to be done for the goal, complete and in order. Same inputs, same bytes. What is not done is said in its notes.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::compose::Compose;
+use super::contents;
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::draft::Draft;
 use super::order::{self, Chosen};
@@ -251,6 +252,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         }
         self.stop_dependents_first(&rises);
         self.orphans();
+        contents::collect(self.compose, &mut self.draft);
         self.wait_for_what_is_freed(&rises);
         if self.goal.wait_secs.is_some() {
             self.wait_until_ready(&rises);

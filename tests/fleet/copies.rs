@@ -84,6 +84,12 @@ fn what_a_lost_host_would_mean_is_told_and_nothing_is_touched() {
     assert_eq!(fates, ["gone", "starts"], "{}", ended.stdout);
     project.run(&["simulate", "--fail", "h9"]).assert_refused(&["no such host: h9"]);
     assert_eq!(project.ids(), before);
+
+    // Over SSH the storage left is asked for, too.
+    let checked = project.run(&["hosts", "check", "--format", "json"]).stdout;
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&checked).expect("it is JSON");
+    let told: Vec<&serde_json::Value> = findings.iter().filter(|finding| finding["subject"] == "storage").collect();
+    assert_eq!(told.len(), 3, "{checked}");
     project.ok(&["down"]);
     project.assert_gone();
 }

@@ -88,6 +88,8 @@ pub struct Bed {
     pub hosts: Vec<Host>,
     pub project: Project,
     pub revision: u64,
+    /// What records go back to.
+    pub kept: Option<BTreeSet<String>>,
     /// What can be delivered.
     pub cargo: mcompose::delivery::Cargo,
     /// Where each slot was placed last.
@@ -112,6 +114,7 @@ impl Bed {
             project,
             revision: 1,
             cargo: Default::default(),
+            kept: None,
             known: BTreeMap::new(),
         }
     }
@@ -187,6 +190,7 @@ impl Bed {
             fabric: &fabric,
             revision: self.revision,
             here: &self.cargo.digests().map(str::to_owned).collect(),
+            kept: self.kept.as_ref(),
         };
         mcompose::plan::plan(goal, &inputs)
     }

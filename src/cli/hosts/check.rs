@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::fleet::{look, nodes};
 use super::{Fleet, HostsError, Stage};
-use crate::cluster::{Addresses, Finding, Grade, check, resolve};
+use crate::cluster::{Addresses, Finding, Grade, check, probe_storage, resolve};
 use crate::project::HostName;
 use crate::world::{Swarm, World};
 
@@ -60,8 +60,14 @@ async fn findings(fleet: &Fleet) -> Vec<Finding> {
     let hosts = &fleet.inventory.hosts;
     let world = look(&engines).await;
     let addresses = resolve(hosts, &world).await;
-    let (nodes, probes) =
-        tokio::join!(nodes(&engines, &world), (fleet.probe)(hosts.clone(), world.clone(), to_probe(&world, &addresses)));
+    let (nodes, mut probes, storage) = tokio::join!(
+        nodes(&engines, &world),
+        (fleet.probe)(hosts.clone(), world.clone(), to_probe(&world, &addresses)),
+        probe_storage(&engines, &world)
+    );
+    for (host, bytes) in storage {
+        probes.entry(host).or_default().storage_free_bytes = Some(bytes);
+    }
     check(hosts, &fleet.inventory.network, &world, &nodes, &addresses, &probes)
 }
 

@@ -106,7 +106,16 @@ impl Moving<'_> {
         let up = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, ..Up::default() };
         let revision = record.head.revision;
         let here = BTreeSet::new();
-        let inputs = Inputs { project, placement: &placement, hosts, world: &world, fabric: self.fabric, revision, here: &here };
+        let inputs = Inputs {
+            project,
+            placement: &placement,
+            hosts,
+            world: &world,
+            fabric: self.fabric,
+            revision,
+            here: &here,
+            kept: None,
+        };
         Ok(plan(&Goal::Up(up), &inputs))
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use futures_util::future::{BoxFuture, join_all};
 
 use super::{HostsError, Stage};
-use crate::cluster::{Managers, Probes, form, probe_ports, probe_storage, resolve, with_leader};
+use crate::cluster::{Managers, Probes, form, probe_own_storage, probe_ports, resolve, with_leader};
 use crate::engine::{Engines, Node};
 use crate::inventory::{Context, Inventory, parse};
 use crate::plan::{Plan, Step};
@@ -98,7 +98,7 @@ impl InventoryFile {
 
 async fn probe(hosts: Vec<Host>, world: World, addresses: BTreeMap<HostName, IpAddr>) -> Probes {
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let (mut probes, free) = tokio::join!(probe_ports(&addresses), probe_storage(&hosts, &world, hostname.trim()));
+    let (mut probes, free) = tokio::join!(probe_ports(&addresses), probe_own_storage(&hosts, &world, hostname.trim()));
     for (host, bytes) in free {
         probes.entry(host).or_default().storage_free_bytes = Some(bytes);
     }

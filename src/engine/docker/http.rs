@@ -25,6 +25,7 @@ const IDLE_MAX: usize = 8;
 
 pub(super) struct Http {
     host: HostName,
+    connector: Connector,
     client: Client<Connector, UnsyncBoxBody<Bytes, std::io::Error>>,
 }
 
@@ -40,12 +41,17 @@ pub(super) struct Call {
 
 impl Http {
     pub(super) fn new(host: HostName, connector: Connector) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector);
-        Self { host, client }
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector.clone());
+        Self { host, connector, client }
     }
 
     pub(super) fn host(&self) -> &HostName {
         &self.host
+    }
+
+    /// What a command on the host itself says, where the way there runs commands.
+    pub(super) async fn run(&self, command: &str, bound: Duration) -> Option<std::io::Result<String>> {
+        self.connector.run(command, bound).await
     }
 
     pub(super) fn error(&self, what: &str, kind: ErrorKind, message: impl Into<String>) -> EngineError {

@@ -28,7 +28,7 @@ use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
 use super::{
     Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
-    LogQuery, Node, Pieces,
+    LogQuery, Node, Pieces, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -36,6 +36,7 @@ use crate::world::{Container, Health, ImageSeen, Question, SeenHost, State, Swar
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
+const STORAGE_MAX: Duration = Duration::from_secs(5);
 /// Who answers at all answers this at once.
 const PING_MAX: Duration = Duration::from_secs(2);
 /// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
@@ -397,6 +398,10 @@ impl Engine for Docker {
     async fn ping(&self) -> Result<(), EngineError> {
         let call = Call { bound: PING_MAX, ..get("ping the engine", "/_ping") };
         self.http.bytes(None, &call).await.map(drop)
+    }
+
+    async fn storage_left(&self, folder: &str) -> Option<u64> {
+        free_of_df(&self.http.run(&df_command(folder), STORAGE_MAX).await?.ok()?)
     }
 
     async fn events(

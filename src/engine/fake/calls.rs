@@ -192,6 +192,10 @@ impl Engine for FakeEngine {
         self.call(Kind::Reads, "ping the engine".to_owned(), |_, _| Ok(())).await
     }
 
+    async fn storage_left(&self, _folder: &str) -> Option<u64> {
+        None
+    }
+
     async fn events(
         &self,
         since: &str,

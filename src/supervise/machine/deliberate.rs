@@ -58,6 +58,7 @@ impl Machine {
             revision: deployment.revision,
             // The project's files are elsewhere, but for what the hosts have.
             here: &BTreeSet::new(),
+            kept: None,
         };
         let plan = plan(&goal, &inputs);
         let seats = placement.seats.into_iter().map(|(slot, seat)| (slot, seat.host)).collect();

@@ -235,7 +235,8 @@ impl<'a> Driver<'a> {
             },
             Opening::Forward(request) => self.try_forward(request),
             Opening::Session(request) => match self.session.channel_session() {
-                Ok(channel) => Ok(Some(Opening::Command(request, channel))),
+                // At once: nothing would come that wakes the next round.
+                Ok(channel) => self.try_open(Opening::Command(request, channel)),
                 Err(error) if would_block(&error) => Ok(Some(Opening::Session(request))),
                 Err(error) if is_refusal(&error) => {
                     self.no_session(request);
