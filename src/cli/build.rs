@@ -30,7 +30,7 @@ pub struct BuildArgs {
 
 pub async fn run(args: &BuildArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let ui = if args.quiet { ui.quiet() } else { ui };
-    let mut loaded = load::project_file(globals, &args.services, ui)?;
+    let loaded = load::project_file(globals, &args.services, ui)?;
     let services = load::selection(&args.services, &loaded.project)?;
     let building = Building {
         missing_only: false,
@@ -39,7 +39,7 @@ pub async fn run(args: &BuildArgs, globals: &Globals, ui: Ui) -> Result<u8, Fail
         pull: args.pull,
         args: build_args(&args.build_arg, &loaded.environment)?,
     };
-    let session = load::provisioned(globals, ui, &mut loaded, "build").await?;
+    let session = load::session(globals, ui, Some(&loaded.project), "build").await?;
     let goal = Goal::Build { services, building };
     session.change(&[goal], &loaded.project, &BTreeMap::new(), Keep::Same).await
 }

@@ -58,6 +58,14 @@ pub(super) struct Held<'a> {
     pub(super) lost: watch::Receiver<bool>,
 }
 
+/// What records say, for a plan.
+#[derive(Default)]
+pub(super) struct Past<'a> {
+    pub(super) known: Option<&'a Record>,
+    /// Digests of the contents that records go back to.
+    pub(super) kept: Option<BTreeSet<String>>,
+}
+
 /// What a plan was made from, and the plan.
 pub struct Planned {
     pub plan: Plan,
@@ -108,7 +116,7 @@ impl Session {
             }
             false => (None, None),
         };
-        let mut planned = self.plan(goal, project, world, &fabric, record.as_ref(), kept, None);
+        let mut planned = self.plan(goal, project, world, &fabric, &Past { known: record.as_ref(), kept }, None);
         if !forming.is_empty() {
             prepend(&mut planned.plan, forming);
         }
@@ -121,10 +129,11 @@ impl Session {
         project: &Project,
         world: World,
         fabric: &Fabric,
-        known: Option<&Record>,
-        kept: Option<BTreeSet<String>>,
+        past: &Past<'_>,
         revision: Option<u64>,
     ) -> Planned {
+        let Past { known, kept } = past;
+        let known = *known;
         let request = Request {
             known: known.map(|record| record.seats.clone()).unwrap_or_default(),
             fabric: fabric.clone(),
@@ -225,8 +234,8 @@ impl Session {
     ) -> Result<Planned, Failure> {
         let world = self.look(Some(project)).await;
         let known = held.store.latest(&project.name).await?;
-        let kept = kept(held.store, project, &world).await?;
-        let planned = self.plan(goal, project, world, held.fabric, known.as_ref(), kept.clone(), None);
+        let past = Past { known: known.as_ref(), kept: kept(held.store, project, &world).await? };
+        let planned = self.plan(goal, project, world, held.fabric, &past, None);
         match (keep, &known) {
             (Keep::Record, _) => {
                 let known_seats = known.as_ref().map(|known| known.seats.clone()).unwrap_or_default();
@@ -248,7 +257,7 @@ impl Session {
                     held.store.set_state(&project.name, revision, RecordState::Begun).await?;
                 }
                 if known.as_ref().map(|known| known.head.revision) != Some(revision) {
-                    return Ok(self.plan(goal, project, planned.world, held.fabric, known.as_ref(), kept, Some(revision)));
+                    return Ok(self.plan(goal, project, planned.world, held.fabric, &past, Some(revision)));
                 }
             }
             (Keep::Same, Some(known)) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::exit;
 use super::failure::Failure;
-use super::session::{Held, Keep, Planned, Session};
+use super::session::{Held, Keep, Past, Planned, Session};
 use crate::apply::{Outcome, StepEnd};
 use crate::plan::{FailureAction, Goal, Selection, StepId, Up};
 use crate::project::{Project, ProjectName, ServiceName};
@@ -77,7 +77,8 @@ impl Session {
     async fn is_done(&self, project: &Project, held: &Held<'_>) -> Result<bool, Failure> {
         let world = self.look(Some(project)).await;
         let known = held.store.latest(&project.name).await?;
-        let planned = self.plan(&Goal::Up(Up::default()), project, world, held.fabric, known.as_ref(), None, None);
+        let past = Past { known: known.as_ref(), kept: None };
+        let planned = self.plan(&Goal::Up(Up::default()), project, world, held.fabric, &past, None);
         Ok(planned.plan.is_empty() && !planned.plan.is_partial())
     }
 }

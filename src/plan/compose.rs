@@ -7,7 +7,7 @@ use super::images::{self, Meant};
 use super::view::View;
 use super::{Inputs, spec};
 use crate::placement::Placement;
-use crate::project::{Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
+use crate::project::{Availability, Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
 use crate::world::{Container, Fabric, SeenHost, World};
 
 /// The inputs with what is looked up in them often.
@@ -183,6 +183,11 @@ impl<'a> Compose<'a> {
 
     pub(super) fn is_local(&self, host: &HostName) -> bool {
         self.hosts.get(host.as_str()).is_some_and(|host| host.is_local())
+    }
+
+    /// Whether a host takes new replicas.
+    pub(super) fn is_active(&self, host: &HostName) -> bool {
+        self.hosts.get(host.as_str()).is_some_and(|host| host.availability == Availability::Active)
     }
 
     /// Whether the API spoken with a host is older than this version. A host that was not seen counts as new.

@@ -74,8 +74,9 @@ impl<'a> Deliveries<'a> {
         for (digest, content) in contents {
             let arriving: Vec<&'a HostName> = self.steps.keys().filter(|(of, _)| *of == digest).map(|(_, host)| *host).collect();
             let holders = arriving.iter().copied().chain(holders(compose, content)).collect::<BTreeSet<_>>();
-            let mut remote = compose.world.seen_hosts().map(|(host, _)| host).filter(|host| !compose.is_local(host));
-            let Some(next) = remote.find(|host| !holders.contains(host)) else { continue };
+            let others = compose.world.seen_hosts().map(|(host, _)| host);
+            let others = others.filter(|host| !compose.is_local(host) && !holders.contains(host));
+            let Some(next) = others.min_by_key(|host| (!compose.is_active(host), *host)) else { continue };
             if holders.len() != 1 || arriving.is_empty() {
                 continue;
             }

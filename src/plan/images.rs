@@ -89,8 +89,9 @@ impl<'a> Shipments<'a> {
             if others.iter().any(has) {
                 continue;
             }
-            let next =
-                others.into_iter().min_by_key(|(host, seen)| (compose.is_local(host), seen.images.contains_key(image), *host));
+            let next = others.into_iter().min_by_key(|(host, seen)| {
+                (!compose.is_active(host), compose.is_local(host), seen.images.contains_key(image), *host)
+            });
             if let Some((host, _)) = next {
                 let step = step(compose, draft, image, meant, host, Cause::Spare);
                 draft.tolerate(step);
