@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::copy::CopyError;
 use super::pack::{PackError, pack};
-use super::pipe::pipe;
+use super::pipe::{Pipe, packed_into};
 use super::survey::Cargo;
 use crate::engine::{Engine, EngineError, Engines, ErrorKind};
 use crate::project::{ContainerSpec, Content, HostConfig, HostName, MountSpec, VolumeSpec};
@@ -163,24 +163,12 @@ async fn from_here(
         let message = "its content is not on this machine any more: run the command again".to_owned();
         return Err(failed(host, content, ErrorKind::Refused, message));
     };
-    let (mut writer, pieces) = pipe();
-    let packing = tokio::task::spawn_blocking(move || {
-        let packed =
-            pack(&parcel.source, parcel.limit, &mut writer).and_then(|packed| match packed.digest == parcel.archive_digest {
-                true => Ok(()),
-                false => Err(PackError::Changed { path: "it".to_owned() }),
-            });
-        let end = packed.as_ref().map(drop).map_err(|error| io::Error::other(error.to_string()));
-        writer.finish(end);
-        packed
-    });
-    let put = target.put_archive(carrier, MOUNTED_AT, pieces).await;
-    let packed = packing.await.unwrap_or_else(|error| Err(PackError::Unwanted(io::Error::other(error))));
-    match packed {
-        // What the engine said of an archive that it did not take says more.
-        Ok(()) | Err(PackError::Unwanted(_)) => put,
-        Err(error) => Err(failed(host, content, ErrorKind::Refused, format!("{error}; run the command again"))),
-    }
+    let pack = move |writer: &mut Pipe| match pack(&parcel.source, parcel.limit, writer)?.digest == parcel.archive_digest {
+        true => Ok(()),
+        false => Err(PackError::Changed { path: "it".to_owned() }),
+    };
+    let sent = packed_into(pack, |pieces| target.put_archive(carrier, MOUNTED_AT, pieces)).await;
+    sent.unwrap_or_else(|error| Err(failed(host, content, ErrorKind::Refused, format!("{error}; run the command again"))))
 }
 
 async fn from_host(source: &dyn Engine, reader: &str, target: &dyn Engine, carrier: &str) -> Result<(), EngineError> {

@@ -9,7 +9,7 @@ use futures_util::stream::StreamExt;
 use tar::Archive;
 
 use super::pack::{PackError, pack_as};
-use super::pipe::{Reader, pipe};
+use super::pipe::{Pipe, Reader, packed_into};
 use crate::engine::{Engine, EngineError};
 
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +43,9 @@ pub async fn copy_in(engine: &dyn Engine, source: &Path, container: &str, path: 
             (if folder.is_empty() { "/".to_owned() } else { folder }, name)
         }
     };
-    let (mut writer, pieces) = pipe();
     let source = source.to_owned();
-    let packing = tokio::task::spawn_blocking(move || {
-        let packed = pack_as(&source, &name, keep_owner, &mut writer);
-        writer.finish(packed.as_ref().map(drop).map_err(|error| io::Error::other(error.to_string())));
-        packed
-    });
-    let put = engine.put_archive(container, &folder, pieces).await;
-    match packing.await {
-        Ok(Err(error)) if !matches!(error, PackError::Unwanted(_)) => Err(error.into()),
-        _ => Ok(put?),
-    }
+    let pack = move |writer: &mut Pipe| pack_as(&source, &name, keep_owner, writer);
+    Ok(packed_into(pack, |pieces| engine.put_archive(container, &folder, pieces)).await??)
 }
 
 /// Copies a file or folder of a container to this machine: into `target` where that is a folder, else to that name.

@@ -11,5 +11,5 @@ pub use carry::{carry, load_volume, save_volume};
 pub use context::Context;
 pub use copy::{CopyError, copy_in, copy_out};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
-pub use pipe::{Pipe, Reader, pipe};
+pub use pipe::{Pipe, Reader, packed_into, pipe};
 pub use survey::{Cargo, Problem, Survey, survey};

@@ -6,6 +6,9 @@ use bytes::{Buf, Bytes};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 
+use super::pack::PackError;
+use crate::engine::{EngineError, Pieces};
+
 /// Pieces that wait to be read.
 const PIECES_MAX: usize = 8;
 const PIECE_BYTES: usize = 64 * 1024;
@@ -49,6 +52,26 @@ impl Write for Pipe {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Packs on a thread of its own what `send` takes meanwhile. Returns how the sending ended, or why there was nothing whole to send; of
+/// an archive that was not taken, the sending tells more.
+pub async fn packed_into<F: Future<Output = Result<(), EngineError>>>(
+    pack: impl FnOnce(&mut Pipe) -> Result<(), PackError> + Send + 'static,
+    send: impl FnOnce(Pieces) -> F,
+) -> Result<Result<(), EngineError>, PackError> {
+    let (mut writer, pieces) = pipe();
+    let packing = tokio::task::spawn_blocking(move || {
+        let packed = pack(&mut writer);
+        writer.finish(packed.as_ref().map(drop).map_err(|error| io::Error::other(error.to_string())));
+        packed
+    });
+    let sent = send(pieces).await;
+    match packing.await {
+        Ok(Ok(()) | Err(PackError::Unwanted(_))) => Ok(sent),
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(PackError::Unwanted(io::Error::other(error))),
     }
 }
 

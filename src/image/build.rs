@@ -1,8 +1,6 @@
 //! One image, built by one engine from this machine's files.
 
-use std::io;
-
-use crate::delivery::{Context, PackError, pipe};
+use crate::delivery::{Context, PackError, Pipe, packed_into};
 use crate::engine::{Engine, EngineError, ErrorKind};
 use crate::project::ImageBuild;
 
@@ -23,19 +21,9 @@ pub async fn build(
     };
     let context = Context::of(build).map_err(|error| refused(chain(&error)))?;
     let dockerfile = context.dockerfile().to_owned();
-    let (mut writer, pieces) = pipe();
-    let packing = tokio::task::spawn_blocking(move || {
-        let packed = context.pack(&mut writer);
-        writer.finish(packed.as_ref().map(drop).map_err(|error| io::Error::other(error.to_string())));
-        packed
-    });
-    let built = engine.build(build, &dockerfile, Some(pieces), progress).await;
-    match packing.await {
-        // What the engine said of a context that it did not take says more.
-        Ok(Ok(()) | Err(PackError::Unwanted(_))) => built,
-        Ok(Err(error)) => Err(refused(chain(&error))),
-        Err(error) => Err(refused(error.to_string())),
-    }
+    let pack = move |writer: &mut Pipe| context.pack(writer);
+    let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), progress)).await;
+    built.unwrap_or_else(|error| Err(refused(chain(&error))))
 }
 
 /// An error with its cause, in one line.

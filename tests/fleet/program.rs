@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::harness::{BOUND, Fleet, FleetHost, run};
 
-const NETWORK_GONE_MAX: Duration = Duration::from_secs(20);
+const GONE_MAX: Duration = Duration::from_secs(20);
 
 static SHARED: OnceLock<Fleet> = OnceLock::new();
 
@@ -200,20 +200,25 @@ impl<'a> Project<'a> {
     }
 
     /// Nothing of the project is on any engine: containers, networks, volumes, records. A host learns a moment later than the
-    /// manager that a network is gone.
+    /// manager that a network is gone, and a supervisor that looks after the project lets its lock go a moment later.
     pub fn assert_gone(&self) {
         let start = Instant::now();
-        while self.fleet.hosts.iter().any(|host| !host.networks_of(&self.name).is_empty()) && start.elapsed() < NETWORK_GONE_MAX {
+        let is_late = |host: &FleetHost| !host.networks_of(&self.name).is_empty() || !self.records_on(host).is_empty();
+        while self.fleet.hosts.iter().any(is_late) && start.elapsed() < GONE_MAX {
             std::thread::sleep(Duration::from_millis(100));
         }
         for host in &self.fleet.hosts {
             assert_eq!(host.containers_of(&self.name), Vec::<String>::new(), "containers on {}", host.name);
             assert_eq!(host.volumes_of(&self.name), Vec::<String>::new(), "volumes on {}", host.name);
             assert_eq!(host.networks_of(&self.name), Vec::<String>::new(), "networks on {}", host.name);
-            let of_project = |name: &String| name.split('.').nth(1) == Some(self.name.as_str());
-            let records: Vec<String> = host.configs().into_iter().filter(of_project).collect();
-            assert_eq!(records, Vec::<String>::new(), "records on {}", host.name);
+            assert_eq!(self.records_on(host), Vec::<String>::new(), "records on {}", host.name);
         }
+    }
+
+    /// Records and the lock, as the host shows them.
+    fn records_on(&self, host: &FleetHost) -> Vec<String> {
+        let of_project = |name: &String| name.split('.').nth(1) == Some(self.name.as_str());
+        host.configs().into_iter().filter(of_project).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use crate::engine::{EngineError, LogLine};
+use crate::engine::{EngineError, LogLine, Piece};
 
 /// Bytes of a line after which it is cut; a program that never ends its line must not fill the memory.
 const LINE_BYTES_MAX: usize = 256 * 1024;
@@ -17,43 +17,49 @@ const FRAME_HEAD_BYTES: usize = 8;
 /// A multiplexed stream (API, "Attach to a container", stream format), or the raw bytes of a terminal.
 pub(super) struct Frames {
     body: Incoming,
-    buffer: BytesMut,
-    is_raw: bool,
-}
-
-/// A piece of output.
-pub(super) struct Frame {
-    pub(super) is_stderr: bool,
-    pub(super) bytes: Bytes,
+    gathered: Gathered,
 }
 
 impl Frames {
     pub(super) fn new(body: Incoming, is_raw: bool) -> Self {
-        Self { body, buffer: BytesMut::new(), is_raw }
+        Self { body, gathered: Gathered::new(is_raw) }
     }
 
     /// Nothing at the end of the stream.
-    pub(super) async fn next(&mut self) -> Result<Option<Frame>, String> {
+    pub(super) async fn next(&mut self) -> Result<Option<Piece>, String> {
         loop {
-            if let Some(frame) = self.take() {
-                return Ok(Some(frame));
+            if let Some(piece) = self.gathered.take() {
+                return Ok(Some(piece));
             }
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(error.to_string()),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
+                        self.gathered.buffer.extend_from_slice(&data);
                     }
                 }
             }
         }
     }
+}
 
-    fn take(&mut self) -> Option<Frame> {
+/// What came of such a stream and was not taken yet.
+pub(super) struct Gathered {
+    pub(super) buffer: BytesMut,
+    is_raw: bool,
+}
+
+impl Gathered {
+    pub(super) fn new(is_raw: bool) -> Self {
+        Self { buffer: BytesMut::new(), is_raw }
+    }
+
+    /// Nothing where more must come first.
+    pub(super) fn take(&mut self) -> Option<Piece> {
         if self.is_raw {
             let bytes = self.buffer.split().freeze();
-            return (!bytes.is_empty()).then_some(Frame { is_stderr: false, bytes });
+            return (!bytes.is_empty()).then_some(Piece { is_stderr: false, bytes });
         }
         let head = self.buffer.get(..FRAME_HEAD_BYTES)?;
         let is_stderr = head[0] == 2;
@@ -62,7 +68,7 @@ impl Frames {
             return None;
         }
         self.buffer.advance(FRAME_HEAD_BYTES);
-        Some(Frame { is_stderr, bytes: self.buffer.split_to(length).freeze() })
+        Some(Piece { is_stderr, bytes: self.buffer.split_to(length).freeze() })
     }
 }
 
@@ -103,7 +109,7 @@ impl Lines {
         }
     }
 
-    fn add(&mut self, frame: &Frame) {
+    fn add(&mut self, frame: &Piece) {
         let partial = &mut self.partial[usize::from(frame.is_stderr)];
         for byte in &frame.bytes {
             if *byte == b'\n' || partial.len() >= LINE_BYTES_MAX {
