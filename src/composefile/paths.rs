@@ -141,15 +141,15 @@ mod tests {
     use super::{Base, clean};
 
     fn check(path: &str, expect: &str) {
-        let base = Base { directory: "/work/app", home: Some("/home/me"), follow_links: &|path: &str| path.to_owned() };
+        let base = Base { directory: "/srv/app", home: Some("/home/me"), follow_links: &|path: &str| path.to_owned() };
         assert_eq!(base.join(path), expect, "{path}");
     }
 
     #[test]
     fn a_path_is_joined_to_the_directory_unless_it_is_absolute() {
-        check("./a", "/work/app/a");
-        check("../a/./b//c", "/work/a/b/c");
-        check("", "/work/app");
+        check("./a", "/srv/app/a");
+        check("../a/./b//c", "/srv/a/b/c");
+        check("", "/srv/app");
         check("/x/../y", "/x/../y");
         check("~/a", "/home/me/a");
         check("C:\\a", "C:\\a");
