@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Failure;
 use super::session::Session;
@@ -19,6 +19,9 @@ use crate::world::{Labels, State, World};
 const REORDER: Duration = Duration::from_millis(100);
 /// Last lines of containers that were stopped are waited for this long.
 const LAST_LINES_MAX: Duration = Duration::from_secs(3);
+/// A container whose log has ended shows within this that it has ended itself, if it has: the engine takes it off its networks first.
+const DEATH_SHOWS_MAX: Duration = Duration::from_secs(10);
+const DEATH_POLL: Duration = Duration::from_millis(200);
 const TOLD_QUEUED_MAX: usize = 4096;
 
 /// What ends the watching before all containers have ended.
@@ -91,6 +94,8 @@ enum Told {
     Line(usize, LogLine),
     Broken(usize, String),
     LogEnd(usize),
+    /// It was seen dead, with this exit code.
+    Dead(usize, i64),
     Event(HostName, ContainerEvent),
     Blind(HostName, String),
 }
@@ -239,6 +244,15 @@ impl<'a> Watch<'a> {
             }
             Told::LogEnd(index) => {
                 self.containers[index].is_read = false;
+                self.look_after(index);
+                self.settle(index).await
+            }
+            Told::Dead(index, exit_code) => {
+                let container = &mut self.containers[index];
+                // Its event may have come by now, or it may be about a later life.
+                if container.state == Life::Runs && !container.is_read {
+                    container.state = Life::Died { exit_code };
+                }
                 self.settle(index).await
             }
             Told::Blind(host, why) => {
@@ -247,6 +261,25 @@ impl<'a> Watch<'a> {
             }
             Told::Event(host, event) => self.happened(&host, &event).await,
         }
+    }
+
+    /// A log that ends may be the only sign of a death: an engine answers that events are followed a moment before it listens for
+    /// them itself, and on a busy host one gets lost in between.
+    fn look_after(&self, index: usize) {
+        let container = &self.containers[index];
+        let engine = self.session.engines.get(&container.host).cloned();
+        let Some(engine) = engine.filter(|_| container.state == Life::Runs) else { return };
+        let (sender, id) = (self.sender.clone(), container.id.clone());
+        tokio::spawn(async move {
+            let deadline = Instant::now() + DEATH_SHOWS_MAX;
+            while Instant::now() < deadline {
+                match engine.inspect(id.as_str()).await {
+                    Ok(seen) if seen.state.is_up() => sleep(DEATH_POLL).await,
+                    Ok(seen) => return drop(sender.send(Told::Dead(index, seen.exit_code)).await),
+                    Err(_) => return,
+                }
+            }
+        });
     }
 
     async fn happened(&mut self, host: &HostName, event: &ContainerEvent) -> Option<i64> {
