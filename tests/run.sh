@@ -31,13 +31,18 @@ mkdir -p target
 if cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log"; then
     exit 0
 fi
-# Real engines on a busy machine are late now and then. A fleet test or three that failed, and nothing else, may show whether
-# it was that: once more, alone. Which passed only then is said, for somebody to look into.
+# Real engines on a busy machine are late now and then. A few fleet tests that failed, and nothing else, may show whether it was
+# that: again, alone, twice at most. Which passed only then is said, for somebody to look into.
 failed_targets=$(sed -n 's/^    `\(.*\)`$/\1/p' "$log")
 mapfile -t failed < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log")
-if [ "$failed_targets" != "--test fleet" ] || [ ${#failed[@]} -eq 0 ] || [ ${#failed[@]} -gt 3 ]; then
+if [ "$failed_targets" != "--test fleet" ] || [ ${#failed[@]} -eq 0 ] || [ ${#failed[@]} -gt 5 ]; then
     exit 101
 fi
-echo "AGAIN: ${failed[*]}"
-cargo test --locked --test fleet -- --exact --test-threads=1 "${failed[@]}"
-echo "FLAKY: passed only the second time, alone: ${failed[*]}"
+for _ in 1 2; do
+    echo "AGAIN: ${failed[*]}"
+    if cargo test --locked --test fleet -- --exact --test-threads=1 "${failed[@]}"; then
+        echo "FLAKY: passed only when run again, alone: ${failed[*]}"
+        exit 0
+    fi
+done
+exit 101
