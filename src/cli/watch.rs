@@ -136,8 +136,10 @@ impl<'a> Watch<'a> {
                 watch.read(index, by_clock_of(&world, host, query));
             }
         }
-        let names: Vec<&str> =
+        let mut names: Vec<&str> =
             watch.indices().filter(|at| watch.containers[*at].is_shown).map(|at| watch.painter.name(at)).collect();
+        // Wherever they are.
+        names.sort_unstable();
         if subjects.announce && !names.is_empty() {
             session.ui.data(&format!("Attaching to {}", names.join(", ")));
         }
