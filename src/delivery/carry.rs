@@ -56,7 +56,7 @@ pub async fn carry(
 /// Writes what is in a volume into a file, as an archive; returns its bytes. A file of the name is there only once it is whole.
 pub async fn save_volume(engine: &dyn Engine, volume: &str, file: &Path) -> Result<u64, CopyError> {
     let unwritable = |source: io::Error| CopyError::Unwritable { path: file.display().to_string(), source };
-    let reader = format!("{volume}_backup");
+    let reader = format!("mcompose_{volume}_backup");
     hold(engine, &reader, volume, volume).await?;
     let part = file.with_file_name(format!("{}.part", file.file_name().unwrap_or_default().to_string_lossy()));
     let written = async {
@@ -91,7 +91,7 @@ pub async fn load_volume(engine: &dyn Engine, volume: &VolumeSpec, file: &Path) 
         let count = input.read_buf(&mut piece).await?;
         Ok((count > 0).then(|| (piece.freeze(), input)))
     });
-    let carrier = format!("{}_carrier", volume.name);
+    let carrier = format!("mcompose_{}_restore", volume.name);
     engine.create_volume(volume).await?;
     let filled = async {
         hold(engine, &carrier, &volume.name, &volume.name).await?;
@@ -118,7 +118,8 @@ fn failed(host: &HostName, content: &Content, kind: ErrorKind, message: String) 
     EngineError { host: host.clone(), call: format!("deliver {}", content.name), kind, message }
 }
 
-/// Makes a container that never runs and mounts the volume. One of the name that is there already is an interrupted delivery's.
+/// Makes a container that never runs and mounts the volume. Its name begins with `mcompose_`: one of the name that is there already
+/// is an interrupted delivery's, and nobody else's.
 async fn hold(engine: &dyn Engine, name: &str, volume: &str, label: &str) -> Result<(), EngineError> {
     let spec = spec(volume, label);
     for _ in 0..2 {

@@ -16,7 +16,7 @@ pub(super) struct Needed<'a> {
     is_value: bool,
 }
 
-/// What a service mounts of the project's contents, once each.
+/// What a service mounts of the project's contents, once for each attribute.
 pub(super) fn of_service<'a>(project: &'a Project, service: &'a Service) -> Vec<Needed<'a>> {
     if project.contents.is_empty() {
         return Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn of_service<'a>(project: &'a Project, service: &'a Service) -> Vec<
         }
     }
     let mut known = BTreeSet::new();
-    needed.retain(|needed| known.insert(needed.content.digest.as_str()));
+    needed.retain(|needed| known.insert((needed.content.digest.as_str(), needed.attribute, needed.is_value)));
     needed
 }
 
