@@ -157,23 +157,26 @@ fn filled(empty: &World, plan: &Plan) -> World {
                 labels: spec.labels.clone(),
                 ..NetworkSeen::default()
             }),
-            Op::Create { name, spec } => seen.containers.push(Container {
-                id: ContainerId::new(format!("{number:064x}")).expect("it is a word"),
-                name: name.clone(),
-                image: spec.image.clone(),
-                image_id: seen.images[&spec.image].id.clone(),
-                state: State::Running,
-                health: Health::None,
-                created: 0,
-                labels: Labels::decode(spec.labels.clone()),
-                ports: Vec::new(),
-                mounts: Vec::new(),
-                networks: spec.networking_config.endpoints_config.keys().map(|name| (name.clone(), String::new())).collect(),
-                network_ids: Default::default(),
-                network_mode: spec.host_config.network_mode.clone().unwrap_or_default(),
-                command: String::new(),
-                status: String::new(),
-            }),
+            Op::Create { name, spec } => {
+                let spec = spec.whole();
+                seen.containers.push(Container {
+                    id: ContainerId::new(format!("{number:064x}")).expect("it is a word"),
+                    name: name.clone(),
+                    image: spec.image.clone(),
+                    image_id: seen.images[&spec.image].id.clone(),
+                    state: State::Running,
+                    health: Health::None,
+                    created: 0,
+                    labels: Labels::decode(spec.labels.clone()),
+                    ports: Vec::new(),
+                    mounts: Vec::new(),
+                    networks: spec.networking_config.endpoints_config.keys().map(|name| (name.clone(), String::new())).collect(),
+                    network_ids: Default::default(),
+                    network_mode: spec.host_config.network_mode.clone().unwrap_or_default(),
+                    command: String::new(),
+                    status: String::new(),
+                });
+            }
             _ => {}
         }
     }

@@ -1,14 +1,17 @@
 //! From a service's slot to the container that the engine is asked for, in docker compose's way.
 //!
-//! What all slots of a service share is made once; a slot adds its name, number, neighbours and inherited volumes.
+//! What all slots of a service share is made once; a slot adds its name, number and image, some also neighbours and inherited
+//! volumes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::compose::Compose;
+use super::slot_spec::{Own, SlotSpec};
 use super::{limits, mounts, networks, ports};
 use crate::placement::reservation;
 use crate::project::{ContainerSpec, Endpoint, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash};
-use crate::world::{Labels, MountSeen, keys};
+use crate::world::{Labels, MountSeen};
 
 /// The version of docker compose whose labels and config hash these are (`com.docker.compose.version`).
 pub const COMPOSE_VERSION: &str = "2.40.3";
@@ -18,8 +21,8 @@ pub(super) struct Template<'c, 'a> {
     compose: &'c Compose<'a>,
     name: &'a ServiceName,
     service: &'a Service,
-    spec: ContainerSpec,
-    labels: Labels,
+    /// On the main network without the slot's name.
+    spec: Arc<ContainerSpec>,
     /// By engine name, the main network first.
     endpoints: Vec<(String, Endpoint)>,
 }
@@ -55,6 +58,7 @@ impl<'c, 'a> Template<'c, 'a> {
             attach_stderr: true,
             stop_signal: service.stop_signal.clone(),
             stop_timeout: service.stop_grace_period.map(|period| period.nanos / 1_000_000_000),
+            labels: labels(compose, name, service, hash).encode(),
             exposed_ports: ports::exposed(service),
             host_config: limits::host_config(service),
             ..ContainerSpec::default()
@@ -74,22 +78,49 @@ impl<'c, 'a> Template<'c, 'a> {
             let main = endpoints.first().map_or("none", |(network, _)| network.as_str());
             spec.host_config.network_mode = Some(main.to_owned());
         }
-        Self { compose, name, service, spec, labels: labels(compose, name, service, hash), endpoints }
+        match endpoints.first().cloned() {
+            Some((network, endpoint)) => drop(spec.networking_config.endpoints_config.insert(network, endpoint)),
+            None => spec.mac_address.clone_from(&service.mac_address),
+        }
+        Self { compose, name, service, spec: Arc::new(spec), endpoints }
     }
 
     /// The container of one slot, and the networks that it is connected to after it is made: engines before API 1.44 take
     /// one at creation.
-    pub(super) fn fill(&self, fill: &Fill<'_>) -> (ContainerSpec, Vec<(String, Endpoint)>) {
-        let mut spec = self.spec.clone();
-        spec.labels = self.labels_of(fill);
-        let mut endpoints = self.endpoints_of(fill.number).into_iter();
-        if let Some((network, mut endpoint)) = endpoints.next() {
+    pub(super) fn fill(&self, fill: &Fill<'_>) -> (SlotSpec, Vec<(String, Endpoint)>) {
+        let common = if self.is_as_all(fill) { Arc::clone(&self.spec) } else { Arc::new(self.adapted(fill)) };
+        let replaced = || self.service.container_name.clone().unwrap_or_else(|| format!("{}-{}", self.name, fill.number));
+        let own = Own {
+            number: Some(fill.number),
+            image_id: fill.image_id.map(str::to_owned),
+            replaces: fill.is_replacement.then(replaced),
+            alias: Some(self.compose.container_name(self.name, self.service, fill.number)),
+        };
+        let further = if self.endpoints.len() > 1 { self.endpoints_of(fill.number).split_off(1) } else { Vec::new() };
+        (SlotSpec { common, own }, further)
+    }
+
+    /// Whether neither the slot's host nor its number changes anything but what `Own` says.
+    fn is_as_all(&self, fill: &Fill<'_>) -> bool {
+        let service = self.service;
+        let names_a_neighbour = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode.starts_with("service:"));
+        let start_interval = self.spec.healthcheck.as_ref().and_then(|check| check.start_interval);
+        let has_mac_address = service.mac_address.is_some() || self.endpoints.iter().any(|(_, to)| to.mac_address.is_some());
+        fill.inherited.is_empty()
+            && self.compose.project.contents.is_empty()
+            && !(has_mac_address && !self.endpoints.is_empty())
+            && ![&service.network_mode, &service.ipc, &service.pid].into_iter().any(names_a_neighbour)
+            && service.volumes_from.is_empty()
+            && service.links.is_empty()
+            && !(start_interval.is_some() && self.compose.api_is_before(fill.host, START_INTERVAL_API))
+    }
+
+    fn adapted(&self, fill: &Fill<'_>) -> ContainerSpec {
+        let mut spec = ContainerSpec::clone(&self.spec);
+        if let Some((network, mut endpoint)) = self.endpoints.first().cloned() {
             self.put_mac_address(fill.host, &mut spec, &mut endpoint);
             spec.networking_config.endpoints_config.insert(network, endpoint);
-        } else {
-            spec.mac_address.clone_from(&self.service.mac_address);
         }
-        let further = endpoints.collect();
         self.put_neighbours(fill, &mut spec);
         self.put_contents(fill.host, &mut spec);
         mounts::inherit(&mut spec.host_config, fill.inherited);
@@ -98,7 +129,7 @@ impl<'c, 'a> Template<'c, 'a> {
         {
             check.start_interval = None;
         }
-        (spec, further)
+        spec
     }
 
     /// How the slot's container joins its networks, the main one first.
@@ -110,20 +141,6 @@ impl<'c, 'a> Template<'c, 'a> {
             (network.clone(), endpoint)
         };
         self.endpoints.iter().map(with_name).collect()
-    }
-
-    fn labels_of(&self, fill: &Fill<'_>) -> BTreeMap<String, String> {
-        let mut labels = self.labels.encode();
-        labels.insert(keys::NUMBER.to_owned(), fill.number.to_string());
-        if let Some(id) = fill.image_id {
-            labels.insert(keys::IMAGE.to_owned(), id.to_owned());
-        }
-        if fill.is_replacement {
-            let generated = || format!("{}-{}", self.name, fill.number);
-            let replaced = self.service.container_name.clone().unwrap_or_else(generated);
-            labels.insert(keys::REPLACE.to_owned(), replaced);
-        }
-        labels
     }
 
     /// Engines before API 1.44 know one MAC address for the container, later ones one for each endpoint.

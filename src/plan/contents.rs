@@ -124,7 +124,7 @@ fn step(compose: &Compose<'_>, draft: &mut Draft, content: &Content, host: &Host
         Origin::Host(host) => Some(host.clone()),
     };
     let volume = VolumeSpec { name: content.volume(), labels, ..VolumeSpec::default() };
-    let op = Op::Deliver { content: content.clone(), volume, from };
+    let op = Op::Deliver { content: content.clone(), volume: Box::new(volume), from };
     draft.step(host, Subject::Content(content.name.clone()), op, cause, Vec::new())
 }
 

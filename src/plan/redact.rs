@@ -12,11 +12,15 @@ pub fn redacted(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     for step in &mut plan.steps {
         match &mut step.op {
-            Op::Create { spec, .. } => spec.env.iter_mut().for_each(|entry| {
-                if let Some((key, value)) = entry.split_once('=') {
-                    *entry = format!("{key}={}", digest(value));
-                }
-            }),
+            Op::Create { spec, .. } => {
+                let mut shown = spec.whole();
+                shown.env.iter_mut().for_each(|entry| {
+                    if let Some((key, value)) = entry.split_once('=') {
+                        *entry = format!("{key}={}", digest(value));
+                    }
+                });
+                **spec = shown.into();
+            }
             Op::Build(build) => build.args.values_mut().for_each(|value| *value = digest(value)),
             Op::Exec { hook, .. } => hook.environment.values_mut().flatten().for_each(|value| *value = digest(value)),
             _ => {}

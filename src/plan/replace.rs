@@ -237,7 +237,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         let made =
             self.draft.step(host, subject(), Op::Create { name: name.clone(), spec: Box::new(spec) }, cause.clone(), after);
         let connects = further.into_iter().map(|(network, endpoint)| {
-            let op = Op::Connect { container: ContainerRef::Name(name.clone()), network, endpoint };
+            let op = Op::Connect { container: ContainerRef::Name(name.clone()), network, endpoint: Box::new(endpoint) };
             self.draft.step(host, subject(), op, cause.clone(), vec![made])
         });
         let connects: Vec<StepId> = connects.collect();
@@ -300,7 +300,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         let networks: Vec<&str> = stage.turn.unconnected.iter().map(|index| stage.wanted.networks[*index].as_str()).collect();
         let endpoints = template.endpoints_of(stage.turn.number).into_iter();
         let connects = endpoints.filter(|(network, _)| networks.contains(&network.as_str())).map(|(network, endpoint)| {
-            let op = Op::Connect { container: container.clone(), network, endpoint };
+            let op = Op::Connect { container: container.clone(), network, endpoint: Box::new(endpoint) };
             self.draft.step(host, Subject::Slot(stage.slot.clone()), op, Cause::Missing, before.clone())
         });
         connects.collect()

@@ -1,6 +1,6 @@
 //! What has to be on a host before a container can be made there: networks, volumes, images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::compose::Compose;
 use super::contents::Deliveries;
@@ -37,9 +37,7 @@ impl<'a> Resources<'a> {
         if service.networks.is_empty() && service.volumes.is_empty() && !rise.turns.iter().any(Turn::is_new) {
             return;
         }
-        let mut hosts: Vec<&'a HostName> = rise.turns.iter().map(|turn| turn.host).collect();
-        hosts.sort_unstable();
-        hosts.dedup();
+        let hosts = each_once(rise.turns.iter().map(|turn| turn.host));
         let hosts: Vec<(&'a HostName, &'a SeenHost)> =
             hosts.into_iter().filter_map(|host| Some((host, compose.seen(host)?))).collect();
         if service.network_mode.is_none() && !hosts.is_empty() {
@@ -58,16 +56,14 @@ impl<'a> Resources<'a> {
                 {
                     continue;
                 }
-                let op = Op::CreateVolume(volumes::volume_spec(&compose.project.name, key, volume));
+                let op = Op::CreateVolume(Box::new(volumes::volume_spec(&compose.project.name, key, volume)));
                 let after = removal.into_iter().collect();
                 let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Missing, after);
                 self.volumes.insert((volume.name.as_str(), *host), step);
             }
         }
         let platform = service.platform.as_deref();
-        let mut new_on: Vec<&'a HostName> = rise.turns.iter().filter(|turn| turn.is_new()).map(|turn| turn.host).collect();
-        new_on.sort_unstable();
-        new_on.dedup();
+        let new_on = each_once(rise.turns.iter().filter(|turn| turn.is_new()).map(|turn| turn.host));
         self.deliveries.require(compose, draft, service, &new_on);
         for host in new_on {
             let image = &rise.wanted.image;
@@ -104,7 +100,7 @@ impl<'a> Resources<'a> {
         hosts: &[(&'a HostName, &'a SeenHost)],
     ) {
         let name = network.name.as_str();
-        let op = || Op::CreateNetwork(networks::spec(compose, key, network));
+        let op = || Op::CreateNetwork(Box::new(networks::spec(compose, key, network)));
         let subject = || Subject::Network(network.name.clone());
         for note in networks::notes(compose, key, network) {
             draft.note(note);
@@ -164,4 +160,11 @@ impl<'a> Resources<'a> {
         }
         steps
     }
+}
+
+/// The hosts in order of name. Replicas are many more than hosts, and sorting costs more than looking up.
+fn each_once<'a>(hosts: impl Iterator<Item = &'a HostName>) -> Vec<&'a HostName> {
+    let mut hosts: Vec<&HostName> = hosts.collect::<HashSet<_>>().into_iter().collect();
+    hosts.sort_unstable();
+    hosts
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::slot_spec::SlotSpec;
 use crate::placement::Refusal;
 use crate::project::{
-    ContainerId, ContainerSpec, Content, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, ProjectName, Role, ServiceName, Slot,
-    Until, VolumeSpec,
+    ContainerId, Content, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, ProjectName, Role, ServiceName, Slot, Until,
+    VolumeSpec,
 };
 
 /// Everything that is to be done, in an order in which each step stands behind all that it waits for.
@@ -79,6 +80,7 @@ impl ContainerRef {
     }
 }
 
+/// What is large in it is boxed: a plan may hold a hundred thousand of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     SwarmInit {
@@ -103,18 +105,18 @@ pub enum Op {
         node_id: String,
         role: Role,
     },
-    CreateNetwork(NetworkSpec),
+    CreateNetwork(Box<NetworkSpec>),
     RemoveNetwork {
         name: String,
     },
-    CreateVolume(VolumeSpec),
+    CreateVolume(Box<VolumeSpec>),
     RemoveVolume {
         name: String,
     },
     /// Makes the volume and fills it: with this machine's files, or with what the host `from` has.
     Deliver {
         content: Content,
-        volume: VolumeSpec,
+        volume: Box<VolumeSpec>,
         from: Option<HostName>,
     },
     Pull {
@@ -135,12 +137,12 @@ pub enum Op {
     },
     Create {
         name: String,
-        spec: Box<ContainerSpec>,
+        spec: Box<SlotSpec>,
     },
     Connect {
         container: ContainerRef,
         network: String,
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
     },
     Start {
         container: ContainerRef,

@@ -1,7 +1,8 @@
-//! Names that were checked once, where they came in, and the slot.
+//! Names that were checked once, where they came in, and the slot. A copy of a name costs nothing: plans are full of them.
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,14 +20,14 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Returns the name, or why the text cannot be one.
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
                 let text = text.into();
                 let valid: fn(&str) -> bool = $check;
-                if valid(&text) { Ok(Self(text)) } else { Err(InvalidName { kind: $kind, text, rule: $rule }) }
+                if valid(&text) { Ok(Self(text.into())) } else { Err(InvalidName { kind: $kind, text, rule: $rule }) }
             }
 
             pub fn as_str(&self) -> &str {
@@ -43,7 +44,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
