@@ -3,13 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
 use super::moment::api_text;
 use super::session::{Keep, Session};
+use super::supervise::supervision;
 use super::watch::{Cascade, Ended, Subjects, Watch};
 use super::{Failure, exit, load};
 use crate::engine::LogQuery;
 use crate::plan::{Goal, Selection};
 use crate::project::{Project, ServiceName};
+use crate::supervise::Scope;
+use crate::supervise::machine::Notice;
 use crate::ui::{LogStyle, Mode};
 use crate::world::{Labels, State};
 
@@ -101,7 +107,9 @@ pub async fn attached(args: &AttachArgs, up: &Upped<'_>) -> Result<u8, Failure> 
     let query = LogQuery { follow: true, since: api_text(up.since), ..LogQuery::default() };
     let mut watch = Watch::open(up.session, up.project, subjects, style, &query).await?;
     let _attention = up.session.interrupt.attend();
+    let supervising = Supervising::begin(up).await?;
     let ended = watch.run(args.cascade()).await;
+    supervising.end().await;
     let first_code = match ended {
         Ended::ByItself => return Ok(exit::OK),
         Ended::Interrupted => None,
@@ -121,6 +129,39 @@ pub async fn attached(args: &AttachArgs, up: &Upped<'_>) -> Result<u8, Failure> 
         None if stopped == exit::OK => exit::INTERRUPTED,
         None => stopped,
     })
+}
+
+/// Supervision of the one project, beside its lines, for as long as somebody is attached.
+struct Supervising {
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Supervising {
+    /// On one engine without an inventory nothing is begun: what ends there is its engine's matter, as with docker compose.
+    async fn begin(up: &Upped<'_>) -> Result<Self, Failure> {
+        let (stop, stopped) = watch::channel(false);
+        let mut task = None;
+        if up.session.file.is_some() {
+            let supervision = supervision(up.session, Scope::Project(up.project.name.clone())).await?;
+            let (_, changed) = mpsc::unbounded_channel();
+            let ui = up.session.ui;
+            let tell = move |notice| match notice {
+                Notice::Leads | Notice::StandsBy | Notice::HostUp { .. } | Notice::Repaired { .. } => {}
+                notice => ui.note(&notice.to_string()),
+            };
+            task = Some(tokio::spawn(crate::supervise::run(supervision, changed, tell, stopped)));
+        }
+        Ok(Self { stop, task })
+    }
+
+    /// Nothing is put right any more from here on.
+    async fn end(self) {
+        self.stop.send_replace(true);
+        if let Some(task) = self.task {
+            let _ = task.await;
+        }
+    }
 }
 
 /// Stops, or when asked a second time kills, while lines are still shown.

@@ -6,10 +6,13 @@ mod carry;
 mod config;
 mod cp;
 mod down;
+mod events;
 mod exec;
 pub mod exit;
 mod failure;
 mod files;
+mod guard;
+mod happened;
 mod hints;
 mod history;
 pub mod hosts;
@@ -29,11 +32,13 @@ mod session;
 mod signals;
 mod simulate;
 mod supervise;
+mod unit;
 mod up;
 mod updates;
 mod version;
 mod volume;
 mod watch;
+mod why;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -127,6 +132,8 @@ enum Verb {
     Ps(ps::PsArgs),
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
+    Events(events::EventsArgs),
+    Why(why::WhyArgs),
     Exec(exec::ExecArgs),
     Cp(cp::CpArgs),
     #[command(subcommand)]
@@ -192,6 +199,8 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::History(args) => history::run(args, globals, ui).await,
         Verb::Ps(args) => ps::run(args, globals, ui).await,
         Verb::Ls(args) => ls::run(args, globals, ui).await,
+        Verb::Events(args) => events::run(args, globals, ui).await,
+        Verb::Why(args) => why::run(args, globals, ui).await,
         Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Cp(args) => cp::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, Globals, exit, load};
+use super::{Failure, Globals, exit, guard, load};
 use crate::ui::{Template, Ui};
 use crate::world::{Container, Health, PortSeen, State};
 
@@ -109,6 +109,7 @@ pub async fn run(args: &PsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
     } else {
         let rows: Vec<_> = rows.iter().map(|(host, container)| cells(host.as_str(), container, args.no_trunc)).collect();
         ui.table(&HEADINGS, &rows);
+        guard::tell(&session, &world, Some(&project.name)).await;
     }
     Ok(exit::OK)
 }

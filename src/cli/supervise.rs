@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::session::Session;
-use super::{Failure, Globals, exit, load};
+use super::{Failure, Globals, exit, load, unit};
 use crate::apply::Limits;
 use crate::engine::Engines;
 use crate::store::Holder;
@@ -22,6 +22,9 @@ pub struct SuperviseArgs {
     /// How what happens is told: plain, or json for one object per line
     #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "json"])]
     format: String,
+    /// Write a systemd unit that supervises these hosts from this machine, and say how it is begun. With --dry-run it is printed
+    #[arg(long)]
+    install: bool,
 }
 
 /// Starts at once on one host. A returning rack must not be stampeded.
@@ -30,6 +33,9 @@ const STARTS_PER_HOST: usize = 6;
 const INVENTORY_POLL: Duration = Duration::from_secs(2);
 
 pub async fn run(args: &SuperviseArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    if args.install {
+        return unit::install(globals, ui);
+    }
     let session = load::session(globals, ui, None, "supervise").await?;
     let supervision = supervision(&session, Scope::All).await?;
     let _attention = session.interrupt.attend();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::attached::{AttachArgs, Upped, attached, brought_up, now};
 use super::session::{Keep, Session};
-use super::{Failure, Globals, exit, load, scale};
+use super::{Failure, Globals, exit, guard, load, scale};
 use crate::plan::{Building, Goal, Recreate, Selection, Up};
 use crate::project::{Project, ServiceName};
 use crate::ui::Ui;
@@ -114,6 +114,10 @@ pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
     let check = |project: &Project| args.attaching.check(project);
     let (session, project, code) = make(&args.making, &args.services, globals, ui, "up", &check, goal).await?;
     let detached = args.detach || args.wait || args.no_start || globals.dry_run;
+    let is_guarded = session.file.is_some();
+    if is_guarded && detached && code == exit::OK && !globals.dry_run && !args.no_start {
+        guard::tell(&session, &session.look(None).await, None).await;
+    }
     if detached || code != exit::OK {
         return Ok(code);
     }

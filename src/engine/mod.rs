@@ -235,6 +235,8 @@ pub struct ContainerEvent {
     pub action: String,
     pub id: String,
     pub name: String,
+    /// The reference that it was created from.
+    pub image: String,
     /// Of a `die`.
     pub exit_code: Option<i64>,
     /// The container's labels.

@@ -14,9 +14,11 @@ mod rule;
 mod scene;
 mod score;
 mod site;
+mod unmet;
 
 pub use filters::resources::reservation;
-pub use place::{place, seats_to_remember};
+pub use place::{misfits, place, seats_to_remember};
+pub use unmet::{Unmet, unmet};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -82,6 +82,20 @@ pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request
     draft(project, hosts, world, request, &stuck).finish()
 }
 
+/// Why each host would not take this replica as one more, with everything placed as `place` does; a host that would is not among
+/// them. For those who ask why it is where it is.
+pub fn misfits(
+    project: &Project,
+    hosts: &[Host],
+    world: &World,
+    request: &Request,
+    slot: &Slot,
+) -> Arc<BTreeMap<HostName, Misfit>> {
+    let draft = draft(project, hosts, world, request, &Stuck::new());
+    let service = draft.scene.asks.iter().position(|ask| *ask.name == slot.service);
+    service.map(|service| draft.refusal(service, slot.number.get()).misfits).unwrap_or_default()
+}
+
 /// Where each slot is, for the next record: the seats of this placement, and of slots that have none now, since they fit nowhere
 /// or nobody asks for them, those that own a host-local volume: where `known` says it is. So their data is found again.
 pub fn seats_to_remember(project: &Project, placement: &Placement, known: &BTreeMap<Slot, HostName>) -> BTreeMap<Slot, HostName> {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use super::record::{Encoded, Standing, decode, to_prune};
-use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError};
+use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError, Supervisor};
 use crate::project::ProjectName;
 
 /// Between two looks at a lock that another process holds.
@@ -158,14 +158,14 @@ impl Store for FolderStore {
         }
     }
 
-    async fn supervisor(&self) -> Result<Option<Holder>, StoreError> {
+    async fn supervisor(&self) -> Result<Option<Supervisor>, StoreError> {
         let path = self.folder.join(LEASE);
         let is_held = match OpenOptions::new().read(true).open(&path) {
             Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
             Err(_) => false,
         };
         let holder = || fs::read_to_string(&path).map(|text| holder_of(&text)).unwrap_or_default();
-        Ok(is_held.then(holder))
+        Ok(is_held.then(|| Supervisor { holder: holder(), renewed_at: None }))
     }
 
     async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError> {

@@ -24,6 +24,14 @@ use crate::project::ProjectName;
 /// Records of a project that are kept, and the last good one; older ones go when a new one comes.
 pub const RECORDS_KEPT: usize = 10;
 
+/// Who holds the supervisor's lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supervisor {
+    pub holder: Holder,
+    /// When the lease was renewed last: RFC 3339, by the clock of the swarm's leader. Nothing where it cannot outlive its holder.
+    pub renewed_at: Option<String>,
+}
+
 /// Where records and locks are kept. Every call names project and place in its error.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -43,8 +51,8 @@ pub trait Store: Send + Sync {
     /// cannot be told now.
     async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError>;
 
-    /// Who holds that lease now, or held it until it ended without a word: whether it is still renewed is not told.
-    async fn supervisor(&self) -> Result<Option<Holder>, StoreError>;
+    /// Who holds that lease now, or held it until it ended without a word.
+    async fn supervisor(&self) -> Result<Option<Supervisor>, StoreError>;
 
     /// The newest record.
     async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError>;

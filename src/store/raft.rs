@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use super::record::{Encoded, Standing, compress, decode, decompress, to_prune};
-use super::{Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError};
+use super::{
+    Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError, Supervisor,
+};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::{HostName, ProjectName};
@@ -178,7 +180,7 @@ impl Store for RaftStore {
         lock::lease(&self.managers, holder).await
     }
 
-    async fn supervisor(&self) -> Result<Option<Holder>, StoreError> {
+    async fn supervisor(&self) -> Result<Option<Supervisor>, StoreError> {
         lock::lease_holder(&self.managers).await
     }
 

@@ -1,6 +1,6 @@
 //! Supervision on engines that die, vanish and come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::{Fleet, wait_until};
 use crate::program::{Project, Running, own};
@@ -126,6 +126,56 @@ fn loses_the_store(fleet: &Fleet, project: &Project<'_>, home: &str) {
     wait_until("each runs once", || is_whole(project));
     let (_, container) = project.replica("store-1");
     assert_eq!(host.exec(&container, &["cat", "/data/kept"]), (0, "precious\n".to_owned()));
+}
+
+#[test]
+fn an_attached_up_puts_right_what_dies_and_events_and_why_tell_of_it() {
+    let fleet = own(2);
+    let project = Project::new(&fleet, "guarded", COMPOSE);
+    let up = project.start(&["up"]);
+    wait_until("all nine run", || is_whole(&project));
+    let (host, container) = project.replica("web-1");
+    let id = project.inspect("web-1")["Id"].as_str().expect("it has an id").to_owned();
+    host.api("DELETE", &format!("/containers/{container}?force=true"), None);
+    wait_until("it is made anew", || is_whole(&project));
+    wait_until("which is said", || up.stderr().contains("web.1"));
+
+    let events = project.ok(&["events", "--json", "--since", "10m", "--until", "0s", "web"]).stdout;
+    let told: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let of_the_old = told.iter().filter(|event| event["id"] == id.as_str());
+    let actions: Vec<&str> = of_the_old.filter_map(|event| event["action"].as_str()).collect();
+    assert!(actions.ends_with(&["die", "destroy"]) || actions.ends_with(&["kill", "die", "destroy"]), "{actions:?}");
+    assert!(told.iter().all(|event| event["service"] == "web" && event["attributes"]["image"] == "mcompose-demo:1"));
+    let hosts: BTreeSet<&str> = told.iter().filter_map(|event| event["host"].as_str()).collect();
+    assert_eq!(hosts, BTreeSet::from(["h1", "h2"]));
+
+    let why = project.ok(&["why", "web.1"]).stdout;
+    for words in [&format!("web.1: its host is {}", host.name), "running since", "made for revision 1", " destroy\n", " start"] {
+        assert!(why.contains(words), "{words}: {why}");
+    }
+    let why = project.ok(&["why", "store", "--format", "json"]).stdout;
+    let why: serde_json::Value = serde_json::from_str(&why).expect("it is JSON");
+    assert_eq!(why[0]["Rejected"]["h1"], "does not meet `node.hostname != h1`", "{why}");
+    project.run(&["why", "web.99"]).assert_refused(&["no such replica: web.99", "store.1"]);
+
+    up.interrupt();
+    up.wait();
+    wait_until("nothing is started again", || project.running().is_empty());
+}
+
+#[test]
+fn it_is_said_who_supervises_and_what_does_not_run() {
+    let fleet = own(2);
+    let project = Project::new(&fleet, "watched", COMPOSE);
+    let up = project.ok(&["up", "-d"]);
+    assert!(up.stderr.contains("nobody supervises these hosts"), "{}", up.stderr);
+    let supervisor = project.start(&["supervise", "--format", "json"]);
+    wait_until("the supervisor leads", || supervisor.stdout().contains(r#""what":"leads""#));
+    let (host, container) = project.replica("plain-1");
+    host.api("POST", &format!("/containers/{container}/kill"), None);
+    let ps = || project.ok(&["ps"]).stderr;
+    wait_until("ps says so", || ps().contains(&format!("plain.1 is down on {}: exited with code 137", host.name)));
+    assert!(ps().contains("supervised by "), "{}", ps());
 }
 
 #[test]

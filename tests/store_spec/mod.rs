@@ -109,7 +109,7 @@ pub async fn one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given
     assert_eq!(free, None);
     let lease = store.lease(&holder("first")).await.expect("it is free");
     let held = store.supervisor().await.expect("it answers").expect("it is held");
-    assert_eq!(held.who, "first@here");
+    assert_eq!(held.holder.who, "first@here");
     let stand_in = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.lease(&holder("second")).await }
@@ -122,7 +122,7 @@ pub async fn one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given
     lease.release().await;
     let lease = stand_in.await.expect("it ends").expect("it is its turn");
     let held = store.supervisor().await.expect("it answers").expect("it is held");
-    assert_eq!(held.who, "second@here");
+    assert_eq!(held.holder.who, "second@here");
     lease.release().await;
 }
 

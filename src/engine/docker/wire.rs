@@ -457,8 +457,8 @@ pub(super) fn event(message: &Value) -> ContainerEvent {
     let attributes = message["Actor"]["Attributes"].as_object().into_iter().flatten();
     let mut labels: BTreeMap<String, String> =
         attributes.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
-    labels.remove("image");
     ContainerEvent {
+        image: labels.remove("image").unwrap_or_default(),
         time_ns: message["timeNano"].as_i64().unwrap_or_default(),
         action: message["Action"].as_str().unwrap_or_default().to_owned(),
         id: message["Actor"]["ID"].as_str().unwrap_or_default().to_owned(),

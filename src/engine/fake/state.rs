@@ -146,6 +146,7 @@ impl Cluster {
             action: action.to_owned(),
             id: id.to_owned(),
             name: container.name.clone(),
+            image: container.spec.image.clone(),
             exit_code: (action == "die").then_some(container.exit_code),
             labels: container.spec.labels.clone(),
         };

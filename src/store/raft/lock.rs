@@ -15,7 +15,7 @@ use super::{PREFIX, failed, labels, prefix};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::ProjectName;
-use crate::store::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError};
+use crate::store::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError, Supervisor};
 
 /// Between two looks at a lock that another holds.
 const LOCK_POLL: Duration = Duration::from_millis(250);
@@ -98,12 +98,12 @@ pub async fn lease(managers: &Managers, holder: &Holder) -> Result<Lock, StoreEr
 }
 
 /// Who the lease names; nobody where it was given back.
-pub async fn lease_holder(managers: &Managers) -> Result<Option<Holder>, StoreError> {
+pub async fn lease_holder(managers: &Managers) -> Result<Option<Supervisor>, StoreError> {
     let name = &lease_name();
     let list = with_leader(managers, |engine| async move { engine.configs(name).await }).await;
     let list = list.map_err(failed("read the supervisor's lease".to_owned()))?;
     let object = list.into_iter().find(|object| object.name == *name && !object.labels.contains_key(labels::RELEASED));
-    Ok(object.as_ref().map(holder_of))
+    Ok(object.map(|object| Supervisor { holder: holder_of(&object), renewed_at: Some(object.updated_at) }))
 }
 
 /// Names of projects' objects have another dot.

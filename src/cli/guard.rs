@@ -1,0 +1,106 @@
+//! Who keeps the projects running, and what does not run: said beside `up -d` and `ps`.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Failure;
+use super::attached::now;
+use super::happened::skew_ms;
+use super::moment::date;
+use super::session::Session;
+use crate::placement::{Request, place, unmet};
+use crate::project::ProjectName;
+use crate::store::{LEASE_TTL, Supervisor};
+use crate::world::{Fabric, World};
+
+/// Clocks of different machines may differ by this much before a lease is taken for one that ended without a word.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(20);
+/// A swarm without a leader answers late, and the answer is not worth the wait.
+const READ_MAX: Duration = Duration::from_secs(3);
+/// Further replicas that do not run are counted.
+const LINES_MAX: usize = 10;
+
+/// Says which replicas of a project do not run and why, and who supervises. Nothing on one engine without an inventory: there, its
+/// own restarts do. What cannot be read now is no failure of the command.
+pub async fn tell(session: &Session, world: &World, project: Option<&ProjectName>) {
+    if session.file.is_none() {
+        return;
+    }
+    let told = async {
+        if let Some(project) = project {
+            tell_unmet(session, world, project).await?;
+        }
+        tell_who(session, world).await
+    };
+    if !matches!(timeout(READ_MAX, told).await, Ok(Ok(()))) {
+        session.ui.warning("who supervises these hosts cannot be told: no manager of the swarm answers with its records");
+    }
+}
+
+async fn tell_who(session: &Session, world: &World) -> Result<(), Failure> {
+    let fabric = session.fabric(world)?;
+    let supervisor = session.store(&fabric, world)?.supervisor().await?;
+    let clock = match &fabric {
+        Fabric::Overlay { managers } => managers.iter().find(|host| world.seen(host.as_str()).is_some()),
+        Fabric::Bridge => None,
+    };
+    let skew_ms = clock.map_or(0, |host| skew_ms(world, host));
+    let by_its_clock = now().as_secs_f64() + skew_ms as f64 / 1000.0;
+    session.ui.note(&line(supervisor.as_ref(), by_its_clock));
+    Ok(())
+}
+
+/// `now_secs`: since 1970, by the clock that the lease is stamped with.
+fn line(supervisor: Option<&Supervisor>, now_secs: f64) -> String {
+    let nobody = "what dies or loses its host is not replaced until `mcompose supervise` runs";
+    let Some(supervisor) = supervisor else { return format!("nobody supervises these hosts: {nobody}") };
+    let renewed = supervisor.renewed_at.as_deref().and_then(date);
+    let silent_secs = renewed.map_or(0.0, |renewed| now_secs - renewed.as_secs_f64());
+    if silent_secs > (LEASE_TTL + CLOCKS_DIFFER_MAX).as_secs_f64() {
+        let holder = &supervisor.holder;
+        return format!("the supervisor {holder} has been silent for {silent_secs:.0} s: {nobody}");
+    }
+    format!("supervised by {}", supervisor.holder)
+}
+
+async fn tell_unmet(session: &Session, world: &World, project: &ProjectName) -> Result<(), Failure> {
+    let fabric = session.fabric(world)?;
+    let Some(record) = session.store(&fabric, world)?.latest(project).await? else { return Ok(()) };
+    let meant = record.scaled();
+    let request = Request { known: record.seats.clone(), fabric, ..Request::default() };
+    let placement = place(&meant, &session.inventory.hosts, world, &request);
+    let unmet = unmet(&meant, &placement, world);
+    for (slot, why) in unmet.iter().take(LINES_MAX) {
+        session.ui.note(&format!("{slot} {why}"));
+    }
+    if unmet.len() > LINES_MAX {
+        session.ui.note(&format!("and {} more; `mcompose why SERVICE` tells all", unmet.len() - LINES_MAX));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use crate::store::{Holder, Supervisor};
+
+    fn check(renewed_at: Option<&str>, expected: &str) {
+        let holder = Holder { who: "ann@box".to_owned(), what: "supervise".to_owned(), ..Holder::default() };
+        let supervisor = Supervisor { holder, renewed_at: renewed_at.map(str::to_owned) };
+        // 2013-01-02T13:23:37Z
+        assert_eq!(line(Some(&supervisor), 1_357_133_017.0), expected);
+    }
+
+    #[test]
+    fn a_lease_that_is_renewed_has_a_supervisor_and_one_that_is_not_had_one() {
+        check(Some("2013-01-02T13:23:35.5Z"), "supervised by ann@box (`supervise`)");
+        check(Some("2013-01-02T13:23:40Z"), "supervised by ann@box (`supervise`)");
+        check(None, "supervised by ann@box (`supervise`)");
+        check(
+            Some("2013-01-02T13:20:37Z"),
+            "the supervisor ann@box (`supervise`) has been silent for 180 s: what dies or loses its host is not replaced until \
+             `mcompose supervise` runs",
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! The create request of one slot: what all slots of its service have in common, once, and what the slot adds.
+//!
+//! A plan for tens of thousands of replicas holds one request for each; most of their bytes are the same for all replicas of a
+//! service.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::project::ContainerSpec;
+use crate::world::keys;
+
+/// Serialises as the whole request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "ContainerSpec", into = "ContainerSpec")]
+pub struct SlotSpec {
+    pub(super) common: Arc<ContainerSpec>,
+    pub(super) own: Own,
+}
+
+/// What one slot adds to the common request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Own {
+    /// `com.docker.compose.container-number`
+    pub(super) number: Option<u32>,
+    /// `com.docker.compose.image`
+    pub(super) image_id: Option<String>,
+    /// `com.docker.compose.replace`
+    pub(super) replaces: Option<String>,
+    /// The slot's name for its container, by which it is found on its main network.
+    pub(super) alias: Option<String>,
+}
+
+impl SlotSpec {
+    /// The request as the engine takes it.
+    pub fn whole(&self) -> ContainerSpec {
+        let mut spec = ContainerSpec::clone(&self.common);
+        let mut label = |key: &str, value: Option<String>| value.and_then(|value| spec.labels.insert(key.to_owned(), value));
+        label(keys::NUMBER, self.own.number.map(|number| number.to_string()));
+        label(keys::IMAGE, self.own.image_id.clone());
+        label(keys::REPLACE, self.own.replaces.clone());
+        if let Some(alias) = &self.own.alias {
+            for endpoint in spec.networking_config.endpoints_config.values_mut() {
+                endpoint.aliases.insert(0, alias.clone());
+            }
+        }
+        spec
+    }
+}
+
+impl PartialEq for SlotSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole() == other.whole()
+    }
+}
+
+impl From<ContainerSpec> for SlotSpec {
+    fn from(spec: ContainerSpec) -> Self {
+        Self { common: Arc::new(spec), own: Own::default() }
+    }
+}
+
+impl From<SlotSpec> for ContainerSpec {
+    fn from(spec: SlotSpec) -> Self {
+        spec.whole()
+    }
+}
