@@ -160,9 +160,20 @@ impl Session {
         scales: &BTreeMap<ServiceName, u32>,
         keep: Keep,
     ) -> Result<u8, Failure> {
+        self.change_what_was_seen(goals, project, scales, keep).await.map(|(code, _)| code)
+    }
+
+    /// As `change`; returns the world before it too, nothing in a rehearsal.
+    pub async fn change_what_was_seen(
+        &self,
+        goals: &[Goal],
+        project: &Project,
+        scales: &BTreeMap<ServiceName, u32>,
+        keep: Keep,
+    ) -> Result<(u8, Option<World>), Failure> {
         small_enough(project)?;
         if self.dry_run {
-            return self.rehearse(goals, project).await;
+            return Ok((self.rehearse(goals, project).await?, None));
         }
         let world = self.ready().await?;
         let fabric = self.fabric(&world)?;
@@ -176,7 +187,7 @@ impl Session {
         let end = self.reach(goals, project, scales, keep, &held).await;
         let patience = if self.interrupt.count() > 1 { RELEASE_HURRIED_MAX } else { Duration::MAX };
         let _ = tokio::time::timeout(patience, lock.release()).await;
-        end
+        Ok((end?, Some(world)))
     }
 
     /// Shows the plans of goals.

@@ -8,6 +8,7 @@ use super::{Failure, Globals, exit, guard, load, scale};
 use crate::plan::{Building, Goal, Recreate, Selection, Up};
 use crate::project::{Project, ServiceName};
 use crate::ui::Ui;
+use crate::world::World;
 
 /// `--wait` without `--wait-timeout` ends after this long.
 const WAIT_SECS_MAX: u64 = 3600;
@@ -112,11 +113,10 @@ pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
         ..Up::default()
     };
     let check = |project: &Project| args.attaching.check(project);
-    let (session, project, code) = make(&args.making, &args.services, globals, ui, "up", &check, goal).await?;
+    let (Made { session, project, seen }, code) = make(&args.making, &args.services, globals, ui, "up", &check, goal).await?;
     let detached = args.detach || args.wait || args.no_start || globals.dry_run;
-    let is_guarded = session.file.is_some();
-    if is_guarded && detached && code == exit::OK && !globals.dry_run && !args.no_start {
-        guard::tell(&session, &session.look(None).await, None).await;
+    if let Some(seen) = seen.filter(|_| detached && code == exit::OK && !args.no_start) {
+        guard::tell(&session, &seen, None).await;
     }
     if detached || code != exit::OK {
         return Ok(code);
@@ -129,7 +129,15 @@ pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
 
 pub async fn create(args: &CreateArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let goal = |services| Up { services, start: false, ..Up::default() };
-    make(&args.making, &args.services, globals, ui, "create", &|_| Ok(()), goal).await.map(|(_, _, code)| code)
+    make(&args.making, &args.services, globals, ui, "create", &|_| Ok(()), goal).await.map(|(_, code)| code)
+}
+
+/// What was brought about.
+struct Made {
+    session: Session,
+    project: Project,
+    /// The hosts as they were before; nothing in a rehearsal.
+    seen: Option<World>,
 }
 
 async fn make(
@@ -140,7 +148,7 @@ async fn make(
     verb: &str,
     check: &dyn Fn(&Project) -> Result<(), Failure>,
     goal: impl FnOnce(Selection) -> Up,
-) -> Result<(Session, Project, u8), Failure> {
+) -> Result<(Made, u8), Failure> {
     let mut loaded = load::project_file(globals, services, ui)?;
     let scales = scale::scale(&mut loaded.project, &making.scale)?;
     let selection = load::selection(services, &loaded.project)?;
@@ -171,8 +179,8 @@ async fn make(
         goals.push(Goal::Pull { services: Selection::Only(always), always: true, include_deps: false });
     }
     goals.push(Goal::Up(up));
-    let code = session.change(&goals, &loaded.project, &scales, Keep::Record).await?;
-    Ok((session, loaded.project, code))
+    let (code, seen) = session.change_what_was_seen(&goals, &loaded.project, &scales, Keep::Record).await?;
+    Ok((Made { session, project: loaded.project, seen }, code))
 }
 
 fn has_builds(project: &Project) -> bool {
