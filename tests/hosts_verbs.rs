@@ -389,7 +389,7 @@ async fn a_drained_host_gives_its_replicas_to_the_others() {
     ");
     assert_snapshot!(desk.type_in("drain h2").await, @r"
     note: host `h2`: drain
-    8 steps
+    15 steps
     ");
     assert_eq!(desk.replicas(), "h1: 3, h2: 0, h3: 3");
     assert!(desk.text().contains("availability = \"drain\""));
@@ -398,6 +398,35 @@ async fn a_drained_host_gives_its_replicas_to_the_others() {
     4 steps
     note: host `h2` is no more in hosts.toml
     ");
+}
+
+#[tokio::test]
+async fn a_host_that_takes_replicas_again_gets_its_share_when_asked_for() {
+    let desk = Desk::with(3);
+    desk.type_in("init").await;
+    desk.deploy(6).await;
+    desk.type_in("drain h2").await;
+    assert_snapshot!(desk.type_in("rebalance").await, @"note: no move would make the hosts' loads more even");
+    desk.type_in("activate h2").await;
+    assert_snapshot!(desk.type_in("rebalance").await, @r"
+    PROJECT | REPLICA | FROM | TO
+    shop | web.5 | h3 | h2
+    shop | web.6 | h1 | h2
+    note: shop: hosts have 0 to 3 replicas, with these moves 2 to 2
+    note: nothing was moved; `--apply` does
+    ");
+    assert_eq!(desk.replicas(), "h1: 3, h2: 0, h3: 3");
+    assert_snapshot!(desk.type_in("rebalance --apply --max 1").await, @r"
+    PROJECT | REPLICA | FROM | TO
+    shop | web.6 | h1 | h2
+    note: shop: hosts have 0 to 3 replicas, with these moves 1 to 3
+    8 steps
+    ");
+    assert_eq!(desk.replicas(), "h1: 2, h2: 1, h3: 3");
+    let said = desk.type_in("rebalance --apply --format json").await;
+    let said: serde_json::Value = serde_json::from_str(said.lines().next().expect("a line")).expect("it is JSON");
+    assert_eq!(said[0]["Moves"], serde_json::json!([{ "Slot": "web.5", "From": "h3", "To": "h2" }]));
+    assert_eq!(desk.replicas(), "h1: 2, h2: 2, h3: 2");
 }
 
 #[tokio::test]

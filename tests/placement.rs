@@ -2,7 +2,7 @@
 
 mod placing;
 
-use mcompose::placement::{Orphans, Request, place, seats_to_remember};
+use mcompose::placement::{Orphans, Request, place, rebalance, seats_to_remember};
 use mcompose::world::{NetworkSeen, Swarm, SwarmMember};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
 
@@ -860,4 +860,51 @@ fn data_is_found_again_after_nobody_asked_for_it_for_a_while() {
     let without = project("services: {web: {scale: 0}}");
     let placement = place(&without, &hosts, &world, &Request { known: seats.clone(), ..Request::default() });
     assert_eq!(seats_to_remember(&without, &placement, &seats).len(), 0);
+}
+
+/// Moves, and the fullest and emptiest host before and after.
+fn check_rebalance(services: &str, hosts_text: &[&str], there: &[(&str, &str)], max: usize, expect: &str) {
+    let hosts = hosts(hosts_text);
+    let mut world = empty(&hosts);
+    for (host, container) in there {
+        put(&mut world, host, container, "");
+    }
+    let better = rebalance(&project(services), &hosts, &world, &Request::default(), max);
+    let moves: Vec<String> = better.moves.iter().map(|one| format!("{} {}→{}", one.slot, one.from, one.to)).collect();
+    let (now, then) = (better.now, better.then);
+    assert_eq!(format!("{}; {}–{} → {}–{}", moves.join(", "), now.1, now.0, then.1, then.0), expect);
+}
+
+#[test]
+fn rebalancing_gives_a_host_that_was_added_its_share_and_no_more_than_asked_for() {
+    let on_two: Vec<(String, String)> =
+        (1..=6).map(|number| (["alpha", "beta"][number % 2].to_owned(), format!("p-web-{number}"))).collect();
+    let there: Vec<(&str, &str)> = on_two.iter().map(|(host, name)| (host.as_str(), name.as_str())).collect();
+    let services = "services: {web: {scale: 6}}";
+    check_rebalance(services, THREE, &there, 10, "web.5 beta→gamma, web.6 alpha→gamma; 0–3 → 2–2");
+    check_rebalance(services, THREE, &there, 1, "web.6 alpha→gamma; 0–3 → 1–3");
+    check_rebalance(services, &["alpha", "beta", "gamma pause"], &there, 10, "; 3–3 → 3–3");
+}
+
+#[test]
+fn rebalancing_counts_all_that_a_host_has_where_services_are_even() {
+    let there = [("alpha", "p-a-1"), ("alpha", "p-b-1"), ("alpha", "p-c-1"), ("alpha", "p-d-1")];
+    let services = "services: {a: , b: , c: , d: }";
+    check_rebalance(services, &["alpha", "beta"], &there, 10, "c.1 alpha→beta, d.1 alpha→beta; 0–4 → 2–2");
+}
+
+#[test]
+fn rebalancing_leaves_alone_what_has_its_data_on_its_host_or_is_tied_to_another() {
+    let hosts = hosts(&["alpha", "beta"]);
+    let mut world = empty(&hosts);
+    for number in 1..=2 {
+        put(&mut world, "alpha", &format!("p-db-{number}"), "mount=p_data");
+    }
+    put(&mut world, "alpha", "p-app-1", "");
+    put(&mut world, "alpha", "p-side-1", "");
+    let project = project(
+        "{services: {db: {scale: 2, volumes: [{type: volume, source: data, target: /data}]}, app: , side: {network_mode: service:app}}, volumes: {data: }}",
+    );
+    let better = rebalance(&project, &hosts, &world, &Request::default(), 10);
+    assert_eq!(better.moves, Vec::new());
 }

@@ -11,6 +11,7 @@ use super::filters::ports::PortAsk;
 use super::filters::{self, Query, Stance};
 use super::place::{Draft, SeatDraft, Stuck, WhyDraft};
 use super::{Misfit, filters::availability};
+use crate::project::Slot;
 
 impl<'a> Draft<'a> {
     /// Goes through all services, those that others must be beside first; and before all, through those replicas whose containers
@@ -44,6 +45,7 @@ impl<'a> Draft<'a> {
             let is_second = is_global && self.scene.seated_at(service, holding.site) > 0;
             if is_open
                 && !is_second
+                && !self.leaves(service, holding.number)
                 && !holding.is_done(&self.scene)
                 && self.is_settled(&holding)
                 && self.misfit_of_keeping(query).is_none()
@@ -51,6 +53,20 @@ impl<'a> Draft<'a> {
                 self.seat(query, WhyDraft::Stays);
             }
         }
+    }
+
+    /// Whether the replica is asked to choose another host.
+    fn leaves(&self, service: usize, number: u32) -> bool {
+        let leave = &self.request.leave;
+        !leave.is_empty() && Slot::new(self.scene.asks[service].name.clone(), number).is_some_and(|slot| leave.contains(&slot))
+    }
+
+    fn has_data(&self, holding: &Holding) -> bool {
+        let mounts = &holding.container.mounts;
+        self.scene.anchors_of(holding.service).any(|anchor| match anchor.thing {
+            Thing::Volume(name) => mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name),
+            Thing::Network(_) => false,
+        })
     }
 
     fn is_settled(&self, holding: &Holding) -> bool {
@@ -104,6 +120,7 @@ impl<'a> Draft<'a> {
                 return true;
             }
             match self.misfit_of_keeping(query) {
+                None if self.leaves(query.service, query.number) && !self.has_data(holding) => return false,
                 None => {
                     self.seat(query, WhyDraft::Stays);
                     return true;

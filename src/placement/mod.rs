@@ -10,6 +10,7 @@ mod filters;
 mod global;
 mod keep;
 mod place;
+mod rebalance;
 mod rule;
 mod scene;
 mod score;
@@ -18,6 +19,7 @@ mod unmet;
 
 pub use filters::resources::reservation;
 pub use place::{misfits, place, seats_to_remember};
+pub use rebalance::{Move, Rebalance, rebalance};
 pub use unmet::{Unmet, unmet};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,8 @@ pub struct Request {
     pub known: BTreeMap<Slot, HostName>,
     /// Whether the project's networks cross hosts.
     pub fabric: Fabric,
+    /// Replicas that give up the host where they are, if they may be elsewhere and their data is not there; they choose anew.
+    pub leave: BTreeSet<Slot>,
     /// What becomes of containers of services that the project does not have any more.
     pub orphans: Orphans,
 }
@@ -56,10 +60,10 @@ pub enum Orphans {
 }
 
 impl Default for Request {
-    /// Seed 0, nothing lost, nothing known, networks that cross hosts, orphans that stay.
+    /// Seed 0, nothing lost, nothing known, nobody who leaves, networks that cross hosts, orphans that stay.
     fn default() -> Self {
         let fabric = Fabric::Overlay { managers: Vec::new() };
-        Self { seed: 0, lost: BTreeSet::new(), known: BTreeMap::new(), fabric, orphans: Orphans::Stay }
+        Self { seed: 0, lost: BTreeSet::new(), known: BTreeMap::new(), fabric, leave: BTreeSet::new(), orphans: Orphans::Stay }
     }
 }
 

@@ -113,6 +113,9 @@ pub struct Up {
     pub wait_secs: Option<u64>,
     /// `--pull`: nothing leaves each service's `pull_policy`.
     pub pull: Option<String>,
+    /// Where a service says nothing of how it is updated, replicas that get another container or host do so a few at a time, each
+    /// ready before the old one stops.
+    pub gently: bool,
     /// Slots that are left as they are, running or not: what supervision holds back.
     pub rest: BTreeSet<Slot>,
     /// Slots that get another container though theirs is as it should be: it runs and is unhealthy.
@@ -134,6 +137,7 @@ impl Default for Up {
             timeout_secs: None,
             wait_secs: None,
             pull: None,
+            gently: false,
             rest: BTreeSet::new(),
             renew: BTreeSet::new(),
         }

@@ -17,6 +17,8 @@ use crate::world::{Health, State};
 
 /// A new replica is watched this long where nothing is said, as in Swarm.
 const MONITOR_MS: u64 = 5000;
+/// Replicas of a service that move at a time.
+const GENTLE_AT_ONCE: usize = 4;
 
 /// How the replicas of one service come to their new containers.
 #[derive(Debug, Clone)]
@@ -51,8 +53,21 @@ impl Rolling {
             then,
             max_failure_ratio: config.max_failure_ratio.unwrap_or_default(),
             is_start_first: config.order.as_deref() == Some("start-first"),
-            has_healthcheck: service.healthcheck.as_ref().is_some_and(|check| !check.disable),
+            has_healthcheck: has_healthcheck(service),
         })
+    }
+
+    /// For moves that nobody said anything of.
+    fn gentle(service: &Service) -> Self {
+        Self {
+            parallelism: GENTLE_AT_ONCE,
+            delay_ms: 0,
+            monitor_ms: MONITOR_MS,
+            then: FailureAction::Pause,
+            max_failure_ratio: 0.0,
+            is_start_first: true,
+            has_healthcheck: has_healthcheck(service),
+        }
     }
 
     /// How many of so many replicas may fail before the update does.
@@ -63,6 +78,10 @@ impl Rolling {
         // From 0 to `replicas`, so nothing is lost.
         (self.max_failure_ratio.clamp(0.0, 1.0) * replicas as f64).floor() as u32
     }
+}
+
+fn has_healthcheck(service: &Service) -> bool {
+    service.healthcheck.as_ref().is_some_and(|check| !check.disable)
 }
 
 /// 0 is all of them, as in Swarm.
@@ -105,7 +124,9 @@ impl<'a> Upping<'a, '_> {
     /// How the service is updated in this plan; nothing where all goes at once. Says why where that is not as asked for.
     pub(super) fn rolling(&mut self, before: &[Rise<'a>], wanted: &Wanted<'a>, turns: &[Turn<'a>]) -> Option<Rolling> {
         let is_replica = !wanted.completes && self.goal.start;
-        let mut rolling = Rolling::of(wanted.service, self.goal.rollback).filter(|_| is_replica)?;
+        let said = Rolling::of(wanted.service, self.goal.rollback);
+        let rolling = said.or_else(|| self.goal.gently.then(|| Rolling::gentle(wanted.service)));
+        let mut rolling = rolling.filter(|_| is_replica)?;
         if !turns.iter().any(|turn| rolls(turn) || is_half_done(turn)) {
             return None;
         }

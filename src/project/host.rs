@@ -29,6 +29,10 @@ impl Host {
     pub fn is_local(&self) -> bool {
         matches!(self.address, Address::Unix { .. })
     }
+
+    pub fn takes_new(&self) -> bool {
+        self.availability == Availability::Active
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

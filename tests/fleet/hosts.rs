@@ -21,6 +21,12 @@ fn hosts_are_added_drained_and_removed() {
     assert!(text.contains("[hosts.h3]") && text.starts_with("# kept\n"), "{text}");
     project.ok(&["up", "-d"]);
     assert_eq!(project.spread("web"), "h1:3 h2:3", "placement is sticky");
+    project.ok(&["hosts", "rebalance"]).assert_says(&["nothing was moved"]);
+    assert_eq!(project.spread("web"), "h1:3 h2:3");
+    project.ok(&["hosts", "rebalance", "--apply"]);
+    assert_eq!(project.spread("web"), "h1:2 h2:2 h3:2");
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.spread("web"), "h1:2 h2:2 h3:2", "they stay where they were moved to");
     project.ok(&["scale", "web=9"]);
     assert_eq!(project.spread("web"), "h1:3 h2:3 h3:3");
     let (code, answer) = project.ask("web-9", "http://web/");

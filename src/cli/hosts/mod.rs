@@ -9,6 +9,8 @@ mod fleet;
 mod init;
 mod label;
 mod ls;
+mod moving;
+mod rebalance;
 mod remove;
 mod rows;
 
@@ -35,6 +37,7 @@ pub enum HostsVerb {
     Pause(availability::PauseArgs),
     Activate(availability::ActivateArgs),
     Label(label::LabelArgs),
+    Rebalance(rebalance::RebalanceArgs),
 }
 
 /// How a verb speaks and has plans carried out.
@@ -65,5 +68,6 @@ pub async fn run(verb: &HostsVerb, fleet: &Fleet, stage: &dyn Stage) -> Result<b
         HostsVerb::Pause(args) => availability::pause(args, fleet, stage),
         HostsVerb::Activate(args) => availability::activate(args, fleet, stage),
         HostsVerb::Label(args) => label::run(args, fleet, stage),
+        HostsVerb::Rebalance(args) => rebalance::run(args, fleet, stage).await,
     }
 }

@@ -1,0 +1,102 @@
+//! Projects whose replicas change hosts without anybody changing the projects: `drain` and `rebalance`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::fleet::look_for;
+use super::{HostsError, Stage};
+use crate::engine::Engines;
+use crate::inventory::Inventory;
+use crate::placement::{Placement, Request, seats_to_remember};
+use crate::plan::{Goal, Inputs, Note, Plan, Recreate, Selection, Up, plan};
+use crate::project::{Host, Project, ProjectName};
+use crate::store::{Holder, Lock, Record, Store};
+use crate::world::{Fabric, Question, World};
+
+/// Another's command on a project is waited for this long.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// What moving works with.
+pub(super) struct Moving<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) engines: &'a Engines,
+    pub(super) fabric: &'a Fabric,
+    pub(super) store: &'a dyn Store,
+    pub(super) stage: &'a dyn Stage,
+}
+
+/// What a project is placed in.
+pub(super) struct Scene<'a> {
+    pub(super) project: &'a Project,
+    pub(super) hosts: &'a [Host],
+    pub(super) world: &'a World,
+    pub(super) request: Request,
+}
+
+/// Who says where the replicas are to be.
+pub(super) type Choose<'a> = &'a (dyn Fn(&Scene<'_>) -> Placement + Sync);
+
+impl Moving<'_> {
+    /// Moves the replicas of a project's newest record to where `choose` has them, under its lock. False where not all could be;
+    /// nothing where there is no record.
+    pub(super) async fn project(
+        &self,
+        project: &ProjectName,
+        command: &str,
+        choose: Choose<'_>,
+    ) -> Result<Option<bool>, HostsError> {
+        let waiting = |other: Holder| self.stage.note(&format!("`{project}` is being changed by {other}: waiting for it to end"));
+        let lock = self.store.lock(project, &Holder::this_process(command), LOCK_WAIT_MAX, &waiting).await?;
+        let end = self.locked(project, &lock, choose).await;
+        lock.release().await;
+        end
+    }
+
+    async fn locked(&self, project: &ProjectName, lock: &Lock, choose: Choose<'_>) -> Result<Option<bool>, HostsError> {
+        let Some(record) = self.store.latest(project).await? else { return Ok(None) };
+        let plan = self.planned(&record, &record.scaled(), choose).await?;
+        let unmet = plan.notes.iter().filter(|note| matches!(note, Note::Unplaced { .. } | Note::Held { .. }));
+        unmet.clone().for_each(|note| self.stage.note(&note.to_string()));
+        let met = unmet.count() == 0;
+        Ok(Some(self.stage.carry_out(self.engines, &plan, Some(lock.lost())).await.is_success() && met))
+    }
+
+    async fn planned(&self, record: &Record, project: &Project, choose: Choose<'_>) -> Result<Plan, HostsError> {
+        let world = self.look(project).await;
+        let placement = choose(&self.scene(record, project, &world));
+        let seats = seats_to_remember(project, &placement, &record.seats);
+        self.store.put(record.redraft(seats, record.halted.clone())).await?;
+        // What need not move stays as it is, even where the image's tag stands for another image by now, and what was stopped too.
+        let going = project.services.keys().filter(|name| !record.halted.contains(*name)).cloned();
+        let up = Up {
+            services: Selection::Only(going.collect()),
+            deps: false,
+            recreate: Recreate::Never,
+            recreate_deps: Recreate::Never,
+            gently: true,
+            ..Up::default()
+        };
+        let inputs = Inputs {
+            project,
+            placement: &placement,
+            hosts: &self.inventory.hosts,
+            world: &world,
+            fabric: self.fabric,
+            revision: record.head.revision,
+            here: &BTreeSet::new(),
+            kept: None,
+        };
+        Ok(plan(&Goal::Up(up), &inputs))
+    }
+
+    /// The hosts with what they have of the project's images.
+    pub(super) async fn look(&self, project: &Project) -> World {
+        let images = project.services.iter().map(|(name, service)| service.image_name(project.name.as_str(), name.as_str()));
+        look_for(self.engines, &Question { images: images.collect() }).await
+    }
+
+    pub(super) fn scene<'x>(&'x self, record: &Record, project: &'x Project, world: &'x World) -> Scene<'x> {
+        let request = Request { known: record.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
+        Scene { project, hosts: &self.inventory.hosts, world, request }
+    }
+}
