@@ -18,6 +18,7 @@ mod history;
 pub mod hosts;
 mod hosts_stage;
 mod image;
+mod images;
 mod lifecycle;
 mod load;
 mod logs;
@@ -25,6 +26,7 @@ mod ls;
 mod moment;
 mod panic;
 mod plan;
+mod port;
 mod ps;
 mod rollback;
 mod scale;
@@ -126,6 +128,8 @@ enum Verb {
     Build(build::BuildArgs),
     #[command(subcommand)]
     Image(image::ImageVerb),
+    Images(images::ImagesArgs),
+    Port(port::PortArgs),
     Scale(scale::ScaleArgs),
     Rollback(rollback::RollbackArgs),
     History(history::HistoryArgs),
@@ -193,6 +197,8 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Unpause(args) => lifecycle::unpause(args, globals, ui).await,
         Verb::Pull(args) => lifecycle::pull(args, globals, ui).await,
         Verb::Build(args) => build::run(args, globals, ui).await,
+        Verb::Images(args) => images::run(args, globals, ui).await,
+        Verb::Port(args) => port::run(args, globals, ui).await,
         Verb::Image(verb) => image::run(verb, globals, ui).await,
         Verb::Scale(args) => scale::run(args, globals, ui).await,
         Verb::Rollback(args) => rollback::run(args, globals, ui).await,

@@ -40,3 +40,27 @@ fn a_command_runs_in_the_replica_that_is_meant_with_input_output_and_code() {
     project.ok(&["down"]);
     project.assert_gone();
 }
+
+#[test]
+fn a_published_port_is_told_with_its_hosts_address_and_images_with_their_hosts() {
+    let fleet = shared();
+    let compose = "services:\n  web:\n    image: mcompose-demo:1\n    ports: ['18099:80']\n    deploy: {replicas: 2}\n";
+    let project = Project::new(fleet, "published", compose);
+    project.ok(&["up", "-d"]);
+    for number in ["1", "2"] {
+        let (host, _) = project.replica(&format!("web-{number}"));
+        let told = project.ok(&["port", "--index", number, "web", "80"]).stdout;
+        assert_eq!(told, format!("{}:18099\n", host.address));
+    }
+    project.run(&["port", "web", "81"]).assert_says(&["port 81/tcp", "is not published"]);
+    project.run(&["port", "--index", "3", "web", "80"]).assert_says(&["no replica of web.3 runs"]);
+    let images = project.ok(&["images"]).stdout;
+    for (name, host) in project.running() {
+        assert!(
+            images.lines().any(|line| line.starts_with(&name) && line.contains(&host) && line.contains("mcompose-demo")),
+            "{images}"
+        );
+    }
+    project.ok(&["down"]);
+    project.assert_gone();
+}
