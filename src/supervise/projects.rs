@@ -208,6 +208,7 @@ async fn carry_out(
     let walk = apply(engines, plan, limits, &nothing, events, stopped);
     let halt = async {
         tokio::select! {
+            biased;
             () = is_true(&mut interrupted) => {}
             () = is_true(&mut lost) => {}
         }
@@ -215,6 +216,7 @@ async fn carry_out(
         sleep(INTERRUPTED_WAIT_MAX).await;
     };
     let outcome = tokio::select! {
+        biased;
         outcome = walk => Some(outcome),
         () = halt => None,
     };
