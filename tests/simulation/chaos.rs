@@ -5,9 +5,9 @@ use mcompose::engine::fake::Link;
 use super::dice::Dice;
 
 /// Nothing goes wrong before the first deployment had its time, and all is healed after the last.
-const FIRST_MS: u64 = 8_000;
-const LAST_MS: u64 = 36_000;
-pub const HEALED_MS: u64 = 46_000;
+const FIRST_MS: u64 = 6_000;
+const LAST_MS: u64 = 20_000;
+pub const HEALED_MS: u64 = 28_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
@@ -51,9 +51,9 @@ pub enum Hurt {
 /// Acts in order of time.
 pub fn draw(hosts: &[String], supervisors: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
     let mut acts = vec![(HEALED_MS, Act::HealAll)];
-    for _ in 0..2 + dice.below(5) {
+    for _ in 0..1 + dice.below(5) {
         let at_ms = FIRST_MS + dice.below(LAST_MS - FIRST_MS);
-        let lasts_ms = if dice.one_in(2) { 500 + dice.below(4_000) } else { 4_000 + dice.below(25_000) };
+        let lasts_ms = if dice.one_in(2) { 500 + dice.below(4_000) } else { 4_000 + dice.below(18_000) };
         let until_ms = (at_ms + lasts_ms).min(HEALED_MS - 1);
         incident(at_ms, until_ms, hosts, supervisors, dice, &mut acts);
     }
@@ -61,14 +61,7 @@ pub fn draw(hosts: &[String], supervisors: &[String], dice: &mut Dice) -> Vec<(u
     acts
 }
 
-fn incident(
-    at_ms: u64,
-    until_ms: u64,
-    hosts: &[String],
-    supervisors: &[String],
-    dice: &mut Dice,
-    acts: &mut Vec<(u64, Act)>,
-) {
+fn incident(at_ms: u64, until_ms: u64, hosts: &[String], supervisors: &[String], dice: &mut Dice, acts: &mut Vec<(u64, Act)>) {
     let host = dice.pick(hosts).clone();
     let supervisor = dice.pick(supervisors).clone();
     let mut during = |first: Act, last: Act| acts.extend([(at_ms, first), (until_ms, last)]);

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use mcompose::engine::fake::{Behaviour, Link, Reach, Sent};
 use mcompose::engine::ContainerEvent;
+use mcompose::engine::fake::{Behaviour, Link, Reach, Sent};
 use mcompose::project::{HostName, Project};
 use mcompose::world::{Container, Health, State};
 
@@ -16,11 +16,11 @@ use super::people::{Diary, Process, Said};
 use super::town::{self, CRASHES, Town};
 
 /// Each process lives for this long before the next one has its turn.
-const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(200);
 /// Once all is healed, everything is put right within this time …
 const PUT_RIGHT_MS_MAX: u64 = 150_000;
 /// … and then nothing is done any more: for this long in most histories, and longer than between two looks in some.
-const QUIET_MS: u64 = 8_000;
+const QUIET_MS: u64 = 6_000;
 const LONG_QUIET_MS: u64 = 40_000;
 
 struct History {
@@ -80,7 +80,7 @@ impl History {
 
     fn run(mut self, seed: u64) -> (String, Option<String>) {
         let hosts: Vec<String> = self.town.hosts.iter().map(|host| host.name.to_string()).collect();
-        let supervisors = if self.dice.one_in(4) { vec!["s1"] } else { vec!["s1", "s2"] };
+        let supervisors = if self.dice.one_in(2) { vec!["s1"] } else { vec!["s1", "s2"] };
         let supervisors: Vec<String> = supervisors.into_iter().map(str::to_owned).collect();
         let acts = chaos::draw(&hosts, &supervisors, &mut Dice::new(seed, 2));
         let text = format!("{} hosts, {} managers, {} supervisors", hosts.len(), self.town.managers.len(), supervisors.len());
@@ -133,6 +133,7 @@ impl History {
             let until_ms = (self.town.now_ms() + slice_ms).min(at_ms.max(self.town.now_ms() + 1));
             let time = Duration::from_millis(until_ms - self.town.now_ms());
             self.processes.iter_mut().for_each(|process| process.live(time));
+            self.processes.retain(|process| !process.is_done());
             self.town.fake.advance_to(self.town.began_ms + until_ms);
             self.take_note();
         }

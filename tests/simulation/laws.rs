@@ -13,7 +13,7 @@ use super::town::{Town, VOLUME};
 /// A host that was well for this long is known to be so by every supervisor, and nothing that was planned before is under way.
 const STEADY_MS: u64 = 12_000;
 /// A supervisor that was cut off from most hosts for this long knows it: a ping, its bound, and what was under way.
-const SELF_DOUBT_MS: u64 = 8_000;
+const SELF_DOUBT_MS: u64 = 8_500;
 /// Who has lost the lease begins nothing new after this long.
 const LEASE_LOST_MS: u64 = 3_500;
 /// Who was frozen has this long to find out what it missed.
@@ -249,7 +249,8 @@ impl Laws {
             .map(|(_, other)| other)
             .collect();
         let is_update = |other: &&Running| {
-            self.start_first && started.slot.0 == "web" && other.spec != started.spec && other.revision < started.revision
+            let is_newer = other.spec != started.spec && other.revision < started.revision;
+            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host)
         };
         let is_doubled = match others.as_slice() {
             [] => false,

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Histories in an ordinary run.
 const SEEDS: u64 = 2_000;
-/// How many to play, and which one to play alone.
+/// How many to play (`500`, or `500..900`), and which one to play alone.
 const SEEDS_VARIABLE: &str = "MCOMPOSE_SIMULATIONS";
 const SEED_VARIABLE: &str = "MCOMPOSE_SIMULATION";
 /// Failed seeds of which the story is told; of the others the number.
@@ -27,9 +27,11 @@ const STORIES_MAX: usize = 2;
 
 #[test]
 fn nothing_is_doubled_or_lost_and_what_is_healed_is_put_right() {
-    let seeds = match asked(SEED_VARIABLE) {
-        Some(seed) => seed..seed + 1,
-        None => 0..asked(SEEDS_VARIABLE).unwrap_or(SEEDS),
+    let seeds = match (asked(SEED_VARIABLE), asked(SEEDS_VARIABLE)) {
+        (Some((seed, _)), _) => seed..seed + 1,
+        (None, Some((first, Some(end)))) => first..end,
+        (None, Some((count, None))) => 0..count,
+        (None, None) => 0..SEEDS,
     };
     let mut failed = play(seeds);
     failed.sort_unstable();
@@ -76,6 +78,10 @@ fn a_seed_tells_the_same_story_again() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how many to play is asked of who runs the tests")]
-fn asked(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+fn asked(variable: &str) -> Option<(u64, Option<u64>)> {
+    let text = std::env::var(variable).ok()?;
+    match text.split_once("..") {
+        Some((first, end)) => Some((first.parse().ok()?, end.parse().ok())),
+        None => Some((text.parse().ok()?, None)),
+    }
 }

@@ -15,12 +15,15 @@ use mcompose::supervise::{Scope, Supervision};
 use mcompose::world::{Fabric, Question, Sight, World};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::town::{Town, shop};
 
 /// A user waits this long for the lock, and for a host to show itself.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Seldom enough for many histories, and often enough for a host to be lost after five seconds.
+const HEARTBEAT_MS: u64 = 1_500;
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// What somebody said, and when.
@@ -39,6 +42,7 @@ pub struct Process {
     pub name: String,
     runtime: Runtime,
     pub is_frozen: bool,
+    user: Option<JoinHandle<()>>,
     behind: Duration,
     /// What would end a supervisor, and what would bring it other hosts, were they dropped.
     _ends: Option<(watch::Sender<bool>, mpsc::UnboundedSender<mcompose::supervise::Changed>)>,
@@ -70,7 +74,7 @@ impl Process {
             store: town.store(&engines),
             engines,
             fabric: town.fabric(),
-            settings: Settings::default(),
+            settings: Settings { heartbeat_ms: HEARTBEAT_MS, ..Settings::default() },
             lost_after_ms_of: BTreeMap::new(),
             scope: Scope::All,
             limits: Limits { per_host: 6, ..Limits::default() },
@@ -78,7 +82,14 @@ impl Process {
         };
         let tell = move |notice: Notice| clock.say(Said::Notice(notice));
         runtime.spawn(mcompose::supervise::run(supervision, changed, tell, stopped));
-        Self { name: name.to_owned(), runtime, is_frozen: false, behind: Duration::ZERO, _ends: Some((stop, changes)) }
+        Self {
+            name: name.to_owned(),
+            runtime,
+            is_frozen: false,
+            user: None,
+            behind: Duration::ZERO,
+            _ends: Some((stop, changes)),
+        }
     }
 
     /// Somebody who runs `up` once.
@@ -86,8 +97,13 @@ impl Process {
         let (runtime, clock, engines) = begin(name, town, diary);
         let store = town.store(&engines);
         let user = User { engines, store, hosts: town.hosts.clone(), fabric: town.fabric(), project, clock };
-        runtime.spawn(user.deploy(holder(name, 0)));
-        Self { name: name.to_owned(), runtime, is_frozen: false, behind: Duration::ZERO, _ends: None }
+        let user = Some(runtime.spawn(user.deploy(holder(name, 0))));
+        Self { name: name.to_owned(), runtime, is_frozen: false, user, behind: Duration::ZERO, _ends: None }
+    }
+
+    /// Whether it has done what it wanted: a supervisor never has.
+    pub fn is_done(&self) -> bool {
+        self.user.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// Lets it live for this long; who is frozen wakes up in a later time.

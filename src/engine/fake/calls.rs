@@ -118,7 +118,8 @@ impl FakeEngine {
         let deadline = Instant::now() + at_most;
         loop {
             let call = format!("wait for container `{container}`");
-            let holds = self.call(Kind::Reads, call.clone(), |cluster, host| holds(cluster.host(host)?, container, until)).await?;
+            let holds =
+                self.call(Kind::Reads, call.clone(), |cluster, host| holds(cluster.host(host)?, container, until)).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             match (holds, until) {
                 (true, _) => return Ok(()),

@@ -5,6 +5,7 @@
 //! has sent is carried out when it arrives, whether or not the caller still waits for the answer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -241,8 +242,9 @@ impl Cluster {
 
     fn trip(&mut self, caller: &str, host: &HostName, call: &str, kind: Kind) -> Trip {
         let Some(pace) = &mut self.pace else { return Trip { there_ms: 0, back_ms: 0, fate: Fate::Well } };
-        let words = [caller, host.as_str(), call];
-        let key = words.iter().flat_map(|word| word.bytes().chain([0])).fold(pace.seed, |sum, byte| mixed(sum ^ u64::from(byte)));
+        let mut hasher = DefaultHasher::new();
+        (pace.seed, caller, host.as_str(), call).hash(&mut hasher);
+        let key = hasher.finish();
         let count = pace.counts.entry(key).or_default();
         *count += 1;
         let dice = mixed(key ^ mixed(*count));
