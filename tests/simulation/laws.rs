@@ -14,6 +14,8 @@ use super::town::{Town, VOLUME};
 const STEADY_MS: u64 = 12_000;
 /// A supervisor that was cut off from most hosts for this long knows it: a ping, its bound, and what was under way.
 const SELF_DOUBT_MS: u64 = 8_500;
+/// A host that is away for less time than this cannot be lost yet: five seconds from its last answer on.
+const LOST_MS_MIN: u64 = 3_000;
 /// Who has lost the lease begins nothing new after this long.
 const LEASE_LOST_MS: u64 = 3_500;
 /// Who was frozen has this long to find out what it missed.
@@ -238,6 +240,17 @@ impl Laws {
                     self.breaks(at_ms, law);
                 }
             }
+        }
+        let given_up = self.running.values().find(|other| {
+            let away_ms = self.away_hosts.get(other.host.as_str());
+            other.slot == started.slot && away_ms.is_some_and(|away_ms| at_ms < away_ms + LOST_MS_MIN)
+        });
+        if let Some(other) = given_up
+            && !self.away_hosts.contains_key(host.as_str())
+            && other.host != *host
+        {
+            let law = format!("{} starts on {host}, and {} is silent for a moment only", event.name, other.host);
+            return self.breaks(at_ms, law);
         }
         let is_steady = |host: &HostName| {
             self.unwell_ms.get(host.as_str()).is_none_or(|unwell_ms| unwell_ms.saturating_add(STEADY_MS) < at_ms)

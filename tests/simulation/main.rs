@@ -24,6 +24,8 @@ const SEEDS_VARIABLE: &str = "MCOMPOSE_SIMULATIONS";
 const SEED_VARIABLE: &str = "MCOMPOSE_SIMULATION";
 /// Failed seeds of which the story is told; of the others the number.
 const STORIES_MAX: usize = 2;
+/// After this many no more are played.
+const FAILED_MAX: usize = 10;
 
 #[test]
 fn nothing_is_doubled_or_lost_and_what_is_healed_is_put_right() {
@@ -55,7 +57,7 @@ fn play(seeds: std::ops::Range<u64>) -> Vec<u64> {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    if seed >= seeds.end || failed.lock().expect("nobody panics with it").len() >= FAILED_MAX {
                         return;
                     }
                     if history::play(seed).is_some() {
