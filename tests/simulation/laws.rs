@@ -12,8 +12,10 @@ use super::town::{Town, VOLUME};
 
 /// A host that was well for this long is known to be so by every supervisor, and nothing that was planned before is under way.
 const STEADY_MS: u64 = 12_000;
-/// A supervisor that was cut off from most hosts for this long knows it: a ping, its bound, and what was under way.
-const SELF_DOUBT_MS: u64 = 8_500;
+/// A supervisor that was cut off from most hosts for this long knows it, after a ping and its bound, and makes nothing new …
+const SELF_DOUBT_MS: u64 = 4_000;
+/// … and by then what was under way has ended.
+const STANDS_STILL_MS: u64 = 6_500;
 /// A host that is away for less time than this cannot be lost yet: five seconds from its last answer on.
 const LOST_MS_MIN: u64 = 3_000;
 /// Who has lost the lease begins nothing new after this long.
@@ -196,8 +198,9 @@ impl Laws {
         for (host, since) in &watched.cut_links {
             deaf.entry(host).and_modify(|known| *known = (*known).min(*since)).or_insert(*since);
         }
-        let long = deaf.values().filter(|since| **since + SELF_DOUBT_MS < at_ms).count();
-        if long * 2 > self.hosts && watched.awake_since_ms + SELF_DOUBT_MS < at_ms {
+        let patience_ms = if sent.call.starts_with("create ") { SELF_DOUBT_MS } else { STANDS_STILL_MS };
+        let long = deaf.values().filter(|since| **since + patience_ms < at_ms).count();
+        if long * 2 > self.hosts && watched.awake_since_ms + patience_ms < at_ms {
             self.breaks(at_ms, format!("{by} acts though it hears {long} of {} hosts no more: {}", self.hosts, sent.call));
         }
         if sent.call.starts_with("start ") {

@@ -6,6 +6,7 @@
 
 mod chaos;
 mod dice;
+mod found;
 mod history;
 mod laws;
 mod people;

@@ -155,7 +155,7 @@ pub fn host_name(name: &str) -> HostName {
     HostName::new(name).expect("a host name")
 }
 
-fn host(name: &str) -> Host {
+pub fn host(name: &str) -> Host {
     Host {
         name: host_name(name),
         address: Address::Ssh { user: None, host: name.to_owned(), port: None },
