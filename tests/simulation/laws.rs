@@ -147,6 +147,8 @@ impl Laws {
 
     pub fn kept(&mut self, revision: u64, at_ms: u64) {
         self.kept = Some((revision, at_ms));
+        // Another record begins with a clean slate.
+        self.starts.clear();
     }
 
     pub fn said(&mut self, who: &str, notice: &Notice, at_ms: u64) {
@@ -208,7 +210,7 @@ impl Laws {
             starts.retain(|start_ms| start_ms + STARTS_WINDOW_MS > at_ms);
             starts.push(at_ms);
             if starts.len() > STARTS_MAX {
-                self.breaks(at_ms, format!("{by} makes the same start for the {STARTS_MAX}th time: {}", sent.call));
+                self.breaks(at_ms, format!("{by} makes the same start more than {STARTS_MAX} times: {}", sent.call));
             }
         }
     }
