@@ -217,8 +217,9 @@ async fn carry_out(
     };
     let outcome = tokio::select! {
         biased;
-        outcome = walk => Some(outcome),
+        // First, so that what was interrupted before it began, or lost its lock, begins nothing.
         () = halt => None,
+        outcome = walk => Some(outcome),
     };
     let mut tried = BTreeSet::new();
     while let Ok(event) = told.try_recv() {

@@ -98,7 +98,7 @@ impl History {
             }
             self.act(&act, &supervisors);
         }
-        self.end(if seed % 16 == 0 { LONG_QUIET_MS } else { QUIET_MS });
+        self.end(if seed.is_multiple_of(16) { LONG_QUIET_MS } else { QUIET_MS });
         (self.story.unwrap_or_default(), self.laws.broken)
     }
 

@@ -66,8 +66,10 @@ pub(super) struct Pace {
 struct Request {
     arrives_ms: u64,
     host: HostName,
-    carry_out: Box<dyn FnOnce(&mut Cluster, &HostName) + Send>,
+    carry_out: CarryOut,
 }
+
+type CarryOut = Box<dyn FnOnce(&mut Cluster, &HostName) + Send>;
 
 /// Who calls, and where its clock stood when it began to.
 #[derive(Clone)]
