@@ -43,6 +43,7 @@ pub(super) async fn carry_out(
         return called.await;
     }
     tokio::select! {
+        biased;
         end = called => end,
         Ok(_) = interrupt.wait_for(|on| *on) => StepEnd::Skipped { because: None },
     }

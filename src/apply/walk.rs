@@ -57,6 +57,7 @@ pub async fn apply(
             return walk.finish(interrupted);
         }
         tokio::select! {
+            biased;
             Some((id, end, took)) = running.next() => walk.ended(id, end, took),
             Ok(()) = interrupt.changed(), if !interrupted => {}
         }

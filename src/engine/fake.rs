@@ -20,6 +20,7 @@ mod images;
 mod logs;
 mod look;
 mod networks;
+mod pace;
 mod state;
 mod storage;
 mod swarm;
@@ -29,9 +30,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 pub use faults::{Fault, FaultRule};
+pub use pace::{Link, Sent};
 pub use state::{Behaviour, Call, Reach};
 
 use state::{Cluster, Fail, FakeHostState};
@@ -44,8 +46,10 @@ use crate::world::{Container, EngineInfo, Health, ImageSeen, Question, Sight, Wo
 #[derive(Clone)]
 pub struct Fake {
     cluster: Arc<Mutex<Cluster>>,
-    /// Counts up at every change, for those that follow logs or hang.
-    changes: Arc<watch::Sender<u64>>,
+    /// Told at every change, for those that follow logs or hang.
+    changes: Arc<Notify>,
+    /// Told when something happened to a container, or a host is reached again.
+    happened: Arc<Notify>,
 }
 
 impl Fake {
@@ -56,14 +60,19 @@ impl Fake {
             let number = cluster.hosts.len() + 1;
             cluster.hosts.insert(name.clone(), FakeHostState::new(&name, number));
         }
-        Self { cluster: Arc::new(Mutex::new(cluster)), changes: Arc::new(watch::Sender::new(0)) }
+        Self { cluster: Arc::new(Mutex::new(cluster)), changes: Arc::default(), happened: Arc::default() }
     }
 
     /// The engines of all hosts, as the commands get them.
     pub fn engines(&self) -> Engines {
+        self.engines_with(None)
+    }
+
+    fn engines_with(&self, caller: Option<&pace::Caller>) -> Engines {
         let names: Vec<HostName> = self.lock().hosts.keys().cloned().collect();
         let engine = |host: HostName| {
-            let engine: Arc<dyn Engine> = Arc::new(calls::FakeEngine { fake: self.clone(), host: host.clone() });
+            let engine = calls::FakeEngine { fake: self.clone(), host: host.clone(), caller: caller.cloned() };
+            let engine: Arc<dyn Engine> = Arc::new(engine);
             (host, engine)
         };
         names.into_iter().map(engine).collect()
@@ -140,8 +149,16 @@ impl Fake {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Cluster) -> T) -> T {
-        let result = change(&mut self.lock());
-        self.changes.send_modify(|count| *count += 1);
+        let (result, has_happened) = {
+            let mut cluster = self.lock();
+            let before = cluster.events.len();
+            let result = change(&mut cluster);
+            (result, cluster.events.len() != before)
+        };
+        self.changes.notify_waiters();
+        if has_happened {
+            self.happened.notify_waiters();
+        }
         result
     }
 }
@@ -166,16 +183,19 @@ impl FakeHost {
                 host.reach = Reach::Up;
             }
         });
+        self.fake.happened.notify_waiters();
     }
 
     /// The host loses power: every process dies, nothing answers.
     pub fn crash(&self) {
         self.fake.change(|cluster| cluster.crash(&self.name));
+        self.fake.happened.notify_waiters();
     }
 
     /// The host starts again: containers come back as their restart policy says.
     pub fn boot(&self) {
         self.fake.change(|cluster| cluster.boot(&self.name));
+        self.fake.happened.notify_waiters();
     }
 
     /// The container's process ends with this code; the engine restarts it where its policy says so.
@@ -199,6 +219,13 @@ impl FakeHost {
                 container.health = health;
                 container.due.retain(|(_, change)| !matches!(change, time::Change::Health(_)));
             }
+        });
+        let word = if health == Health::Healthy { "healthy" } else { "unhealthy" };
+        self.fake.change(|cluster| {
+            cluster.on(&self.name, |cluster, host| {
+                let id = cluster.host(host).ok().and_then(|state| state.find(container)).map(|found| found.id.clone());
+                cluster.tell(host, &id.unwrap_or_default(), &format!("health_status: {word}"));
+            })
         });
     }
 

@@ -208,6 +208,7 @@ async fn carry_out(
     let walk = apply(engines, plan, limits, &nothing, events, stopped);
     let halt = async {
         tokio::select! {
+            biased;
             () = is_true(&mut interrupted) => {}
             () = is_true(&mut lost) => {}
         }
@@ -215,8 +216,10 @@ async fn carry_out(
         sleep(INTERRUPTED_WAIT_MAX).await;
     };
     let outcome = tokio::select! {
-        outcome = walk => Some(outcome),
+        biased;
+        // First, so that what was interrupted before it began, or lost its lock, begins nothing.
         () = halt => None,
+        outcome = walk => Some(outcome),
     };
     let mut tried = BTreeSet::new();
     while let Ok(event) = told.try_recv() {

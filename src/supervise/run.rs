@@ -135,6 +135,7 @@ async fn hold_lease(
 ) {
     loop {
         let taken = tokio::select! {
+            biased;
             taken = store.lease(&holder) => taken,
             () = is_true(&mut stop) => return,
         };
@@ -145,6 +146,7 @@ async fn hold_lease(
         let _ = sender.send(Message::Event(Event::Lease(true)));
         let mut lost = lease.lost();
         tokio::select! {
+            biased;
             () = is_true(&mut lost) => {}
             () = is_true(&mut stop) => return lease.release().await,
         }

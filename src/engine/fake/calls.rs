@@ -7,31 +7,37 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::time::{Instant, sleep};
 
 use super::Fake;
 use super::faults::Fault;
 use super::logs::{events_of, stream_of};
+use super::pace::{Caller, paced_events};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
     Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
     LogQuery, Node, Piece, Pieces,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
-use crate::world::{Container, Health, Question, SeenHost, State};
+use crate::world::{Container, Health, Question, SeenHost, State, keys};
 
 /// One host's engine.
 pub(super) struct FakeEngine {
     pub(super) fake: Fake,
     pub(super) host: HostName,
+    /// Nothing: calls take no time.
+    pub(super) caller: Option<Caller>,
 }
 
 /// Whether a call changes something; faults by seed hit only such calls.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Reads,
     Changes,
 }
 
+/// Between two questions of a wait where calls take time.
+const WAIT_POLL: Duration = Duration::from_millis(150);
 /// What each call adds to the clock.
 const CALL_MS: u64 = 1;
 
@@ -42,6 +48,10 @@ impl FakeEngine {
         call: String,
         run: impl FnOnce(&mut Cluster, &HostName) -> Result<T, Fail>,
     ) -> Result<T, EngineError> {
+        if let Some(caller) = &self.caller {
+            let result = self.paced(caller, kind, &call, run).await;
+            return result.map_err(|fail| self.error(call, fail));
+        }
         self.in_flight(1);
         // Others get their turn, so that calls of one plan overlap as they do in life.
         tokio::task::yield_now().await;
@@ -49,7 +59,24 @@ impl FakeEngine {
         self.in_flight(-1);
         let failed = result.is_err();
         self.fake.lock().calls.push(Call { host: self.host.clone(), call: call.clone(), failed });
-        result.map_err(|fail| EngineError { host: self.host.clone(), call, kind: fail.kind, message: fail.message })
+        result.map_err(|fail| self.error(call, fail))
+    }
+
+    /// A call that an engine carries out also where its caller does not wait for the answer any more.
+    async fn change<T: Send + 'static>(
+        &self,
+        call: String,
+        revision: Option<u64>,
+        run: impl FnOnce(&mut Cluster, &HostName) -> Result<T, Fail> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        match &self.caller {
+            Some(caller) => self.send(caller, &call, revision, run).await.map_err(|fail| self.error(call, fail)),
+            None => self.call(Kind::Changes, call, run).await,
+        }
+    }
+
+    fn error(&self, call: String, fail: Fail) -> EngineError {
+        EngineError { host: self.host.clone(), call, kind: fail.kind, message: fail.message }
     }
 
     async fn with_faults<T>(
@@ -86,13 +113,37 @@ impl FakeEngine {
         })
     }
 
+    /// Asks again and again, as the real engine has to be asked.
+    async fn wait_paced(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError> {
+        let deadline = Instant::now() + at_most;
+        loop {
+            let call = format!("wait for container `{container}`");
+            let holds =
+                self.call(Kind::Reads, call.clone(), |cluster, host| holds(cluster.host(host)?, container, until)).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            match (holds, until) {
+                (true, _) => return Ok(()),
+                (false, Until::Lasting) if left.is_zero() => return Ok(()),
+                (false, Until::Lasting) => sleep(WAIT_POLL.min(left)).await,
+                (false, _) if left < WAIT_POLL => {
+                    let fail = Fail::new(ErrorKind::Timeout, format!("not so within {} s", at_most.as_secs()));
+                    return Err(self.error(call, fail));
+                }
+                (false, _) => sleep(WAIT_POLL).await,
+            }
+        }
+    }
+
     /// Until somebody heals the faults: an empty list of rules says so.
     async fn until_healed(&self) {
-        let mut changes = self.fake.changes.subscribe();
-        while !self.fake.lock().faults.rules.is_empty() {
-            if changes.changed().await.is_err() {
+        loop {
+            let changed = self.fake.changes.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.fake.lock().faults.rules.is_empty() {
                 return;
             }
+            changed.await;
         }
     }
 
@@ -204,46 +255,57 @@ impl Engine for FakeEngine {
         let count = |cluster: &mut Cluster, _: &HostName| Ok(cluster.events.len());
         let length = self.call(Kind::Reads, "follow the engine's events".to_owned(), count).await?;
         let from = if since.is_empty() { length } else { 0 };
+        if let Some(caller) = self.caller.clone().filter(|_| until.is_empty()) {
+            return Ok(paced_events(self.fake.clone(), self.host.clone(), caller, from));
+        }
         Ok(events_of(self.fake.clone(), self.host.clone(), from, until.is_empty()))
     }
 
     async fn create(&self, name: &str, spec: &ContainerSpec) -> Result<String, EngineError> {
         let call = format!("create container `{name}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.create(host, name, spec)).await
+        let revision = spec.labels.get(keys::REVISION).and_then(|text| text.parse().ok());
+        let (name, spec) = (name.to_owned(), spec.clone());
+        self.change(call, revision, move |cluster, host| cluster.create(host, &name, &spec)).await
     }
 
     async fn connect(&self, network: &str, container: &str, endpoint: &Endpoint) -> Result<(), EngineError> {
         let call = format!("connect container `{container}` to network `{network}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.connect(host, network, container, endpoint)).await
+        let (network, container, endpoint) = (network.to_owned(), container.to_owned(), endpoint.clone());
+        self.change(call, None, move |cluster, host| cluster.connect(host, &network, &container, &endpoint)).await
     }
 
     async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError> {
         let call = format!("disconnect container `{container}` from network `{network}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.disconnect(host, network, container)).await
+        let (network, container) = (network.to_owned(), container.to_owned());
+        self.change(call, None, move |cluster, host| cluster.disconnect(host, &network, &container)).await
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {
         let call = format!("start container `{container}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.start(host, container)).await
+        let container = container.to_owned();
+        self.change(call, None, move |cluster, host| cluster.start(host, &container)).await
     }
 
     async fn stop(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError> {
         let call = format!("stop container `{container}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.stop(host, container, timeout_secs)).await
+        let container = container.to_owned();
+        self.change(call, None, move |cluster, host| cluster.stop(host, &container, timeout_secs)).await
     }
 
     async fn restart(&self, container: &str, timeout_secs: Option<u64>) -> Result<(), EngineError> {
         let call = format!("restart container `{container}`");
-        let run = |cluster: &mut Cluster, host: &HostName| {
-            cluster.stop(host, container, timeout_secs)?;
-            cluster.start(host, container)
+        let container = container.to_owned();
+        let run = move |cluster: &mut Cluster, host: &HostName| {
+            cluster.stop(host, &container, timeout_secs)?;
+            cluster.start(host, &container)
         };
-        self.call(Kind::Changes, call, run).await
+        self.change(call, None, run).await
     }
 
     async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
         let call = format!("kill container `{container}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.kill(host, container, signal)).await
+        let (container, signal) = (container.to_owned(), signal.to_owned());
+        self.change(call, None, move |cluster, host| cluster.kill(host, &container, &signal)).await
     }
 
     async fn pause(&self, container: &str) -> Result<(), EngineError> {
@@ -258,16 +320,21 @@ impl Engine for FakeEngine {
 
     async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError> {
         let call = format!("rename container `{container}` to `{to}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.rename(host, container, to)).await
+        let (container, to) = (container.to_owned(), to.to_owned());
+        self.change(call, None, move |cluster, host| cluster.rename(host, &container, &to)).await
     }
 
     async fn remove(&self, container: &str, volumes: bool, force: bool) -> Result<(), EngineError> {
         let call = format!("remove container `{container}`");
-        self.call(Kind::Changes, call, |cluster, host| cluster.remove(host, container, volumes, force)).await
+        let container = container.to_owned();
+        self.change(call, None, move |cluster, host| cluster.remove(host, &container, volumes, force)).await
     }
 
     async fn wait(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError> {
         let call = format!("wait for container `{container}`");
+        if self.caller.is_some() {
+            return self.wait_paced(container, until, at_most).await;
+        }
         self.call(Kind::Reads, call, |cluster, host| cluster.wait(host, container, until, at_most)).await
     }
 

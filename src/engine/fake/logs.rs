@@ -34,9 +34,11 @@ pub(super) fn stream_of(
 
 impl Reader {
     async fn next_line(&mut self) -> Option<LogLine> {
-        let mut changes = self.fake.changes.subscribe();
+        let fake = self.fake.clone();
         loop {
-            changes.mark_unchanged();
+            let changed = fake.changes.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             let line = {
                 let cluster = self.fake.lock();
                 cluster.hosts.get(&self.host)?.containers.get(&self.id)?.lines.get(self.next).cloned()
@@ -48,7 +50,7 @@ impl Reader {
             if !self.follow {
                 return None;
             }
-            changes.changed().await.ok()?;
+            changed.await;
         }
     }
 }
@@ -62,14 +64,16 @@ pub(super) fn events_of(
     follow: bool,
 ) -> BoxStream<'static, Result<ContainerEvent, EngineError>> {
     stream::unfold((fake, host, next, follow), |(fake, host, mut next, follow)| async move {
-        let mut changes = fake.changes.subscribe();
+        let changes = fake.changes.clone();
         loop {
-            changes.mark_unchanged();
+            let changed = changes.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             let found = next_event(&fake, &host, &mut next);
             match found {
                 Some(event) => return Some((event, (fake, host, next, follow))),
                 None if !follow => return None,
-                None => changes.changed().await.ok()?,
+                None => changed.await,
             }
         }
     })
@@ -80,7 +84,7 @@ fn next_event(fake: &Fake, host: &HostName, next: &mut usize) -> Option<Result<C
     let cluster = fake.lock();
     match cluster.hosts.get(host)?.reach {
         Reach::Up => {}
-        Reach::Cut => return None,
+        Reach::Cut | Reach::Frozen => return None,
         Reach::Crashed => {
             let (call, message) = ("follow the engine's events".to_owned(), "connection reset by peer".to_owned());
             return Some(Err(EngineError { host: host.clone(), call, kind: ErrorKind::Unreachable, message }));

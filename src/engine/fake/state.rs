@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::faults::Faults;
+use super::pace::Pace;
 use super::swarm::FakeSwarm;
 use super::time::Change;
 use crate::engine::{ContainerEvent, ErrorKind, LogLine};
@@ -18,6 +19,8 @@ pub enum Reach {
     Cut,
     /// No power.
     Crashed,
+    /// Nothing moves; what is sent waits.
+    Frozen,
 }
 
 /// A call as it arrived.
@@ -103,6 +106,8 @@ pub(super) struct Cluster {
     pub(super) now_ms: u64,
     pub(super) next_id: u64,
     pub(super) faults: Faults,
+    /// Nothing: calls take no time but what the clock is moved by.
+    pub(super) pace: Option<Pace>,
     pub(super) calls: Vec<Call>,
     /// What happened to containers, on every host.
     pub(super) events: Vec<(HostName, ContainerEvent)>,
@@ -121,6 +126,7 @@ impl Default for Cluster {
             now_ms: START_MS,
             next_id: 0,
             faults: Faults::default(),
+            pace: None,
             calls: Vec::new(),
             events: Vec::new(),
         }
@@ -167,6 +173,7 @@ impl Cluster {
             Reach::Up => Ok(()),
             Reach::Cut => Err(Fail::new(ErrorKind::Unreachable, "no route to host")),
             Reach::Crashed => Err(Fail::new(ErrorKind::Unreachable, "connection timed out")),
+            Reach::Frozen => Err(Fail::new(ErrorKind::Timeout, "no answer in time")),
         }
     }
 }
@@ -193,8 +200,19 @@ pub(super) struct FakeHostState {
     pub(super) in_flight: u32,
     pub(super) most_in_flight: u32,
     pub(super) next_addr: u32,
+    pub(super) boots: u32,
+    pub(super) saved: Option<Disk>,
 }
 
+/// What a host keeps without power.
+#[derive(Clone)]
+pub(super) struct Disk {
+    containers: BTreeMap<String, FakeContainer>,
+    networks: BTreeMap<String, NetworkSeen>,
+    volumes: BTreeMap<String, FakeVolume>,
+}
+
+#[derive(Clone)]
 pub(super) struct FakeVolume {
     pub(super) seen: VolumeSeen,
     pub(super) is_anonymous: bool,
@@ -242,7 +260,18 @@ impl FakeHostState {
             in_flight: 0,
             most_in_flight: 0,
             next_addr: 1,
+            boots: 0,
+            saved: None,
         }
+    }
+
+    pub(super) fn disk(&self) -> Disk {
+        Disk { containers: self.containers.clone(), networks: self.networks.clone(), volumes: self.volumes.clone() }
+    }
+
+    pub(super) fn put_disk(&mut self, disk: Disk) {
+        let Disk { containers, networks, volumes } = disk;
+        (self.containers, self.networks, self.volumes) = (containers, networks, volumes);
     }
 
     /// By id, name, or the first digits of an id.
@@ -269,6 +298,7 @@ impl FakeHostState {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct FakeContainer {
     pub(super) id: String,
     pub(super) name: String,
@@ -293,6 +323,7 @@ pub(super) struct FakeContainer {
     pub(super) due: Vec<(u64, Change)>,
 }
 
+#[derive(Clone)]
 pub(super) struct FakeEndpoint {
     pub(super) endpoint: Endpoint,
     /// The network's own id once it was joined: another network of the same name will not do then.

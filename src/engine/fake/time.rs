@@ -1,6 +1,6 @@
 //! The cluster's own clock and what happens by itself as it moves.
 
-use super::state::{Cluster, Fail, FakeContainer, Reach};
+use super::state::{Cluster, Fail, FakeContainer, FakeHostState, Reach};
 use crate::project::HostName;
 use crate::world::{Health, State};
 
@@ -21,23 +21,25 @@ impl Cluster {
     /// Moves the clock, carrying out what falls due, in order of time, host and container.
     pub(super) fn advance(&mut self, by_ms: u64) {
         let until_ms = self.now_ms.saturating_add(by_ms);
-        while let Some(due_ms) = self.next_due_ms().filter(|due_ms| *due_ms <= until_ms) {
+        let next = |cluster: &Self| [cluster.next_due_ms(), cluster.next_arrival_ms()].into_iter().flatten().min();
+        while let Some(due_ms) = next(self).filter(|due_ms| *due_ms <= until_ms) {
             self.now_ms = self.now_ms.max(due_ms);
             self.carry_out_due();
+            self.carry_out_arrived();
         }
         self.now_ms = until_ms;
     }
 
     /// When the next thing happens by itself on a host with power.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
-        let powered = self.hosts.values().filter(|host| host.reach != Reach::Crashed);
+        let powered = self.hosts.values().filter(|host| host.moves());
         powered.flat_map(|host| host.containers.values()).flat_map(|container| &container.due).map(|(due_ms, _)| *due_ms).min()
     }
 
     fn carry_out_due(&mut self) {
         let now_ms = self.now_ms;
         let mut changes = Vec::new();
-        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.reach != Reach::Crashed) {
+        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| host.moves()) {
             for container in host.containers.values_mut() {
                 let (due, later): (Vec<_>, Vec<_>) = container.due.drain(..).partition(|(due_ms, _)| *due_ms <= now_ms);
                 container.due = later;
@@ -109,6 +111,7 @@ impl Cluster {
         let Some(name) = self.hosts.get_key_value(host).map(|(name, _)| name.clone()) else { return };
         let Some(host) = self.hosts.get_mut(&name).filter(|host| host.reach == Reach::Crashed) else { return };
         host.reach = Reach::Up;
+        host.boots += 1;
         let mut restarts = Vec::new();
         for container in host.containers.values_mut() {
             if container.state.is_up() {
@@ -124,6 +127,13 @@ impl Cluster {
             // A container on an overlay whose managers are away stays exited, and the engine does not try again.
             self.happen(&name, &id, Change::Restart);
         }
+    }
+}
+
+impl FakeHostState {
+    /// Time passes on it.
+    fn moves(&self) -> bool {
+        !matches!(self.reach, Reach::Crashed | Reach::Frozen)
     }
 }
 

@@ -238,6 +238,7 @@ impl Claim {
         let mut beat = 0;
         loop {
             tokio::select! {
+                biased;
                 _ = &mut released => return Some(object),
                 () = sleep(self.terms.renewed_every) => {}
             }
@@ -245,6 +246,7 @@ impl Claim {
             let sent = Instant::now();
             let left = self.terms.ttl.saturating_sub(HELD_SHORTER).saturating_sub(renewed.elapsed());
             let attempt = tokio::select! {
+                biased;
                 _ = &mut released => return Some(object),
                 attempt = tokio::time::timeout(left, self.renew(&object, beat)) => attempt,
             };

@@ -62,27 +62,27 @@ impl Machine {
         };
         let plan = plan(&goal, &inputs);
         let seats = placement.seats.into_iter().map(|(slot, seat)| (slot, seat.host)).collect();
-        // What fits nowhere may fit on a host that is trusted again.
-        let unplaced = plan.notes.iter().any(|note| matches!(note, Note::Unplaced { .. }));
-        let wake_ms = [judgement.wake_ms, cooling.filter(|_| unplaced)].into_iter().flatten().min();
+        // What fits nowhere may fit on a host that is trusted again, and a global service has no slot for it before.
+        let wake_ms = [judgement.wake_ms, cooling].into_iter().flatten().min();
         Some(Deliberation { plan, seats, wake_ms })
     }
 
     /// At the beginning, and when hosts are added: before each has shown itself or was silent for long enough, nothing is known of
     /// what runs where.
-    fn is_opening_its_eyes(&self, now_ms: u64) -> bool {
-        let is_unseen = |(name, watch): (&HostName, &Watch)| match watch.state {
-            State::Unknown => true,
-            State::Up => !self.seen.contains_key(name) && now_ms < watch.watched_since_ms + FIRST_LOOK_WAIT_MAX_MS,
-            State::Doubtful => !self.seen.contains_key(name),
-            State::Lost => false,
+    /// Returns until when at most: the far future where only a word of a host will tell.
+    pub(super) fn eyes_open_ms(&self) -> u64 {
+        let opens_ms = |(name, watch): (&HostName, &Watch)| match watch.state {
+            State::Unknown => u64::MAX,
+            State::Up if !self.seen.contains_key(name) => watch.watched_since_ms + FIRST_LOOK_WAIT_MAX_MS,
+            State::Doubtful if !self.seen.contains_key(name) => watch.lost_when_ms(&self.settings_of(name)),
+            State::Up | State::Doubtful | State::Lost => 0,
         };
-        self.watches.iter().any(is_unseen)
+        self.watches.iter().map(opens_ms).max().unwrap_or_default()
     }
 
     /// Thinks about every project that something was seen of, and asks for the lock of those that need something.
     pub(super) fn mend(&mut self, now_ms: u64) {
-        if !self.leads || self.holds || self.is_opening_its_eyes(now_ms) {
+        if !self.leads || self.holds || now_ms < self.eyes_open_ms() {
             return;
         }
         let due = |care: &Care| {

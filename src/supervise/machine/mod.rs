@@ -195,9 +195,11 @@ impl Machine {
             [ping, look, lost].into_iter().flatten()
         });
         let idle = self.cares.values().filter(|care| care.phase == Phase::Idle && self.leads && !self.holds);
+        // Before the eyes are open nothing is thought about, and waking up sooner would be waking up again and again.
+        let eyes_open_ms = self.eyes_open_ms();
         let cares = idle.filter_map(|care| match care.dirty {
-            true => Some(care.retry_at_ms),
-            false => care.wake_ms.map(|wake_ms| wake_ms.max(care.retry_at_ms)),
+            true => Some(care.retry_at_ms.max(eyes_open_ms)),
+            false => care.wake_ms.map(|wake_ms| wake_ms.max(care.retry_at_ms).max(eyes_open_ms)),
         });
         let records = (!self.records_under_way).then_some(self.records_due_ms);
         watches.chain(cares).chain(records).min().unwrap_or(u64::MAX)

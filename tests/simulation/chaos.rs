@@ -1,0 +1,107 @@
+//! What goes wrong, and when: drawn from the seed before a history begins.
+
+use mcompose::engine::fake::Link;
+
+use super::dice::Dice;
+
+/// Nothing goes wrong before the first deployment had its time, and all is healed after the last.
+const FIRST_MS: u64 = 6_000;
+const LAST_MS: u64 = 20_000;
+pub const HEALED_MS: u64 = 28_000;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    Crash(String),
+    SaveDisk(String),
+    Boot(String, Disk),
+    Freeze(String),
+    Thaw(String),
+    Cut(String),
+    Heal(String),
+    Link(String, String, Link),
+    /// Something happens to a container that runs; the number says to which.
+    Hurt(Hurt, u64),
+    Trouble(u32),
+    TroubleEvents(u32),
+    Deploy(u64),
+    KillUser,
+    FreezeProcess(String),
+    ThawProcess(String),
+    KillProcess(String),
+    StartProcess(String),
+    HealAll,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    Same,
+    Old,
+    Empty,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hurt {
+    Fails,
+    Ends,
+    IsKilled,
+    IsRemoved,
+    TurnsUnhealthy,
+}
+
+/// Acts in order of time.
+pub fn draw(hosts: &[String], supervisors: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
+    let mut acts = vec![(HEALED_MS, Act::HealAll)];
+    for _ in 0..1 + dice.below(5) {
+        let at_ms = FIRST_MS + dice.below(LAST_MS - FIRST_MS);
+        let lasts_ms = if dice.one_in(2) { 500 + dice.below(4_000) } else { 4_000 + dice.below(18_000) };
+        let until_ms = (at_ms + lasts_ms).min(HEALED_MS - 1);
+        incident(at_ms, until_ms, hosts, supervisors, dice, &mut acts);
+    }
+    acts.sort_by_key(|(at_ms, _)| *at_ms);
+    acts
+}
+
+fn incident(at_ms: u64, until_ms: u64, hosts: &[String], supervisors: &[String], dice: &mut Dice, acts: &mut Vec<(u64, Act)>) {
+    let host = dice.pick(hosts).clone();
+    let supervisor = dice.pick(supervisors).clone();
+    let mut during = |first: Act, last: Act| acts.extend([(at_ms, first), (until_ms, last)]);
+    match dice.below(16) {
+        0 | 1 => {
+            let disk = *dice.pick(&[Disk::Same, Disk::Same, Disk::Old, Disk::Empty]);
+            during(Act::Crash(host.clone()), Act::Boot(host.clone(), disk));
+            acts.push((FIRST_MS.saturating_sub(dice.below(4_000)), Act::SaveDisk(host)));
+        }
+        2 => during(Act::Freeze(host.clone()), Act::Thaw(host)),
+        3 => during(Act::Cut(host.clone()), Act::Heal(host)),
+        4 => {
+            let link = Link { there: dice.one_in(2), back: dice.one_in(3) };
+            during(Act::Link(supervisor.clone(), host.clone(), link), Act::Link(supervisor, host, Link::WHOLE));
+        }
+        5 => {
+            // Its own network: it is the one that is away.
+            let away = Link { there: false, back: false };
+            for host in hosts.iter().filter(|_| !dice.one_in(5)) {
+                let link = |link| Act::Link(supervisor.clone(), host.clone(), link);
+                acts.extend([(at_ms, link(away)), (until_ms, link(Link::WHOLE))]);
+            }
+        }
+        6 => {
+            // Half of the fleet or more.
+            for host in hosts.iter().filter(|_| !dice.one_in(3)) {
+                acts.extend([(at_ms, Act::Cut(host.clone())), (until_ms, Act::Heal(host.clone()))]);
+            }
+        }
+        7 | 8 => {
+            for _ in 0..1 + dice.below(3) {
+                let all = [Hurt::Fails, Hurt::Ends, Hurt::IsKilled, Hurt::IsRemoved, Hurt::TurnsUnhealthy];
+                acts.push((at_ms + dice.below(2_000), Act::Hurt(*dice.pick(&all), dice.next())));
+            }
+        }
+        9 => during(Act::Trouble(50 + u32::try_from(dice.below(250)).expect("it is small")), Act::Trouble(0)),
+        10 => during(Act::TroubleEvents(100 + u32::try_from(dice.below(200)).expect("it is small")), Act::TroubleEvents(0)),
+        11 | 12 => acts.push((at_ms, Act::Deploy(dice.next()))),
+        13 => acts.extend([(at_ms, Act::Deploy(dice.next())), (at_ms + dice.below(4_000), Act::KillUser)]),
+        14 => during(Act::FreezeProcess(supervisor.clone()), Act::ThawProcess(supervisor)),
+        _ => during(Act::KillProcess(supervisor.clone()), Act::StartProcess(supervisor)),
+    }
+}

@@ -1,0 +1,284 @@
+//! What must hold at every step, checked on what truly happened on the hosts and on what was truly sent to them.
+
+use std::collections::BTreeMap;
+
+use mcompose::engine::ContainerEvent;
+use mcompose::engine::fake::Sent;
+use mcompose::project::HostName;
+use mcompose::supervise::machine::Notice;
+use mcompose::world::keys;
+
+use super::town::{Town, VOLUME};
+
+/// A host that was well for this long is known to be so by every supervisor, and nothing that was planned before is under way.
+const STEADY_MS: u64 = 12_000;
+/// A supervisor that was cut off from most hosts for this long knows it, after a ping and its bound, and makes nothing new …
+const SELF_DOUBT_MS: u64 = 4_000;
+/// … and by then what was under way has ended.
+const STANDS_STILL_MS: u64 = 6_500;
+/// A host that is away for less time than this cannot be lost yet: five seconds from its last answer on.
+const LOST_MS_MIN: u64 = 3_000;
+/// Who has lost the lease begins nothing new after this long.
+const LEASE_LOST_MS: u64 = 3_500;
+/// Who was frozen has this long to find out what it missed.
+const AWAKE_MS: u64 = 2_000;
+/// Starts of one container by one caller within a window, backed off.
+const STARTS_MAX: usize = 10;
+const STARTS_WINDOW_MS: u64 = 30_000;
+
+/// A replica that runs.
+#[derive(Debug, Clone)]
+struct Running {
+    slot: (String, String),
+    host: HostName,
+    revision: u64,
+    spec: String,
+}
+
+/// One supervisor as it is from outside.
+#[derive(Debug, Clone, Default)]
+struct Watched {
+    leads: bool,
+    /// Since when it does not lead any more.
+    stood_down_ms: u64,
+    /// Killed or frozen, or how long it has been awake.
+    is_away: bool,
+    awake_since_ms: u64,
+    /// Hosts that it cannot reach or hear, since when.
+    cut_links: BTreeMap<String, u64>,
+}
+
+pub struct Laws {
+    running: BTreeMap<String, Running>,
+    /// When each host was last not well; the far future while it is not.
+    unwell_ms: BTreeMap<String, u64>,
+    away_hosts: BTreeMap<String, u64>,
+    supervisors: BTreeMap<String, Watched>,
+    hosts: usize,
+    pub start_first: bool,
+    /// Where the volume was first used.
+    home: Option<String>,
+    saved_homes: BTreeMap<String, Option<String>>,
+    kept: Option<(u64, u64)>,
+    starts: BTreeMap<(String, String), Vec<u64>>,
+    pub last_change_ms: u64,
+    pub broken: Option<String>,
+}
+
+impl Laws {
+    pub fn new(hosts: usize) -> Self {
+        Self {
+            running: BTreeMap::new(),
+            unwell_ms: BTreeMap::new(),
+            away_hosts: BTreeMap::new(),
+            supervisors: BTreeMap::new(),
+            hosts,
+            start_first: false,
+            home: None,
+            saved_homes: BTreeMap::new(),
+            kept: None,
+            starts: BTreeMap::new(),
+            last_change_ms: 0,
+            broken: None,
+        }
+    }
+
+    fn breaks(&mut self, at_ms: u64, law: String) {
+        self.broken.get_or_insert_with(|| format!("at {at_ms} ms: {law}"));
+    }
+
+    /// A host stops answering anybody.
+    pub fn host_away(&mut self, host: &str, at_ms: u64) {
+        self.away_hosts.entry(host.to_owned()).or_insert(at_ms);
+        self.unwell_ms.insert(host.to_owned(), u64::MAX);
+    }
+
+    pub fn host_crashed(&mut self, host: &str) {
+        self.running.retain(|_, running| running.host.as_str() != host);
+    }
+
+    pub fn host_well(&mut self, host: &str, at_ms: u64) {
+        self.away_hosts.remove(host);
+        self.settle_host(host, at_ms);
+    }
+
+    pub fn link(&mut self, supervisor: &str, host: &str, is_whole: bool, at_ms: u64) {
+        let watched = self.supervisors.entry(supervisor.to_owned()).or_default();
+        if is_whole {
+            watched.cut_links.remove(host);
+        } else {
+            watched.cut_links.entry(host.to_owned()).or_insert(at_ms);
+            self.unwell_ms.insert(host.to_owned(), u64::MAX);
+        }
+        self.settle_host(host, at_ms);
+    }
+
+    fn settle_host(&mut self, host: &str, at_ms: u64) {
+        let is_cut = self.supervisors.values().any(|watched| watched.cut_links.contains_key(host));
+        if !is_cut && !self.away_hosts.contains_key(host) && self.unwell_ms.get(host) == Some(&u64::MAX) {
+            self.unwell_ms.insert(host.to_owned(), at_ms);
+        }
+    }
+
+    pub fn disk_saved(&mut self, host: &str) {
+        self.saved_homes.insert(host.to_owned(), self.home.clone());
+    }
+
+    /// A host came back with another disk: what it alone had is gone.
+    pub fn disk_replaced(&mut self, host: &str, is_old: bool) {
+        let has_volume = is_old && self.saved_homes.get(host).is_some_and(|home| home.as_deref() == Some(host));
+        if self.home.as_deref() == Some(host) && !has_volume {
+            self.home = None;
+        }
+    }
+
+    pub fn process_away(&mut self, name: &str, is_dead: bool, at_ms: u64) {
+        let watched = self.supervisors.entry(name.to_owned()).or_default();
+        watched.is_away = true;
+        if is_dead {
+            (watched.leads, watched.stood_down_ms) = (false, at_ms);
+        }
+    }
+
+    pub fn process_awake(&mut self, name: &str, at_ms: u64) {
+        let watched = self.supervisors.entry(name.to_owned()).or_default();
+        (watched.is_away, watched.awake_since_ms) = (false, at_ms);
+    }
+
+    pub fn kept(&mut self, revision: u64, at_ms: u64) {
+        self.kept = Some((revision, at_ms));
+        // Another record begins with a clean slate.
+        self.starts.clear();
+    }
+
+    pub fn said(&mut self, who: &str, notice: &Notice, at_ms: u64) {
+        match notice {
+            Notice::Leads => {
+                let others = self.supervisors.iter().filter(|(name, other)| *name != who && other.leads && !other.is_away);
+                let other = others.map(|(name, other)| (name.clone(), other.awake_since_ms)).next();
+                if let Some((other, awake_since_ms)) = other
+                    && awake_since_ms + AWAKE_MS < at_ms
+                {
+                    self.breaks(at_ms, format!("{who} takes the lease while {other} has it"));
+                }
+                self.supervisors.entry(who.to_owned()).or_default().leads = true;
+            }
+            Notice::StandsBy => {
+                let watched = self.supervisors.entry(who.to_owned()).or_default();
+                (watched.leads, watched.stood_down_ms) = (false, at_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call left its caller.
+    pub fn sent(&mut self, sent: &Sent, at_ms: u64) {
+        if sent.call.contains("config") {
+            return;
+        }
+        self.last_change_ms = at_ms;
+        let by = sent.by.as_str();
+        let awake_since_ms = self.supervisors.get(by).map_or(0, |watched| watched.awake_since_ms);
+        let is_awake = awake_since_ms + AWAKE_MS < at_ms || awake_since_ms == 0;
+        if let Some((revision, (newest, kept_ms))) = sent.revision.zip(self.kept)
+            && revision < newest
+            && kept_ms < at_ms
+            && is_awake
+        {
+            self.breaks(at_ms, format!("{by} makes a container of revision {revision}, though {newest} was kept at {kept_ms}"));
+        }
+        if by.starts_with("user") {
+            return;
+        }
+        let Some(watched) = self.supervisors.get(by).cloned() else {
+            return self.breaks(at_ms, format!("{by} acts and never had the lease"));
+        };
+        if !watched.leads && watched.stood_down_ms + LEASE_LOST_MS < at_ms && is_awake {
+            self.breaks(at_ms, format!("{by} acts without the lease: {} on {}", sent.call, sent.host));
+        }
+        let mut deaf: BTreeMap<&String, u64> = self.away_hosts.iter().map(|(host, since)| (host, *since)).collect();
+        for (host, since) in &watched.cut_links {
+            deaf.entry(host).and_modify(|known| *known = (*known).min(*since)).or_insert(*since);
+        }
+        let patience_ms = if sent.call.starts_with("create ") { SELF_DOUBT_MS } else { STANDS_STILL_MS };
+        let long = deaf.values().filter(|since| **since + patience_ms < at_ms).count();
+        if long * 2 > self.hosts && watched.awake_since_ms + patience_ms < at_ms {
+            self.breaks(at_ms, format!("{by} acts though it hears {long} of {} hosts no more: {}", self.hosts, sent.call));
+        }
+        if sent.call.starts_with("start ") {
+            let starts = self.starts.entry((by.to_owned(), format!("{} on {}", sent.call, sent.host))).or_default();
+            starts.retain(|start_ms| start_ms + STARTS_WINDOW_MS > at_ms);
+            starts.push(at_ms);
+            if starts.len() > STARTS_MAX {
+                self.breaks(at_ms, format!("{by} makes the same start more than {STARTS_MAX} times: {}", sent.call));
+            }
+        }
+    }
+
+    /// Something happened to a container on a host.
+    pub fn happened(&mut self, town: &Town, host: &HostName, event: &ContainerEvent, at_ms: u64) {
+        if town.foreign.contains(&event.name) {
+            // A host that comes back has none of them started: they have no restart policy.
+            return self.breaks(at_ms, format!("{} of the foreign container {} on {host}", event.action, event.name));
+        }
+        match event.action.as_str() {
+            "die" | "destroy" => drop(self.running.remove(&event.id)),
+            "start" => self.started(host, event, at_ms),
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, host: &HostName, event: &ContainerEvent, at_ms: u64) {
+        let label = |key: &str| event.labels.get(key).cloned().unwrap_or_default();
+        let started = Running {
+            slot: (label(keys::SERVICE), label(keys::NUMBER)),
+            host: host.clone(),
+            revision: label(keys::REVISION).parse().unwrap_or_default(),
+            spec: label(keys::SPEC),
+        };
+        if started.slot.0 == "store" {
+            match &self.home {
+                None => self.home = Some(host.to_string()),
+                Some(home) if home == host.as_str() => {}
+                Some(home) => {
+                    let law = format!("{} starts on {host}, and {VOLUME} is on {home}", event.name);
+                    self.breaks(at_ms, law);
+                }
+            }
+        }
+        let given_up = self.running.values().find(|other| {
+            let away_ms = self.away_hosts.get(other.host.as_str());
+            other.slot == started.slot && away_ms.is_some_and(|away_ms| at_ms < away_ms + LOST_MS_MIN)
+        });
+        if let Some(other) = given_up
+            && !self.away_hosts.contains_key(host.as_str())
+            && other.host != *host
+        {
+            let law = format!("{} starts on {host}, and {} is silent for a moment only", event.name, other.host);
+            return self.breaks(at_ms, law);
+        }
+        let is_steady = |host: &HostName| {
+            self.unwell_ms.get(host.as_str()).is_none_or(|unwell_ms| unwell_ms.saturating_add(STEADY_MS) < at_ms)
+        };
+        let others: Vec<&Running> = self
+            .running
+            .iter()
+            .filter(|(id, other)| **id != event.id && other.slot == started.slot && is_steady(&other.host))
+            .map(|(_, other)| other)
+            .collect();
+        let is_update = |other: &&Running| {
+            let is_newer = other.spec != started.spec && other.revision < started.revision;
+            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host)
+        };
+        let is_doubled = match others.as_slice() {
+            [] => false,
+            [other] => !is_update(other) && is_steady(host),
+            _ => is_steady(host),
+        };
+        let on: Vec<String> = others.iter().map(|other| other.host.to_string()).collect();
+        if is_doubled {
+            self.breaks(at_ms, format!("{} starts on {host} while it runs on {}", event.name, on.join(", ")));
+        }
+        self.running.insert(event.id.clone(), started);
+    }
+}

@@ -1,0 +1,217 @@
+//! Where a history takes place: hosts in one swarm, a project, containers of others, and a store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcompose::cluster::Managers;
+use mcompose::engine::Engines;
+use mcompose::engine::fake::{Behaviour, Fake};
+use mcompose::project::{Address, Availability, ContainerSpec, Host, HostName, Project, ProjectName, Role, ServiceName};
+use mcompose::store::{RaftStore, Store};
+use mcompose::world::{Container, Fabric, Health, State};
+use serde_json::json;
+
+use super::dice::Dice;
+use super::planning;
+
+pub struct Town {
+    pub fake: Fake,
+    pub hosts: Vec<Host>,
+    pub managers: Vec<HostName>,
+    /// When the history begins, by the cluster's clock.
+    pub began_ms: u64,
+    pub foreign: BTreeSet<String>,
+}
+
+/// The volume that only `store` has.
+pub const VOLUME: &str = "shop_data";
+/// The service that ends a second after each start until all is healed.
+pub const CRASHES: &str = "crashes";
+
+impl Town {
+    pub fn new(seed: u64, dice: &mut Dice) -> Self {
+        let names = ["h1", "h2", "h3", "h4", "h5"];
+        let count = if dice.one_in(6) { 5 } else { 3 + dice.below(2) as usize };
+        let names = &names[..count];
+        let managers = if dice.one_in(6) { 1 } else { 3 };
+        let fake = Fake::new(names).paced(seed);
+        let hosts = names.iter().map(|name| host(name)).collect();
+        let mut town = Self {
+            fake,
+            hosts,
+            managers: names[..managers].iter().map(|name| host_name(name)).collect(),
+            began_ms: 0,
+            foreign: BTreeSet::new(),
+        };
+        for name in names {
+            for image in ["web:1", "store:1", "agent:1", "crashes:1"] {
+                town.fake.host(name).add_image(image);
+            }
+        }
+        let ends = Behaviour { exits: Some((Duration::from_secs(1), 1)), ..Behaviour::default() };
+        town.fake.behave(&format!("{CRASHES}:1"), ends);
+        planning::run(town.form_swarm());
+        town.settle_others(dice);
+        town.began_ms = town.fake.now_ms();
+        town
+    }
+
+    async fn form_swarm(&self) {
+        let engines = self.fake.engines();
+        let first = &engines[&self.hosts[0].name];
+        first.swarm_init("10.0.0.1").await.expect("the first host begins");
+        for (number, host) in self.hosts.iter().enumerate().skip(1) {
+            let role = if self.managers.contains(&host.name) { Role::Manager } else { Role::Worker };
+            let token = first.join_token(role).await.expect("a token");
+            let addr = format!("10.0.0.{}", number + 1);
+            engines[&host.name].swarm_join(&addr, "10.0.0.1:2377", &token).await.expect("the others join");
+        }
+    }
+
+    /// Containers that are nobody's, or another project's.
+    fn settle_others(&mut self, dice: &mut Dice) {
+        for (number, host) in self.hosts.iter().enumerate() {
+            let mut spec = ContainerSpec { image: "other:1".to_owned(), ..ContainerSpec::default() };
+            if dice.one_in(2) {
+                let labels = [("project", "others"), ("service", "web"), ("container-number", "1")];
+                spec.labels.extend(labels.map(|(key, value)| (format!("com.docker.compose.{key}"), value.to_owned())));
+            } else if dice.one_in(2) {
+                // A label of the service's name alone makes nobody a replica.
+                spec.labels.insert("com.docker.compose.service".to_owned(), "web".to_owned());
+                spec.labels.insert("com.docker.compose.container-number".to_owned(), "1".to_owned());
+            }
+            let name = format!("other-{number}");
+            self.fake.host(host.name.as_str()).run(&name, &spec).expect("it runs");
+            self.foreign.insert(name);
+        }
+    }
+
+    pub fn fabric(&self) -> Fabric {
+        Fabric::Overlay { managers: self.managers.clone() }
+    }
+
+    pub fn store(&self, engines: &Engines) -> Arc<dyn Store> {
+        let managers = self.managers.iter().map(|name| Arc::clone(&engines[name])).collect();
+        let managers = Managers::new(managers).expect("there is a manager");
+        Arc::new(RaftStore::new(managers, self.managers[0].clone()))
+    }
+
+    /// Milliseconds since the history began.
+    pub fn now_ms(&self) -> u64 {
+        self.fake.now_ms() - self.began_ms
+    }
+
+    /// Every container of the project, whether or not its host answers.
+    pub fn containers(&self) -> Vec<(HostName, Container)> {
+        let on = |host: &Host| {
+            let containers = self.fake.host(host.name.as_str()).containers().into_iter();
+            containers.map(|container| (host.name.clone(), container)).collect::<Vec<_>>()
+        };
+        let all = self.hosts.iter().flat_map(on);
+        all.filter(|(_, container)| container.labels.project.as_deref() == Some("shop")).collect()
+    }
+
+    /// What is not as the newest record says; empty once all is well.
+    pub fn wrong(&self) -> Vec<String> {
+        let store = self.store(&self.fake.engines());
+        let Ok(Some(record)) = planning::run(store.latest(&shop())) else { return vec!["no record".to_owned()] };
+        let project = record.scaled();
+        let mut missing: BTreeSet<String> = BTreeSet::new();
+        for (name, service) in &project.services {
+            let count = if service.mode().is_global() { self.hosts.len() as u32 } else { service.replicas() };
+            missing.extend((1..=count).map(|number| format!("{name}.{number}")));
+        }
+        let mut wrong = Vec::new();
+        for (host, container) in self.containers() {
+            let name = &container.name;
+            let level = container.labels.service.as_deref().map(|service| level_of(&project, service)).unwrap_or_default();
+            let spec = self.fake.host(host.as_str()).spec_of(container.id.as_str());
+            let slot = container.slot().map(|slot| slot.to_string()).unwrap_or_default();
+            // Its name may be a temporary one: what runs on a network that crosses hosts cannot be renamed.
+            if !missing.remove(&slot) {
+                wrong.push(format!("{name} on {host} is one too many"));
+            } else if container.state != State::Running || matches!(container.health, Health::Unhealthy | Health::Starting) {
+                wrong.push(format!("{name} on {host} is {}, {:?}", container.state, container.health));
+            } else if !spec.is_some_and(|spec| spec.env.contains(&level)) {
+                wrong.push(format!("{name} on {host} is of an older record"));
+            }
+        }
+        wrong.extend(missing.into_iter().map(|name| format!("{name} is missing")));
+        wrong
+    }
+}
+
+fn level_of(project: &Project, service: &str) -> String {
+    let level = project.services.get(service).and_then(|service| service.environment.get("LEVEL").cloned().flatten());
+    format!("LEVEL={}", level.unwrap_or_default())
+}
+
+pub fn shop() -> ProjectName {
+    ProjectName::new("shop").expect("it is a word")
+}
+
+pub fn host_name(name: &str) -> HostName {
+    HostName::new(name).expect("a host name")
+}
+
+pub fn host(name: &str) -> Host {
+    Host {
+        name: host_name(name),
+        address: Address::Ssh { user: None, host: name.to_owned(), port: None },
+        role: None,
+        availability: Availability::Active,
+        labels: BTreeMap::new(),
+        advertise: None,
+        identity: None,
+        jump: Vec::new(),
+    }
+}
+
+/// `web` has replicas and no data, `store` has a volume; some have an agent on every host, or what crashes all the time.
+pub fn project(dice: &mut Dice) -> Project {
+    let level = json!({ "LEVEL": "0" });
+    let mut web = json!({ "image": "web:1", "environment": level, "deploy": { "replicas": 2 + dice.below(2) } });
+    web["deploy"]["update_config"] = json!({
+        "order": if dice.one_in(2) { "start-first" } else { "stop-first" },
+        "parallelism": 1 + dice.below(2),
+        "monitor": "1s",
+    });
+    if dice.one_in(2) {
+        web["healthcheck"] = json!({ "test": ["CMD", "check"] });
+    }
+    if dice.one_in(3) {
+        web["depends_on"] = json!({ "store": { "condition": "service_started", "restart": dice.one_in(2), "required": true } });
+    }
+    let mut store = json!({ "image": "store:1", "environment": level });
+    store["volumes"] = json!([{ "type": "volume", "source": "data", "target": "/data" }]);
+    if dice.one_in(2) {
+        store["restart"] = json!("always");
+    } else {
+        store["deploy"] = json!({ "replicas": 1 });
+    }
+    let mut services = json!({ "web": web, "store": store });
+    if dice.one_in(4) {
+        services["agent"] = json!({ "image": "agent:1", "environment": level, "deploy": { "mode": "global" } });
+    }
+    if dice.one_in(5) {
+        services[CRASHES] = json!({ "image": format!("{CRASHES}:1"), "environment": level, "deploy": { "replicas": 1 } });
+    }
+    planning::project(&json!({ "services": services }).to_string())
+}
+
+/// What a user changes before the next deployment.
+pub fn edit(project: &mut Project, dice: &mut Dice) -> String {
+    let names: Vec<ServiceName> = project.services.keys().cloned().collect();
+    if dice.one_in(3) {
+        let count = 1 + u32::try_from(dice.below(4)).expect("it is below 4");
+        let web = project.services.get_mut("web").expect("there is a web");
+        web.scale = Some(count);
+        return format!("scale web={count}");
+    }
+    let name = dice.pick(&names).clone();
+    let level = dice.below(1_000).to_string();
+    let service = project.services.get_mut(&name).expect("it is one of them");
+    service.environment.insert("LEVEL".to_owned(), Some(level.clone()));
+    format!("up, {name} with LEVEL={level}")
+}
