@@ -95,7 +95,7 @@ impl Care {
     }
 
     /// Goes through the replicas on the hosts that answer: who ended, who is unhealthy, who is to be left alone for now.
-    pub fn judge(&mut self, world: &World, now_ms: u64) -> Judgement {
+    pub fn judge(&mut self, world: &World, keeps_deployed: bool, now_ms: u64) -> Judgement {
         let mut judgement = Judgement::default();
         let project = &self.deployment.project;
         let awaited = awaited_to_complete(project);
@@ -103,7 +103,8 @@ impl Care {
         for (slot, container) in &fillers {
             let Some(service) = project.services.get(&slot.service) else { continue };
             let is_awaited = awaited.contains(&slot.service);
-            judge_slot(&mut self.histories, &mut self.done, &mut judgement, slot, (service, is_awaited), container, now_ms);
+            let terms = Terms { service, is_awaited, keeps_deployed };
+            judge_slot(&mut self.histories, &mut self.done, &mut judgement, slot, terms, container, now_ms);
         }
         // Who is gone altogether waits for its turn too, and who was done stays done.
         for (slot, history) in self.histories.iter_mut().filter(|(slot, _)| !fillers.contains_key(slot)) {
@@ -126,13 +127,22 @@ impl Care {
     }
 }
 
+/// What a replica is judged by.
+struct Terms<'a> {
+    service: &'a Service,
+    /// Another service waits for it to complete.
+    is_awaited: bool,
+    /// As in `Settings`.
+    keeps_deployed: bool,
+}
+
 /// What becomes of one replica that was seen.
 fn judge_slot(
     histories: &mut BTreeMap<Slot, History>,
     done: &mut BTreeSet<Slot>,
     judgement: &mut Judgement,
     slot: &Slot,
-    (service, is_awaited): (&Service, bool),
+    Terms { service, is_awaited, keeps_deployed }: Terms<'_>,
     container: &Container,
     now_ms: u64,
 ) {
@@ -151,7 +161,7 @@ fn judge_slot(
         State::Created | State::Removing | State::Dead | State::Other(_) => Some(None),
     };
     let is_exited = matches!(container.state, State::Exited { .. });
-    if is_exited && verdict(service, is_awaited, ended.flatten()) == Verdict::Stays {
+    if is_exited && verdict(service, is_awaited, ended.flatten(), keeps_deployed) == Verdict::Stays {
         done.insert(slot.clone());
         return judgement.rest(slot, None);
     }

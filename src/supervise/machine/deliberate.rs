@@ -35,8 +35,9 @@ impl Machine {
     pub fn deliberate(&mut self, project: &ProjectName, now_ms: u64) -> Option<Deliberation> {
         let (hosts, world, lost) = self.surroundings(now_ms);
         let cooling = self.watches.values().map(|watch| watch.cooling_until_ms).filter(|until_ms| *until_ms > now_ms).min();
+        let keeps_deployed = self.settings.keeps_deployed;
         let care = self.cares.get_mut(project)?;
-        let judgement = care.judge(&world, now_ms);
+        let judgement = care.judge(&world, keeps_deployed, now_ms);
         let deployment = &care.deployment;
         let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
         let placement = place(&deployment.project, &hosts, &world, &request);

@@ -31,11 +31,14 @@ pub struct Settings {
     pub lost_after_ms: u64,
     /// Between two looks at a host that gives no sign.
     pub look_every_ms: u64,
+    /// A service with `deploy` and without any policy is kept running, as Swarm would. Not so while somebody is attached: what ends
+    /// is shown, and stays ended, as with docker compose.
+    pub keeps_deployed: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000 }
+        Self { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000, keeps_deployed: true }
     }
 }
 

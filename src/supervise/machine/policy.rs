@@ -16,8 +16,8 @@ pub enum Verdict {
     Stays,
 }
 
-/// `exit_code`: nothing where the engine did not say.
-pub fn verdict(service: &Service, is_awaited_to_complete: bool, exit_code: Option<i64>) -> Verdict {
+/// `exit_code`: nothing where the engine did not say. `keeps_deployed`: as in `Settings`.
+pub fn verdict(service: &Service, is_awaited_to_complete: bool, exit_code: Option<i64>, keeps_deployed: bool) -> Verdict {
     let failed = exit_code != Some(0);
     if !failed && (service.mode().is_job() || is_awaited_to_complete) {
         return Verdict::Stays;
@@ -32,7 +32,7 @@ pub fn verdict(service: &Service, is_awaited_to_complete: bool, exit_code: Optio
         (None, Some("always" | "unless-stopped")) => true,
         (None, Some(policy)) if policy.starts_with("on-failure") => failed,
         (None, Some(_)) => false,
-        (None, None) => deploy.is_some() || service.mode().is_job(),
+        (None, None) => keeps_deployed && (deploy.is_some() || service.mode().is_job()),
     };
     if again { Verdict::Again } else { Verdict::Stays }
 }
@@ -110,7 +110,7 @@ mod tests {
     fn what_ended_is_started_again_as_its_policy_says() {
         let check = |document: &str, expect: [Verdict; 2]| {
             let service = service(document);
-            assert_eq!([Some(0), Some(1)].map(|code| verdict(&service, false, code)), expect, "{document}");
+            assert_eq!([Some(0), Some(1)].map(|code| verdict(&service, false, code, true)), expect, "{document}");
         };
         use Verdict::{Again, Stays};
         check("{}", [Stays, Stays]);
@@ -127,10 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn while_somebody_is_attached_only_a_policy_starts_again_what_ended() {
+        let of = |document: &str| verdict(&service(document), false, Some(1), false);
+        assert_eq!(of(r#"{"deploy": {"replicas": 2}}"#), Verdict::Stays);
+        assert_eq!(of(r#"{"deploy": {"restart_policy": {}}}"#), Verdict::Again);
+        assert_eq!(of(r#"{"restart": "always"}"#), Verdict::Again);
+    }
+
+    #[test]
     fn who_is_waited_for_to_complete_is_not_started_again_once_it_did() {
         let migration = service(r#"{"restart": "always"}"#);
-        assert_eq!(verdict(&migration, true, Some(0)), Verdict::Stays);
-        assert_eq!(verdict(&migration, true, Some(1)), Verdict::Again);
+        assert_eq!(verdict(&migration, true, Some(0), true), Verdict::Stays);
+        assert_eq!(verdict(&migration, true, Some(1), true), Verdict::Again);
     }
 
     /// Plays a replica that dies `lives_ms` after each start; returns how long after each death it was started again.

@@ -137,7 +137,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000 };
+    const SETTINGS: Settings =
+        Settings { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000, keeps_deployed: true };
 
     enum Word {
         Answer,
