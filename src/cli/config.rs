@@ -57,7 +57,7 @@ pub struct ConfigArgs {
 pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let options = LoadOptions {
         interpolate: !args.no_interpolate,
-        normalize: !args.no_normalize,
+        normalize: !args.no_normalize && !globals.compatibility,
         resolve_paths: !args.no_path_resolution,
         consistency: !args.no_consistency,
         ..LoadOptions::default()

@@ -65,13 +65,18 @@ impl Cast<'_> {
         if node.is_null() && !matches!(field.form, Form::Map(_)) {
             return None;
         }
-        let value = self.value(node, field.form, path)?;
+        let Some(value) = self.value(node, field.form, path) else {
+            return (field.zero == Zero::Implied).then(|| zero(field.form));
+        };
         (field.zero != Zero::Dropped || !is_zero(&value, field.form)).then_some(value)
     }
 
     fn value(&mut self, node: Node, form: Form, path: &Path<'_>) -> Cell {
         match form {
-            Form::Text => scalar_text(&node).or_else(|| self.wrong(&node, path, "a text")),
+            Form::Text => match node.value {
+                Value::Float(_) => self.wrong(&node, path, "a text"),
+                _ => scalar_text(&node).or_else(|| self.wrong(&node, path, "a text")),
+            },
             Form::Flag => self.flag(&node, path),
             Form::Int => int_of(&node).map(Value::Int).or_else(|| self.wrong(&node, path, "a whole number")),
             Form::Count => {
@@ -88,6 +93,7 @@ impl Cast<'_> {
             Form::Mode => mode_of(&node).or_else(|| self.wrong(&node, path, "an octal number such as 0440")),
             Form::DeviceCount => match &node.value {
                 Value::Text(word) if word.eq_ignore_ascii_case("all") => Some(Value::Int(-1)),
+                Value::Float(_) => self.wrong(&node, path, "a whole number or `all`"),
                 _ => int_of(&node).map(Value::Int).or_else(|| self.wrong(&node, path, "a whole number or `all`")),
             },
             Form::Texts => self.texts(node, path),
@@ -203,8 +209,8 @@ impl Cast<'_> {
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     match item.as_str().and_then(|pair| pair.split_once('=').or_else(|| pair.split_once(':'))) {
+                        Some(("", _)) | None => _ = self.wrong(item, &Path::Item(path, index), "HOST=IP"),
                         Some((host, addresses)) => addresses.split(',').for_each(|address| push(host, address, item.span)),
-                        None => _ = self.wrong(item, &Path::Item(path, index), "HOST=IP"),
                     }
                 }
             }

@@ -46,9 +46,6 @@ pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Resul
             rest = &rest[key_end..];
             continue;
         }
-        if key.is_empty() {
-            return Err(fail("a variable without a name".to_owned()));
-        }
         let (value, after) = value(&rest[key_end + 1..]).map_err(&fail)?;
         let lookup = |name: &str| known(name).or_else(|| values.get(name).cloned());
         let value = match value {
@@ -88,8 +85,7 @@ fn value(text: &str) -> Result<(Quoted, &str), String> {
         _ => {
             let end = text.find('\n').unwrap_or(text.len());
             let line = &text[..end];
-            let comment = line.char_indices().find(|(at, c)| *c == '#' && (*at == 0 || line[..*at].ends_with([' ', '\t'])));
-            let line = comment.map_or(line, |(at, _)| &line[..at]);
+            let line = line.split_once(" #").map_or(line, |(value, _)| value);
             Ok((Quoted::Template(line.trim_end().to_owned()), &text[end..]))
         }
     }

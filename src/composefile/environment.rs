@@ -47,8 +47,9 @@ impl Merge<'_> {
         for item in list.as_list().unwrap_or_default() {
             let Some(path) = item.text_at("path") else { continue };
             let lookup = |key: &str| {
-                let own = || service.get("environment")?.text_at(key).map(str::to_owned);
-                self.environment.get(key).cloned().or_else(own)
+                let own = || service.get("environment")?.text_at(key);
+                let earlier = || merged.get(key).and_then(|entry: &super::Entry| entry.node.as_str());
+                self.environment.get(key).cloned().or_else(|| own().or_else(earlier).map(str::to_owned))
             };
             let is_required = !matches!(item.get("required").map(|node| &node.value), Some(Value::Bool(false)));
             match self.files.read(path, item.text_at("format"), item.span, &lookup) {

@@ -45,9 +45,16 @@ pub(super) fn finish(
     if options.normalize {
         normalise::normalise(&mut document, request.project_name, request.environment);
     }
-    document.set("name", super::Value::Text(request.project_name.to_owned()));
+    if options.normalize || options.interpolate {
+        document.set("name", super::Value::Text(request.project_name.to_owned()));
+    }
     if !options.interpolate {
         return Some(Finished { profiles: profiles::names(&document), document, disabled: Map::new() });
+    }
+    for section in ["networks", "volumes"] {
+        for (_, object) in document.entries_mut(section).filter(|(_, object)| object.is_null()) {
+            object.value = super::Value::Map(Map::new());
+        }
     }
     let mut document = cast::cast(document, faults);
     document.set_default("services", super::Value::Map(Map::new()));

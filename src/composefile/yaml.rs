@@ -47,12 +47,13 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
                 Event::DocumentStart(..) => self.anchors.clear(),
                 Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Comment(..) | Event::Anchor(..) => {}
                 event => {
-                    let node = self.node(event, span, 0)?;
-                    if !matches!(node.value, Value::Null) {
-                        documents.push(node);
-                    }
+                    documents.push(self.node(event, span, 0)?);
                 }
             }
+        }
+        // A file of nothing is one that is empty; an empty document among others is told by who merges them.
+        if documents.iter().all(Node::is_null) {
+            documents.clear();
         }
         Ok(documents)
     }

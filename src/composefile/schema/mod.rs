@@ -60,12 +60,16 @@ pub(super) enum Shape {
     Integer,
     /// An integer from the first to the last.
     Within(i64, i64),
+    /// As `Within`, or a text; a text that is a number is held to the same bounds.
+    TextWithin(i64, i64),
     Number,
     List(&'static Shape),
     /// A list without two equal items.
     Unique(&'static Shape),
     /// A mapping with keys of the user's choice.
     Map(&'static Shape),
+    /// A mapping with keys of the user's choice, none of them empty.
+    Keyed(&'static Shape),
     /// A mapping whose keys are names: letters, digits, `.`, `_` and `-`. There is no `x-` in it.
     Names(&'static Shape),
     Object(&'static Type),
@@ -181,9 +185,9 @@ const TEXT_SET: Shape = Shape::Unique(&TEXT);
 const TEXT_OR_NUMBER: Shape = Shape::AnyOf(&[TEXT, Shape::Number]);
 const TEXT_OR_INTEGER: Shape = Shape::AnyOf(&[TEXT, Shape::Integer]);
 const SCALAR_OR_NULL: Shape = Shape::AnyOf(&[TEXT, Shape::Number, Shape::Bool, Shape::Null]);
-const LIST_OR_DICT: Shape = Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), TEXT_SET]);
+const LIST_OR_DICT: Shape = Shape::AnyOf(&[Shape::Keyed(&SCALAR_OR_NULL), TEXT_SET]);
 const COMMAND: Shape = Shape::AnyOf(&[Shape::Null, TEXT, TEXT_LIST]);
-const EXTRA_HOSTS: Shape = Shape::AnyOf(&[Shape::Map(&Shape::AnyOf(&[TEXT, TEXT_SET])), TEXT_SET]);
+const EXTRA_HOSTS: Shape = Shape::AnyOf(&[Shape::Keyed(&Shape::AnyOf(&[TEXT, TEXT_SET])), TEXT_SET]);
 
 const fn text(key: &'static str) -> Field {
     field(key, TEXT, Form::Text)

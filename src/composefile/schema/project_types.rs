@@ -8,11 +8,11 @@ pub(in crate::composefile) const PROJECT: Type = Type::new(&[
     field("version", TEXT, Form::Consumed).inert("every file is read by the current specification"),
     text("name"),
     map("services", Shape::Names(&Shape::Object(&SERVICE)), &SERVICE),
-    map("networks", Shape::Names(&Shape::AnyOf(&[Shape::Object(&NETWORK), Shape::Null])), &NETWORK),
+    map("networks", Shape::Map(&Shape::AnyOf(&[Shape::Object(&NETWORK), Shape::Null])), &NETWORK),
     map("volumes", Shape::Names(&Shape::AnyOf(&[Shape::Object(&VOLUME), Shape::Null])), &VOLUME),
     map("secrets", Shape::Names(&Shape::Object(&SECRET)), &SECRET),
     map("configs", Shape::Names(&Shape::Object(&CONFIG)), &CONFIG),
-    map("models", Shape::Names(&Shape::Object(&MODEL)), &MODEL)
+    map("models", Shape::Map(&Shape::Object(&MODEL)), &MODEL)
         .refused("models are run by Docker's model runner, which mcompose does not drive"),
     field("include", Shape::List(&Shape::AnyOf(&[TEXT, Shape::Object(&INCLUDE)])), Form::Consumed),
 ]);

@@ -21,8 +21,8 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("cap_drop"),
     text("cgroup_parent"),
     words("cgroup", &["host", "private"]),
-    field("cpu_count", Shape::AnyOf(&[TEXT, Shape::Within(0, i64::MAX)]), Form::Int),
-    field("cpu_percent", Shape::AnyOf(&[TEXT, Shape::Within(0, 100)]), Form::Float),
+    field("cpu_count", Shape::TextWithin(0, i64::MAX), Form::Int),
+    field("cpu_percent", Shape::TextWithin(0, 100), Form::Float),
     number("cpu_period"),
     number("cpu_quota"),
     number("cpu_rt_period"),
@@ -32,7 +32,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     number("cpu_shares"),
     command("command").json(Json::OrNull),
     objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
-    field("container_name", Shape::Ruled(is_container_name, "match [a-zA-Z0-9][a-zA-Z0-9_.-]+"), Form::Text),
+    field("container_name", Shape::Ruled(is_container_name, "have a letter or digit with another, `_`, `.` or `-` behind it"), Form::Text),
     object("credential_spec", Shape::Object(&CREDENTIAL_SPEC), &CREDENTIAL_SPEC).inert("it is for Windows containers"),
     map("depends_on", Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::Object(&DEPENDENCY))]), &DEPENDENCY),
     object("deploy", Shape::AnyOf(&[Shape::Object(&DEPLOY), Shape::Null]), &DEPLOY),
@@ -80,7 +80,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
         &ATTACHMENT,
     ),
     flag("oom_kill_disable"),
-    field("oom_score_adj", Shape::AnyOf(&[TEXT, Shape::Within(-1000, 1000)]), Form::Int),
+    field("oom_score_adj", Shape::TextWithin(-1000, 1000), Form::Int),
     field("pid", Shape::AnyOf(&[TEXT, Shape::Null]), Form::Text),
     number("pids_limit"),
     text("platform"),
@@ -105,7 +105,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     flag("stdin_open"),
     duration("stop_grace_period").keeps_zero(),
     text("stop_signal"),
-    field("storage_opt", Shape::Map(&SCALAR_OR_NULL), Form::Dict),
+    field("storage_opt", Shape::Map(&Shape::AnyOf(&[TEXT, Shape::Integer, Shape::Null])), Form::Dict),
     dict("sysctls"),
     text_or_texts("tmpfs"),
     flag("tty"),
@@ -248,13 +248,17 @@ const RESERVATIONS: Type = Type::new(&[
     objects("generic_resources", Shape::List(&Shape::Object(&GENERIC_RESOURCE)), &GENERIC_RESOURCE),
 ]);
 
-const DEVICE_REQUEST: Type = Type::new(&[
-    text_set("capabilities"),
-    text("driver"),
-    field("count", TEXT_OR_INTEGER, Form::DeviceCount),
-    text_set("device_ids"),
-    dict("options"),
-]);
+/// The specification lets other keys through.
+const DEVICE_REQUEST: Type = Type {
+    fields: &[
+        text_set("capabilities"),
+        text("driver"),
+        field("count", TEXT_OR_INTEGER, Form::DeviceCount),
+        text_set("device_ids"),
+        dict("options"),
+    ],
+    is_open: true,
+};
 
 const DEVICE_RESERVATION: Type = Type::new(&[
     text_set("capabilities").required(),
@@ -361,7 +365,7 @@ const MOUNT_VOLUME: Type = Type::new(&[dict("labels"), flag("nocopy"), text("sub
 
 const MOUNT_TMPFS: Type = Type::new(&[
     bytes("size").shape(Shape::AnyOf(&[Shape::Within(0, i64::MAX), TEXT])),
-    field("mode", TEXT_OR_NUMBER, Form::Count),
+    field("mode", Shape::Number, Form::Count),
 ]);
 
 const MOUNT_IMAGE: Type = Type::new(&[text("subpath")]);
@@ -384,9 +388,10 @@ const PRE_START: Type = Type::new(&[
     flag("per_replica").keeps_zero(),
 ]);
 
+/// The specification's pattern is not anchored: the rest of the name is for the engine to judge.
 fn is_container_name(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    text.len() >= 2 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_inner)
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    text.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && is_inner(pair[1]))
 }
 
 /// The specification's pattern is not anchored: it looks for a policy anywhere in the text.
