@@ -6,6 +6,7 @@
 //! in FOLDER                    where the command runs; the project's folder if not said
 //! env KEY=VALUE                one of the process's environment
 //! compose ARGUMENTS            the command, if it is another than `compose config`
+//! once WHY                     what is printed does not load back to the same
 //!     services: …              compose.yaml, indented by four
 //! file NAME                    another file, indented below; `-` is standard input
 //! > {"name": …}                what is expected, by JSON value, or `refused`
@@ -88,7 +89,7 @@ fn update(scripts: &mut [Script], reference: &Program) {
 
 /// One case with a folder of its own: what is printed, and whether the YAML loads back to the same.
 fn check(case: &Case, folder: &Path, reference: Option<&Program>) -> Result<(), String> {
-    let expected = case.expected.as_deref().ok_or("nothing is expected yet: run it with MCOMPOSE_UPDATE=1")?;
+    let expected = case.expected.as_deref().map(str::trim_end).ok_or("nothing is expected yet: run it with MCOMPOSE_UPDATE=1")?;
     let mcompose = Program::mcompose();
     let actual = mcompose.config(case, folder);
     let (expected, text) = match (expected, &actual) {
@@ -103,7 +104,9 @@ fn check(case: &Case, folder: &Path, reference: Option<&Program>) -> Result<(), 
         return Ok(());
     }
     let yaml = mcompose.yaml(case, folder);
-    for (program, who) in [(Some(&mcompose), "mcompose's YAML, loaded again"), (reference, "mcompose's YAML, loaded by docker compose")] {
+    for (program, who) in
+        [(Some(&mcompose), "mcompose's YAML, loaded again"), (reference, "mcompose's YAML, loaded by docker compose")]
+    {
         let Some(program) = program else { continue };
         match program.load_back(case, folder, &yaml) {
             Outcome::Printed(text) => json::compare(&expected, &json::parse(&text), who)?,
@@ -129,7 +132,9 @@ fn for_each_case<T: Send>(scripts: &[Script], work: &(dyn Fn(&Case, &Path) -> T 
             .map(|_| {
                 scope.spawn(|| {
                     let mut done = Vec::new();
-                    while let Some((at, (_, case, folder))) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, jobs.get(at)?))) {
+                    while let Some((at, (_, case, folder))) =
+                        Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, jobs.get(at)?)))
+                    {
                         case.lay_out(folder);
                         done.push((at, work(case, folder)));
                         let _ = std::fs::remove_dir_all(folder);

@@ -15,18 +15,38 @@ pub(super) trait PairFiles {
     fn read(&mut self, path: &str, format: Option<&str>, span: Span, lookup: Lookup<'_>) -> Option<Vec<(String, String)>>;
 }
 
-/// Merges `env_file` below `environment`, and `label_file` below `labels`; what is written in the document wins.
-/// The document is in its final form.
-pub(super) fn merge_files(
+/// Merges `env_file` below `environment`; what is written in the document wins. The document is in its final form.
+pub(super) fn merge_env_files(
     document: &mut Node,
     environment: &BTreeMap<String, String>,
     files: &mut dyn PairFiles,
     faults: &mut Vec<Diagnostic>,
 ) {
     for (name, service) in document.entries_mut("services") {
-        let mut merge = Merge { name, environment, files, faults };
-        merge.env_files(service);
-        merge.label_files(service);
+        Merge { name, environment, files, faults }.env_files(service);
+    }
+}
+
+/// Merges `label_file` below `labels`, as `merge_env_files` does it for variables.
+pub(super) fn merge_label_files(
+    document: &mut Node,
+    environment: &BTreeMap<String, String>,
+    files: &mut dyn PairFiles,
+    faults: &mut Vec<Diagnostic>,
+) {
+    for (name, service) in document.entries_mut("services") {
+        Merge { name, environment, files, faults }.label_files(service);
+    }
+}
+
+/// Where env files are not merged they stay, without what is the default.
+pub(super) fn keep_env_files(document: &mut Node) {
+    for (_, service) in document.entries_mut("services") {
+        for file in service.items_mut("env_file").iter_mut().filter_map(Node::as_map_mut) {
+            if file.get("required").is_some_and(|entry| matches!(entry.node.value, Value::Bool(true))) {
+                file.shift_remove("required");
+            }
+        }
     }
 }
 

@@ -64,8 +64,13 @@ pub(super) fn finish(
         consistency::check(&document, &disabled, faults);
     }
     profiles::enable_selected(&mut document, &mut disabled, request.profiles, request.selection);
-    if options.env_resolution && !has_errors(faults) {
-        environment::merge_files(&mut document, request.environment, files, faults);
+    if !options.env_resolution {
+        environment::keep_env_files(&mut document);
+    } else if !has_errors(faults) {
+        environment::merge_env_files(&mut document, request.environment, files, faults);
+    }
+    if !has_errors(faults) {
+        environment::merge_label_files(&mut document, request.environment, files, faults);
     }
     profiles::select(&mut document, &mut disabled, request.selection, faults);
     if !options.all_resources {

@@ -61,7 +61,7 @@ fn check_service(name: &str, service: &Node, faults: &mut Vec<Diagnostic>) {
         }
     }
     for (index, mount) in service.items("volumes").iter().enumerate().filter(|(_, mount)| mount.as_map().is_some()) {
-        if mount.text_at("target").is_none_or(str::is_empty) {
+        if mount.text_at("target").is_none() {
             faults.push(Diagnostic::error(mount.span, format!("services.{name}.volumes[{index}] names no `target`")));
         }
     }

@@ -59,13 +59,13 @@ impl Program {
 
     /// Loads what was printed, with the options of the case that change what is done to a document.
     pub fn load_back(&self, case: &Case, folder: &Path, yaml: &str) -> Outcome {
-        let kept = ["--no-consistency", "--no-normalize", "--no-path-resolution", "--all-resources", "--compatibility"];
-        let options = case.arguments.iter().filter(|argument| kept.contains(&argument.as_str())).cloned();
-        let line = "--project-directory . -f - --profile * config --format json".split(' ').map(str::to_owned);
-        let (before, after): (Vec<String>, Vec<String>) =
-            options.partition(|option| ["--all-resources", "--compatibility"].contains(&option.as_str()));
-        let arguments: Vec<String> = before.into_iter().chain(line).chain(after).collect();
-        self.run(case, folder, &arguments, yaml)
+        const BEFORE: [&str; 2] = ["--all-resources", "--compatibility"];
+        const AFTER: [&str; 4] = ["--no-consistency", "--no-normalize", "--no-path-resolution", "--no-env-resolution"];
+        let kept = |options: &[&str]| case.arguments.iter().filter(|one| options.contains(&one.as_str())).cloned().collect();
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect();
+        let parts: [Vec<String>; 4] =
+            [kept(&BEFORE), words("--project-directory . -f - --profile *"), words("config --format json"), kept(&AFTER)];
+        self.run(case, folder, &parts.concat(), yaml)
     }
 
     fn run(&self, case: &Case, folder: &Path, arguments: &[String], input: &str) -> Outcome {
@@ -85,7 +85,9 @@ impl Program {
         let output = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.code() {
-            Some(0) => Outcome::Printed(String::from_utf8_lossy(&output.stdout).replace(&*project.display().to_string(), "@DIR@")),
+            Some(0) => {
+                Outcome::Printed(String::from_utf8_lossy(&output.stdout).replace(&*project.display().to_string(), "@DIR@"))
+            }
             Some(code) if !BROKEN_CODES.contains(&code) => Outcome::Refused(said),
             _ => Outcome::Broken(format!("{}: {said}", output.status)),
         }

@@ -28,6 +28,8 @@ pub struct Case {
     pub arguments: Vec<String>,
     /// Below the project's folder.
     pub folder: String,
+    /// Why what is printed does not load back to the same, if it does not.
+    once: Option<String>,
     /// As it is written, without its marks.
     pub expected: Option<String>,
 }
@@ -81,6 +83,7 @@ impl Case {
             environment: Vec::new(),
             arguments: vec!["config".to_owned()],
             folder: String::new(),
+            once: None,
             expected: None,
         }
     }
@@ -113,6 +116,7 @@ impl Case {
             }
             "compose" => self.arguments = rest.split_whitespace().map(str::to_owned).collect(),
             "in" => self.folder = rest.to_owned(),
+            "once" => self.once = Some(rest.to_owned()),
             _ => panic!("tests/parity, {section}, case `{}`: what is `{line}`?", self.name),
         }
     }
@@ -147,6 +151,6 @@ impl Case {
 
     /// Without interpolation `$` is not doubled, so what is printed is not meant to be loaded.
     pub fn loads_back(&self) -> bool {
-        !self.arguments.iter().any(|argument| argument == "--no-interpolate")
+        self.once.is_none() && !self.arguments.iter().any(|argument| argument == "--no-interpolate")
     }
 }

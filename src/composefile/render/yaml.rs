@@ -184,7 +184,9 @@ mod tests {
         for bare in ["web", "./a b", "/x:/y", "nginx:1.25", "a'b", "1.2.3"] {
             assert_eq!(one_line(bare), bare);
         }
-        for quoted in ["", "yes", "N", "null", "~", "1", "0x1f", "1_000", "2024-01-31", "1:30", "a: b", "a #b", "- a", "*", "=", "a:"] {
+        for quoted in
+            ["", "yes", "N", "null", "~", "1", "0x1f", "1_000", "2024-01-31", "1:30", "a: b", "a #b", "- a", "*", "=", "a:"]
+        {
             assert_eq!(one_line(quoted), format!("'{quoted}'"));
         }
         assert_eq!(one_line("it's: so"), "'it''s: so'");

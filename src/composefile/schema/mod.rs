@@ -45,6 +45,10 @@ pub(super) struct Field {
     pub zero: Zero,
     pub json: Json,
     pub support: Support,
+    /// The Engine API version that it needs, where that is a later one than 1.41.
+    pub since: &'static str,
+    /// For the support page.
+    pub note: &'static str,
 }
 
 /// What the document may hold.
@@ -145,7 +149,17 @@ pub(super) enum Json {
 pub(super) const EMPTY_HOOK: &str = "{\"command\":null}";
 
 const fn field(key: &'static str, shape: Shape, form: Form) -> Field {
-    Field { key, shape, form, is_required: false, zero: Zero::Dropped, json: Json::Same, support: Support::Applied }
+    Field {
+        key,
+        shape,
+        form,
+        is_required: false,
+        zero: Zero::Dropped,
+        json: Json::Same,
+        support: Support::Applied,
+        since: "",
+        note: "",
+    }
 }
 
 impl Field {
@@ -171,6 +185,14 @@ impl Field {
 
     const fn refused(self, why: &'static str) -> Self {
         Self { support: Support::Refused(why), ..self }
+    }
+
+    const fn since(self, since: &'static str) -> Self {
+        Self { since, ..self }
+    }
+
+    const fn note(self, note: &'static str) -> Self {
+        Self { note, ..self }
     }
 
     /// Another shape than the one that goes with the form.

@@ -35,9 +35,9 @@ const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], is_open: true }
 const NETWORK: Type = Type::new(&[
     text("name"),
     text("driver"),
-    options("driver_opts"),
+    options("driver_opts").note("those of a bridge are inert where the network crosses hosts"),
     object("ipam", Shape::Object(&IPAM), &IPAM).json(Json::Or("{}")),
-    field("external", EXTERNAL, Form::Flag),
+    field("external", EXTERNAL, Form::Flag).note("it must be there on the host"),
     flag("internal"),
     flag("attachable"),
     dict("labels"),
@@ -54,18 +54,25 @@ const IPAM: Type = Type::new(&[
 const IPAM_POOL: Type =
     Type::new(&[text("subnet"), text("gateway"), text("ip_range"), field("aux_addresses", Shape::Map(&TEXT), Form::Dict)]);
 
-const VOLUME: Type =
-    Type::new(&[text("name"), text("driver"), options("driver_opts"), field("external", EXTERNAL, Form::Flag), dict("labels")]);
+const VOLUME: Type = Type::new(&[
+    text("name"),
+    text("driver"),
+    options("driver_opts"),
+    field("external", EXTERNAL, Form::Flag).note("it must be there on the host"),
+    dict("labels"),
+]);
+
+const DRIVERS: &str = "external and driver-made ones belong to swarm services";
 
 const SECRET: Type = Type::new(&[
     text("name"),
     text("file"),
     text("environment"),
-    field("external", EXTERNAL_OPEN, Form::Flag),
+    field("external", EXTERNAL_OPEN, Form::Flag).refused(DRIVERS),
     dict("labels"),
-    text("driver").refused("secret drivers belong to swarm services"),
-    options("driver_opts").refused("secret drivers belong to swarm services"),
-    text("template_driver").refused("template drivers belong to swarm services"),
+    text("driver").refused(DRIVERS),
+    options("driver_opts").refused(DRIVERS),
+    text("template_driver").refused(DRIVERS),
 ]);
 
 const CONFIG: Type = Type::new(&[
@@ -73,9 +80,9 @@ const CONFIG: Type = Type::new(&[
     text("file"),
     text("environment"),
     text("content"),
-    field("external", EXTERNAL_OPEN, Form::Flag),
+    field("external", EXTERNAL_OPEN, Form::Flag).refused(DRIVERS),
     dict("labels"),
-    text("template_driver").refused("template drivers belong to swarm services"),
+    text("template_driver").refused(DRIVERS),
 ]);
 
 const MODEL: Type = Type::new(&[

@@ -6,16 +6,19 @@ use super::{
     text, text_or_texts, text_set, texts, words,
 };
 
-const BUILD_LATER: &str = "images are not built yet: an image that is on the hosts or can be pulled is used";
-const WATCH: &str = "it is for `watch` on one machine, which mcompose does not have";
+/// As `NEEDS_A_CLIENT` of `project/build.rs`.
+const CLIENT: &str = "it needs docker's own client during the build";
+const MODELS: &str = "models are run by Docker's model runner, which mcompose does not drive";
+const NOT_BUILT_WITH: &str = "the engine's build is not told of it";
 const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("profiles"),
     dict("annotations"),
     flag("attach").keeps_zero(),
-    object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD).refused(BUILD_LATER),
-    object("develop", OBJECT_OR_NULL_DEVELOP, &DEVELOP).inert(WATCH),
+    object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD)
+        .note("one engine builds, and the image is shipped to the others"),
+    object("develop", OBJECT_OR_NULL_DEVELOP, &DEVELOP).note("for `watch`"),
     object("blkio_config", Shape::Object(&BLKIO), &BLKIO),
     text_set("cap_add"),
     text_set("cap_drop"),
@@ -31,8 +34,12 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text("cpuset"),
     number("cpu_shares"),
     command("command").json(Json::OrNull),
-    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
-    field("container_name", Shape::Ruled(is_container_name, "have a letter or digit with another, `_`, `.` or `-` behind it"), Form::Text),
+    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).note(DELIVERED),
+    field(
+        "container_name",
+        Shape::Ruled(is_container_name, "have a letter or digit with another, `_`, `.` or `-` behind it"),
+        Form::Text,
+    ),
     object("credential_spec", Shape::Object(&CREDENTIAL_SPEC), &CREDENTIAL_SPEC).inert("it is for Windows containers"),
     map("depends_on", Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::Object(&DEPENDENCY))]), &DEPENDENCY),
     object("deploy", Shape::AnyOf(&[Shape::Object(&DEPLOY), Shape::Null]), &DEPLOY),
@@ -66,13 +73,13 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     bytes("mem_reservation").shape(TEXT_OR_INTEGER),
     bytes("memswap_limit"),
     bytes("mem_swappiness").shape(TEXT_OR_INTEGER),
-    text("mac_address"),
+    text("mac_address").note("of the first network"),
     map(
         "models",
         Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::AnyOf(&[Shape::Object(&SERVICE_MODEL), Shape::Null]))]),
         &SERVICE_MODEL,
     )
-    .refused("models are run by Docker's model runner, which mcompose does not drive"),
+    .refused(MODELS),
     text("network_mode"),
     map(
         "networks",
@@ -93,14 +100,15 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
             "be always, never, build, missing, if_not_present, refresh, daily, weekly or every_ with a time such as 12h",
         ),
         Form::Text,
-    ),
-    field("pull_refresh_after", TEXT, Form::Consumed).inert("docker compose ignores it, too"),
+    )
+    .note("`daily`, `weekly`, `every_…` and `refresh` pull a missing image; `pull` refreshes it"),
+    field("pull_refresh_after", TEXT, Form::Consumed).inert("`pull` refreshes images; `up` pulls missing ones"),
     flag("read_only"),
-    text("restart"),
+    text("restart").note("across hosts the supervisor starts lost replicas elsewhere"),
     text("runtime"),
     integer("scale").keeps_zero(),
-    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
-    text_set("security_opt"),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).note(DELIVERED),
+    text_set("security_opt").note("a seccomp profile of a file is refused: such files are not delivered"),
     bytes("shm_size"),
     flag("stdin_open"),
     duration("stop_grace_period").keeps_zero(),
@@ -113,7 +121,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     field("use_api_socket", Shape::Bool, Form::Flag).refused("the credentials it hands over stay on this machine"),
     text("user"),
     text("userns_mode"),
-    text("uts"),
+    text("uts").note("`service:NAME` is refused: the engine shares this namespace with the host only"),
     objects("volumes", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&MOUNT)])), &MOUNT),
     text_set("volumes_from"),
     text("working_dir"),
@@ -137,28 +145,28 @@ const BUILD: Type = Type::new(&[
     text("context"),
     text("dockerfile"),
     text("dockerfile_inline"),
-    texts("entitlements"),
+    texts("entitlements").refused(CLIENT),
     env("args"),
-    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text),
-    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text),
-    field("ssh", Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), Shape::Unique(&SSH_KEY)]), Form::Ssh),
+    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(CLIENT),
+    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(CLIENT),
+    field("ssh", Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), Shape::Unique(&SSH_KEY)]), Form::Ssh).refused(CLIENT),
     dict("labels"),
     texts("cache_from"),
-    texts("cache_to"),
+    texts("cache_to").refused(CLIENT),
     flag("no_cache"),
-    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts),
-    field("additional_contexts", Shape::AnyOf(&[Shape::Map(&TEXT), Shape::Unique(&PAIR)]), Form::Dict),
+    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts).inert(NOT_BUILT_WITH),
+    field("additional_contexts", Shape::AnyOf(&[Shape::Map(&TEXT), Shape::Unique(&PAIR)]), Form::Dict).refused(CLIENT),
     flag("pull"),
     field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
-    text("isolation"),
+    text("isolation").inert(NOT_BUILT_WITH),
     text("network"),
     text("target"),
-    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).refused(CLIENT),
     bytes("shm_size").shape(TEXT_OR_INTEGER),
     texts("tags"),
-    field("ulimits", ULIMITS, Form::Ulimits),
-    texts("platforms"),
-    flag("privileged"),
+    field("ulimits", ULIMITS, Form::Ulimits).inert(NOT_BUILT_WITH),
+    texts("platforms").note("one; an engine builds for one platform"),
+    flag("privileged").inert(NOT_BUILT_WITH),
 ]);
 
 const DEVELOP: Type = Type::new(&[objects("watch", Shape::List(&Shape::Object(&WATCH_RULE)), &WATCH_RULE)]);
@@ -194,6 +202,7 @@ const BLKIO_WEIGHT: Type = Type::new(&[
     integer("weight").shape(Shape::Within(0, 65535)).implies_zero().json(Json::Renamed("Weight")),
 ]);
 
+const DELIVERED: &str = "files are carried to the hosts";
 const OWNER: &str = "the file is mounted with the owner and mode that it has";
 
 /// An entry of `configs` or `secrets` of a service.
@@ -276,7 +285,7 @@ const DISCRETE_RESOURCE: Type = Type::new(&[text("kind").implies_zero(), number(
 const RESTART_POLICY: Type = Type::new(&[
     text("condition"),
     duration("delay").keeps_zero().inert(ONE_ENGINE),
-    field("max_attempts", TEXT_OR_INTEGER, Form::Count).keeps_zero(),
+    field("max_attempts", TEXT_OR_INTEGER, Form::Count).keeps_zero().note("counted for `on-failure` only"),
     duration("window").keeps_zero().inert(ONE_ENGINE),
 ]);
 
@@ -311,7 +320,7 @@ const HEALTHCHECK: Type = Type::new(&[
     duration("interval").keeps_zero(),
     field("retries", TEXT_OR_NUMBER, Form::Count).keeps_zero(),
     duration("start_period").keeps_zero(),
-    duration("start_interval").keeps_zero(),
+    duration("start_interval").keeps_zero().since("1.44").note("on older engines it is inert, and that is said"),
     flag("disable"),
 ]);
 
