@@ -9,7 +9,7 @@ use super::environment::{Lookup, PairFiles};
 use super::interpolate::interpolate;
 use super::paths::{self, Base};
 use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
-use super::{bind, canonical, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
+use super::{bind, canonical, defaults, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
 use crate::project::{Project, ProjectName};
 
 /// A larger file is refused before it is read whole.
@@ -219,6 +219,7 @@ impl Loader<'_> {
         };
         let mut document = document;
         if self.options.resolve_paths {
+            defaults::fill_contexts(&mut document);
             self.absolute_paths(&mut document, folder);
         }
         let finished = finish::finish(document, &wanted, self, &mut faults);
@@ -232,9 +233,6 @@ impl Loader<'_> {
         // What cannot be made long is told when the merged document is.
         canonical::canonicalise(document, true, &mut Vec::new());
         for (name, service) in document.entries_mut("services") {
-            if let Some(build) = service.get_mut("build") {
-                build.set_default("context", Value::Text(".".to_owned()));
-            }
             let mounts = service.items("volumes").iter().filter(|mount| mount.text_at("type") == Some("bind"));
             for mount in mounts.filter(|mount| mount.get("source").is_none()) {
                 let message = format!("services.{name}.volumes: a mount of type `bind` needs a `source`");
@@ -440,6 +438,7 @@ impl Loader<'_> {
         let merged = self.read_all(files).and_then(|documents| self.merged(documents, folder));
         self.including.pop();
         let mut merged = merged?;
+        defaults::fill_contexts(&mut merged);
         self.absolute_paths(&mut merged, folder);
         normalise::look_up_listed(&mut merged, &self.environment);
         self.environment = outer;

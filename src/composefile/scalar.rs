@@ -24,7 +24,8 @@ pub(super) fn resolve(text: &str) -> Value {
 }
 
 fn number(text: &str) -> Option<Value> {
-    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    // With a dot in front the underscores stay, which no number has.
+    let plain: String = text.chars().filter(|c| *c != '_' || text.starts_with('.')).collect();
     let (sign, digits) = match plain.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, plain.strip_prefix('+').unwrap_or(&plain)),
@@ -36,7 +37,16 @@ fn number(text: &str) -> Option<Value> {
     };
     let based = [("0x", 16), ("0X", 16), ("0o", 8), ("0O", 8), ("0b", 2), ("0B", 2)];
     if let Some((rest, base)) = based.iter().find_map(|(prefix, base)| Some((digits.strip_prefix(prefix)?, *base))) {
-        return radix(rest, base);
+        // go-yaml reads `0o+7` and `0b-1`, since it takes these two prefixes off by itself.
+        let signed = rest.strip_prefix('-').map(|rest| (-1, rest)).or_else(|| rest.strip_prefix('+').map(|rest| (1, rest)));
+        let takes_sign = plain.starts_with("0o") || plain.starts_with("0b");
+        return match signed.filter(|_| takes_sign) {
+            Some((sign, rest)) => match radix(rest, base) {
+                Some(Value::Int(number)) => Some(Value::Int(sign * number)),
+                _ => None,
+            },
+            None => radix(rest, base),
+        };
     }
     if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
         return radix(&digits[1..], 8);

@@ -155,7 +155,7 @@ const BUILD: Type = Type::new(&[
     texts("cache_to").refused(CLIENT),
     flag("no_cache"),
     field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts).inert(NOT_BUILT_WITH),
-    field("additional_contexts", Shape::AnyOf(&[Shape::Map(&TEXT), Shape::Unique(&PAIR)]), Form::Dict).refused(CLIENT),
+    field("additional_contexts", Shape::AnyOf(&[Shape::Keyed(&TEXT), Shape::Unique(&PAIR)]), Form::Dict).refused(CLIENT),
     flag("pull"),
     field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
     text("isolation").inert(NOT_BUILT_WITH),
