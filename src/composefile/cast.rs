@@ -100,7 +100,10 @@ impl Cast<'_> {
             Form::Command => self.command(node, path, None),
             Form::HealthTest => self.command(node, path, Some("CMD-SHELL")),
             Form::Dict => Some(dict(node, |_| text(""))),
-            Form::Env => Some(dict(node, |_| Value::Null)),
+            Form::Env => {
+                self.trailing_spaces(&node, path);
+                Some(dict(node, |_| Value::Null))
+            }
             Form::ExtraHosts => self.extra_hosts(node, path),
             Form::Ssh => Some(ssh(node)),
             Form::Ulimits => Some(self.ulimits(node, path)),
@@ -193,6 +196,17 @@ impl Cast<'_> {
         }
     }
 
+    /// `KEY =VALUE` in a list is a slip that docker compose refuses.
+    fn trailing_spaces(&mut self, node: &Node, path: &Path<'_>) {
+        for (index, item) in node.as_list().unwrap_or_default().iter().enumerate() {
+            let key = item.as_str().map(|pair| pair.split('=').next().unwrap_or(pair)).unwrap_or_default();
+            if key.ends_with(char::is_whitespace) {
+                let message = format!("{path}[{index}]: the variable `{key}` has a space behind its name");
+                self.faults.push(Diagnostic::error(item.span, message));
+            }
+        }
+    }
+
     fn extra_hosts(&mut self, node: Node, path: &Path<'_>) -> Cell {
         let mut hosts: Vec<Node> = Vec::new();
         let mut push = |host: &str, address: &str, span| {
@@ -201,6 +215,9 @@ impl Cast<'_> {
         };
         match &node.value {
             Value::Map(map) => {
+                if let Some((_, entry)) = map.iter().find(|(host, _)| host.contains(':')) {
+                    return self.wrong(&entry.node, path, "a mapping of host names");
+                }
                 for (host, entry) in map {
                     let items = entry.node.as_list().unwrap_or(std::slice::from_ref(&entry.node));
                     items.iter().for_each(|address| push(host, address.as_str().unwrap_or_default(), address.span));
@@ -209,7 +226,10 @@ impl Cast<'_> {
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     match item.as_str().and_then(|pair| pair.split_once('=').or_else(|| pair.split_once(':'))) {
-                        Some(("", _)) | None => _ = self.wrong(item, &Path::Item(path, index), "HOST=IP"),
+                        Some((host, _)) if host.is_empty() || host.contains(':') => {
+                            _ = self.wrong(item, &Path::Item(path, index), "HOST=IP");
+                        }
+                        None => _ = self.wrong(item, &Path::Item(path, index), "HOST=IP"),
                         Some((host, addresses)) => addresses.split(',').for_each(|address| push(host, address, item.span)),
                     }
                 }

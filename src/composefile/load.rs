@@ -122,6 +122,7 @@ pub fn model(request: &LoadRequest, files: &mut dyn Files) -> Result<Model, Load
         environment: request.environment.clone(),
         home: request.environment.get("HOME").cloned(),
         options: request.options,
+        project_folder: PathBuf::new(),
         unset: BTreeSet::new(),
         including: Vec::new(),
         not_found: false,
@@ -174,6 +175,7 @@ pub(super) struct Loader<'a> {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) home: Option<String>,
     pub(super) options: LoadOptions,
+    project_folder: PathBuf,
     unset: BTreeSet<String>,
     including: Vec<PathBuf>,
     not_found: bool,
@@ -183,6 +185,7 @@ impl Loader<'_> {
     fn load(&mut self, request: &LoadRequest) -> Option<Model> {
         self.read_settings(request)?;
         let (files, folder, was_searched) = self.find(request)?;
+        self.project_folder.clone_from(&folder);
         let env_files = self.read_environment(request, &folder, was_searched)?;
         let documents = self.read_all(&files)?;
         let name = self.name(request, &documents, &folder)?;
@@ -238,13 +241,23 @@ impl Loader<'_> {
                 let message = format!("services.{name}.volumes: a mount of type `bind` needs a `source`");
                 self.diagnostics.push(Diagnostic::error(mount.span, message));
             }
+            let rules = service.get("develop").map(|develop| develop.items("watch")).unwrap_or_default();
+            let paths = rules.iter().filter_map(|rule| rule.get("path"));
+            for path in paths.filter(|path| path.as_str().is_some_and(|path| path.trim().is_empty())) {
+                let message = format!("services.{name}.develop.watch: a path must not be blank");
+                self.diagnostics.push(Diagnostic::error(path.span, message));
+            }
         }
         let files = RefCell::new(&mut *self.files);
         let follow_links = |path: &str| {
             let real = files.borrow_mut().canonicalize(Path::new(path));
             real.map_or_else(|_| path.to_owned(), |real| real.display().to_string())
         };
-        let directory = folder.display().to_string();
+        let directory = match self.options.resolve_paths {
+            true => folder.display().to_string(),
+            // What another file brings is still relative to the project's folder, not to that file's.
+            false => paths::relative(&self.project_folder.display().to_string(), &folder.display().to_string()),
+        };
         let base = Base { directory: &directory, home: self.home.as_deref(), follow_links: &follow_links };
         paths::make_absolute(document, &base);
     }

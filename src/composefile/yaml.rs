@@ -163,6 +163,10 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
                     end = end.max(node.span.end);
                     let key = key_text(&key)?;
                     if key == "<<" && is_plain {
+                        if !merged.is_empty() {
+                            let message = "the key `<<` stands twice in this mapping";
+                            return Err(Diagnostic::error(key_span, message).hinted("it takes a list: `<<: [*a, *b]`"));
+                        }
                         merged.push(node);
                         continue;
                     }
@@ -191,8 +195,9 @@ fn merge_into(map: &mut Map, node: Node) -> Result<(), Diagnostic> {
             }
             Ok(())
         }
-        Value::List(items) => items.into_iter().try_for_each(|item| merge_into(map, item)),
-        Value::Null => Ok(()),
+        Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
+            items.into_iter().try_for_each(|item| merge_into(map, item))
+        }
         _ => Err(Diagnostic::error(node.span, "`<<` takes a mapping, or a list of mappings")),
     }
 }

@@ -25,8 +25,8 @@ fn attributes(page: &mut String) {
         page,
         "## Attributes\n\n\
         Every attribute of the Compose Specification of August 2026 is read and checked. {} are applied. {} are inert: they have no\n\
-        effect on a plain container, and a plan says so. {} are refused: a service that has one is not deployed, and the message says\n\
-        why. `since` is the Engine API version that an attribute needs, where that is a later one than 1.41 (Docker 20.10).\n\n\
+        effect on a plain container, for the reason beside them. {} are refused: a service that has one is not deployed, and the message\n\
+        says why. `since` is the Engine API version that an attribute needs, where that is a later one than 1.41 (Docker 20.10).\n\n\
         | attribute | | since | note |\n| --- | --- | --- | --- |\n",
         count(|support| *support == Support::Applied),
         count(|support| matches!(support, Support::Inert(_))),

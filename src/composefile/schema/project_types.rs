@@ -41,7 +41,7 @@ const NETWORK: Type = Type::new(&[
     flag("internal"),
     flag("attachable"),
     dict("labels"),
-    flag("enable_ipv4").keeps_zero(),
+    flag("enable_ipv4").keeps_zero().since("1.48"),
     flag("enable_ipv6").keeps_zero(),
 ]);
 

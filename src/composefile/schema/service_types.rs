@@ -14,7 +14,7 @@ const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("profiles"),
-    dict("annotations"),
+    dict("annotations").since("1.43"),
     flag("attach").keeps_zero(),
     object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD)
         .note("one engine builds, and the image is shipped to the others"),
@@ -332,12 +332,12 @@ const SERVICE_MODEL: Type = Type::new(&[text("endpoint_var"), text("model_var")]
 const ATTACHMENT: Type = Type::new(&[
     text_set("aliases"),
     options("driver_opts"),
-    field("gw_priority", Shape::Number, Form::Int),
+    field("gw_priority", Shape::Number, Form::Int).since("1.48"),
     text("interface_name"),
     text("ipv4_address"),
     text("ipv6_address"),
     text_set("link_local_ips"),
-    text("mac_address"),
+    text("mac_address").since("1.44").note("older engines take one for the container"),
     field("priority", Shape::Number, Form::Int),
 ]);
 
@@ -360,17 +360,17 @@ const MOUNT: Type = Type::new(&[
     object("bind", Shape::Object(&MOUNT_BIND), &MOUNT_BIND),
     object("volume", Shape::Object(&MOUNT_VOLUME), &MOUNT_VOLUME),
     object("tmpfs", Shape::Object(&MOUNT_TMPFS), &MOUNT_TMPFS),
-    object("image", Shape::Object(&MOUNT_IMAGE), &MOUNT_IMAGE),
+    object("image", Shape::Object(&MOUNT_IMAGE), &MOUNT_IMAGE).since("1.48"),
 ]);
 
 const MOUNT_BIND: Type = Type::new(&[
     words("selinux", &["z", "Z"]),
     text("propagation"),
     flag("create_host_path"),
-    words("recursive", &["enabled", "disabled", "writable", "readonly"]),
+    words("recursive", &["enabled", "disabled", "writable", "readonly"]).since("1.44"),
 ]);
 
-const MOUNT_VOLUME: Type = Type::new(&[dict("labels"), flag("nocopy"), text("subpath")]);
+const MOUNT_VOLUME: Type = Type::new(&[dict("labels"), flag("nocopy"), text("subpath").since("1.45")]);
 
 const MOUNT_TMPFS: Type = Type::new(&[
     bytes("size").shape(Shape::AnyOf(&[Shape::Within(0, i64::MAX), TEXT])),
