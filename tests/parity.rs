@@ -12,7 +12,7 @@
 //! > {"name": …}                what is expected, by JSON value, or `refused`
 //! ```
 //!
-//! `@DIR@` is the project's folder. `MCOMPOSE_UPDATE=1 MCOMPOSE_TEST_DOCKER_COMPOSE=… cargo test --test parity` asks docker compose
+//! `@DIR@` is the project's folder, `@UP@` the one above it. `MCOMPOSE_UPDATE=1 MCOMPOSE_TEST_DOCKER_COMPOSE=… cargo test --test parity` asks docker compose
 //! anew for everything that is expected; `tests/run.sh` fetches that program.
 
 #![expect(clippy::disallowed_methods, reason = "a test reads its cases from disk")]

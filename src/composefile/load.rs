@@ -241,12 +241,6 @@ impl Loader<'_> {
                 let message = format!("services.{name}.volumes: a mount of type `bind` needs a `source`");
                 self.diagnostics.push(Diagnostic::error(mount.span, message));
             }
-            let rules = service.get("develop").map(|develop| develop.items("watch")).unwrap_or_default();
-            let paths = rules.iter().filter_map(|rule| rule.get("path"));
-            for path in paths.filter(|path| path.as_str().is_some_and(|path| path.trim().is_empty())) {
-                let message = format!("services.{name}.develop.watch: a path must not be blank");
-                self.diagnostics.push(Diagnostic::error(path.span, message));
-            }
         }
         let files = RefCell::new(&mut *self.files);
         let follow_links = |path: &str| {
@@ -535,8 +529,9 @@ impl Loader<'_> {
             };
         }
         let base = |path: &Path| path.file_name().map(|name| discover::normalised_name(&name.to_string_lossy()));
-        let names = documents.iter().rev().flat_map(|(_, documents)| documents.iter().rev()).filter_map(|node| node.get("name"));
-        let name = match names.filter(|name| name.as_str().is_some_and(|name| !name.is_empty())).next() {
+        let mut names =
+            documents.iter().rev().flat_map(|(_, documents)| documents.iter().rev()).filter_map(|node| node.get("name"));
+        let name = match names.find(|name| name.as_str().is_some_and(|name| !name.is_empty())) {
             Some(own) => {
                 let mut own = own.clone();
                 let environment = &self.environment;

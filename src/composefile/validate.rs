@@ -70,6 +70,14 @@ fn check_service(name: &str, service: &Node, faults: &mut Vec<Diagnostic>) {
             faults.push(Diagnostic::error(device.span, format!("services.{name}.devices[{index}] names no `target`")));
         }
     }
+    if let Some(develop) = service.get("develop") {
+        for (index, rule) in develop.items("watch").iter().enumerate() {
+            if let Some(path) = rule.get("path").filter(|path| path.as_str() == Some("")) {
+                faults
+                    .push(Diagnostic::error(path.span, format!("services.{name}.develop.watch[{index}].path must not be blank")));
+            }
+        }
+    }
     let reservations = service.get("deploy").and_then(|d| d.get("resources")).and_then(|r| r.get("reservations"));
     let reserved = reservations.map(|reservations| reservations.items("devices")).unwrap_or_default();
     for request in reserved.iter().chain(service.items("gpus")) {

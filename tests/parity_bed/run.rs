@@ -52,7 +52,7 @@ impl Program {
     /// What is printed without a format.
     pub fn yaml(&self, case: &Case, folder: &Path) -> String {
         match self.run(case, folder, &case.arguments, case.standard_input().unwrap_or_default()) {
-            Outcome::Printed(text) => text.replace("@DIR@", &Case::project(folder).display().to_string()),
+            Outcome::Printed(text) => case.filled(&text, folder),
             Outcome::Refused(said) | Outcome::Broken(said) => said,
         }
     }
@@ -86,7 +86,9 @@ impl Program {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.code() {
             Some(0) => {
-                Outcome::Printed(String::from_utf8_lossy(&output.stdout).replace(&*project.display().to_string(), "@DIR@"))
+                let text = String::from_utf8_lossy(&output.stdout);
+                let text = text.replace(&*project.display().to_string(), "@DIR@");
+                Outcome::Printed(text.replace(&*folder.display().to_string(), "@UP@"))
             }
             Some(code) if !BROKEN_CODES.contains(&code) => Outcome::Refused(said),
             _ => Outcome::Broken(format!("{}: {said}", output.status)),

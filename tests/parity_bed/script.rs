@@ -140,9 +140,9 @@ impl Case {
         folder.join("project")
     }
 
-    /// With the project's folder in the placeholder's place.
+    /// With the project's folder, and the one above it, in the placeholders' places.
     pub fn filled(&self, text: &str, folder: &Path) -> String {
-        text.replace("@DIR@", &Self::project(folder).display().to_string())
+        text.replace("@DIR@", &Self::project(folder).display().to_string()).replace("@UP@", &folder.display().to_string())
     }
 
     pub fn standard_input(&self) -> Option<&str> {
