@@ -1,16 +1,21 @@
 //! `mcompose config`
 #![expect(clippy::disallowed_methods, reason = "`-o` writes a file")]
 
+use std::collections::BTreeMap;
+
 use super::{Failure, Globals, exit, load};
-use crate::composefile::{self, LoadOptions};
+use crate::composefile::{self, LoadOptions, Variable};
 use crate::ui::Ui;
+
+/// As docker compose's.
+const CELL_WIDTH: usize = 20;
 
 /// Parse, resolve and render compose file in canonical format
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {
     /// Format the output
-    #[arg(long, value_name = "FORMAT", default_value = "yaml", value_parser = ["yaml", "json"])]
-    format: String,
+    #[arg(long, value_name = "FORMAT", value_parser = ["yaml", "json"])]
+    format: Option<String>,
     /// Print environment used for interpolation
     #[arg(long)]
     environment: bool,
@@ -20,12 +25,21 @@ pub struct ConfigArgs {
     /// Print the image names, one per line
     #[arg(long)]
     images: bool,
+    /// Produces an override file with image digests
+    #[arg(long)]
+    lock_image_digests: bool,
+    /// Print the model names, one per line
+    #[arg(long)]
+    models: bool,
     /// Print the network names, one per line
     #[arg(long)]
     networks: bool,
     /// Don't check model consistency
     #[arg(long)]
     no_consistency: bool,
+    /// Don't resolve service env files
+    #[arg(long)]
+    no_env_resolution: bool,
     /// Don't interpolate environment variables
     #[arg(long)]
     no_interpolate: bool,
@@ -44,9 +58,15 @@ pub struct ConfigArgs {
     /// Only validate the configuration, don't print anything
     #[arg(short, long)]
     quiet: bool,
+    /// Pin image tags to digests
+    #[arg(long)]
+    resolve_image_digests: bool,
     /// Print the service names, one per line
     #[arg(long)]
     services: bool,
+    /// Print model variables and default values
+    #[arg(long)]
+    variables: bool,
     /// Print the volume names, one per line
     #[arg(long)]
     volumes: bool,
@@ -55,9 +75,14 @@ pub struct ConfigArgs {
 }
 
 pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    if args.lock_image_digests || args.resolve_image_digests {
+        let hint = "`docker buildx imagetools inspect IMAGE` tells the digest; write it as IMAGE@sha256:…";
+        return Err(Failure::said("mcompose does not ask registries for digests", hint.to_owned(), exit::USAGE));
+    }
     let options = LoadOptions {
-        interpolate: !args.no_interpolate,
-        normalize: !args.no_normalize,
+        interpolate: !args.no_interpolate && !args.variables,
+        env_resolution: !args.no_env_resolution,
+        normalize: !args.no_normalize && !globals.compatibility,
         resolve_paths: !args.no_path_resolution,
         consistency: !args.no_consistency,
         ..LoadOptions::default()
@@ -70,6 +95,8 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
         () if args.volumes => lines(composefile::names(&model, "volumes")),
         () if args.networks => lines(composefile::names(&model, "networks")),
         () if args.profiles => lines(model.profiles.iter().cloned().collect()),
+        () if args.models => lines(composefile::models(&model)),
+        () if args.variables => variables(&composefile::variables(&model), args.format.as_deref()),
         () if args.images => lines(composefile::images(&model)),
         () if args.environment => lines(model.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         () if args.hash.is_some() => {
@@ -78,7 +105,7 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
             let hashes = composefile::hashes(&model).into_iter().filter(|(name, _)| wanted(name));
             lines(hashes.map(|(name, hash)| format!("{name} {hash}")).collect())
         }
-        () if args.format == "json" => composefile::to_json(&model) + "\n",
+        () if args.format.as_deref() == Some("json") => composefile::to_json(&model) + "\n",
         () => composefile::to_yaml(&model),
     };
     match &args.output {
@@ -88,4 +115,41 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
         None => ui.data(&text),
     }
     Ok(exit::OK)
+}
+
+/// As a table, unless another format is asked for.
+fn variables(variables: &BTreeMap<String, Variable>, format: Option<&str>) -> String {
+    let rows = variables.iter().map(|(name, variable)| (name.as_str(), variable));
+    match format {
+        Some("json") => {
+            let entry = |variable: &Variable, name: &str| {
+                serde_json::json!({
+                    "Name": name,
+                    "DefaultValue": variable.default,
+                    "PresenceValue": variable.alternate,
+                    "Required": variable.is_required,
+                })
+            };
+            let entries: serde_json::Map<_, _> = rows.map(|(name, one)| (name.to_owned(), entry(one, name))).collect();
+            format!("{:#}\n", serde_json::Value::from(entries))
+        }
+        Some(_) => rows
+            .map(|(name, one)| {
+                let quoted = |text: &str| serde_json::Value::from(text).to_string();
+                let (default, alternate) = (quoted(&one.default), quoted(&one.alternate));
+                let required = one.is_required;
+                format!("{name}:\n    name: {name}\n    defaultvalue: {default}\n    presencevalue: {alternate}\n    required: {required}\n")
+            })
+            .collect(),
+        None => {
+            let title = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE");
+            let cell = |text: &str| format!("{text:<width$}", width = CELL_WIDTH.max(text.chars().count() + 3));
+            let line = |(name, required, default, alternate): (&str, &str, &str, &str)| {
+                format!("{}{}{}{alternate}\n", cell(name), cell(required), cell(default))
+            };
+            let required = |variable: &Variable| if variable.is_required { "true" } else { "false" };
+            let lines = rows.map(|(name, one)| line((name, required(one), &one.default, &one.alternate)));
+            std::iter::once(line(title)).chain(lines).collect()
+        }
+    }
 }

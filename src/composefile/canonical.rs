@@ -63,9 +63,13 @@ impl Service<'_> {
         }
     }
 
-    /// A range of container ports becomes one entry per port.
+    /// A range of container ports becomes one entry per port. Where variables were not replaced and one port cannot be read, all
+    /// stay as they are.
     fn ports(&mut self, node: &mut Node) {
         let Some(items) = node.as_list_mut() else { return };
+        if self.is_lenient && items.iter().filter_map(Node::as_str).any(|short| port::parse(short).is_err()) {
+            return;
+        }
         if items.iter().all(|item| matches!(item.value, Value::Map(_))) {
             return;
         }

@@ -65,13 +65,18 @@ impl Cast<'_> {
         if node.is_null() && !matches!(field.form, Form::Map(_)) {
             return None;
         }
-        let value = self.value(node, field.form, path)?;
+        let Some(value) = self.value(node, field.form, path) else {
+            return (field.zero == Zero::Implied).then(|| zero(field.form));
+        };
         (field.zero != Zero::Dropped || !is_zero(&value, field.form)).then_some(value)
     }
 
     fn value(&mut self, node: Node, form: Form, path: &Path<'_>) -> Cell {
         match form {
-            Form::Text => scalar_text(&node).or_else(|| self.wrong(&node, path, "a text")),
+            Form::Text => match node.value {
+                Value::Float(_) => self.wrong(&node, path, "a text"),
+                _ => scalar_text(&node).or_else(|| self.wrong(&node, path, "a text")),
+            },
             Form::Flag => self.flag(&node, path),
             Form::Int => int_of(&node).map(Value::Int).or_else(|| self.wrong(&node, path, "a whole number")),
             Form::Count => {
@@ -88,13 +93,17 @@ impl Cast<'_> {
             Form::Mode => mode_of(&node).or_else(|| self.wrong(&node, path, "an octal number such as 0440")),
             Form::DeviceCount => match &node.value {
                 Value::Text(word) if word.eq_ignore_ascii_case("all") => Some(Value::Int(-1)),
+                Value::Float(_) => self.wrong(&node, path, "a whole number or `all`"),
                 _ => int_of(&node).map(Value::Int).or_else(|| self.wrong(&node, path, "a whole number or `all`")),
             },
             Form::Texts => self.texts(node, path),
             Form::Command => self.command(node, path, None),
             Form::HealthTest => self.command(node, path, Some("CMD-SHELL")),
             Form::Dict => Some(dict(node, |_| text(""))),
-            Form::Env => Some(dict(node, |_| Value::Null)),
+            Form::Env => {
+                self.trailing_spaces(&node, path);
+                Some(dict(node, |_| Value::Null))
+            }
             Form::ExtraHosts => self.extra_hosts(node, path),
             Form::Ssh => Some(ssh(node)),
             Form::Ulimits => Some(self.ulimits(node, path)),
@@ -187,6 +196,17 @@ impl Cast<'_> {
         }
     }
 
+    /// `KEY =VALUE` in a list is a slip that docker compose refuses.
+    fn trailing_spaces(&mut self, node: &Node, path: &Path<'_>) {
+        for (index, item) in node.as_list().unwrap_or_default().iter().enumerate() {
+            let key = item.as_str().map(|pair| pair.split('=').next().unwrap_or(pair)).unwrap_or_default();
+            if key.ends_with(char::is_whitespace) {
+                let message = format!("{path}[{index}]: the variable `{key}` has a space behind its name");
+                self.faults.push(Diagnostic::error(item.span, message));
+            }
+        }
+    }
+
     fn extra_hosts(&mut self, node: Node, path: &Path<'_>) -> Cell {
         let mut hosts: Vec<Node> = Vec::new();
         let mut push = |host: &str, address: &str, span| {
@@ -195,6 +215,9 @@ impl Cast<'_> {
         };
         match &node.value {
             Value::Map(map) => {
+                if let Some((_, entry)) = map.iter().find(|(host, _)| host.contains(':')) {
+                    return self.wrong(&entry.node, path, "a mapping of host names");
+                }
                 for (host, entry) in map {
                     let items = entry.node.as_list().unwrap_or(std::slice::from_ref(&entry.node));
                     items.iter().for_each(|address| push(host, address.as_str().unwrap_or_default(), address.span));
@@ -203,8 +226,11 @@ impl Cast<'_> {
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     match item.as_str().and_then(|pair| pair.split_once('=').or_else(|| pair.split_once(':'))) {
-                        Some((host, addresses)) => addresses.split(',').for_each(|address| push(host, address, item.span)),
+                        Some((host, _)) if host.is_empty() || host.contains(':') => {
+                            _ = self.wrong(item, &Path::Item(path, index), "HOST=IP");
+                        }
                         None => _ = self.wrong(item, &Path::Item(path, index), "HOST=IP"),
+                        Some((host, addresses)) => addresses.split(',').for_each(|address| push(host, address, item.span)),
                     }
                 }
             }

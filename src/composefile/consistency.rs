@@ -133,7 +133,7 @@ impl<'a> Service<'a> {
 
     /// Volumes, secrets, configs and models that are used are defined.
     fn sources(&self, faults: &mut Vec<Diagnostic>) {
-        let named = |items: &'a [Node]| items.iter().filter_map(|item| item.get("source"));
+        let named = |items: &'a [Node]| items.iter().map(|item| item.get("source").unwrap_or(item));
         let mounts = self.node.items("volumes").iter().filter(|mount| mount.text_at("type") == Some("volume"));
         for source in mounts.filter_map(|mount| mount.get("source")) {
             self.known("volumes", "volume", source.as_str().unwrap_or_default(), source.span, faults);

@@ -5,10 +5,8 @@ use super::{Node, Value};
 
 /// Fills in the defaults that do not depend on other parts of the document.
 pub(super) fn fill(document: &mut Node) {
+    fill_contexts(document);
     for (_, service) in document.entries_mut("services") {
-        if let Some(build) = service.get_mut("build") {
-            build.set_default("context", text("."));
-        }
         for port in service.items_mut("ports") {
             port.set_default("mode", text("ingress"));
             port.set_default("protocol", text("tcp"));
@@ -24,6 +22,13 @@ pub(super) fn fill(document: &mut Node) {
         if let Some(reservations) = reservations {
             reservations.items_mut("devices").iter_mut().for_each(device_request);
         }
+    }
+}
+
+/// A build without a context is one of the project's folder, or of the folder of what is included.
+pub(super) fn fill_contexts(document: &mut Node) {
+    for build in document.entries_mut("services").filter_map(|(_, service)| service.get_mut("build")) {
+        build.set_default("context", text("."));
     }
 }
 

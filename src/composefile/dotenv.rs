@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Resul
         }
         let key_end = rest.find(['=', ':', '\n']).unwrap_or(rest.len());
         let key = rest[..key_end].trim_end();
-        let bad = |c: char| !(c.is_alphanumeric() || "_.-[]".contains(c));
+        let bad = |c: char| !(c.is_alphanumeric() || "_.-[]\t\r\u{b}\u{c}\u{85}\u{a0}".contains(c));
         if let Some(c) = key.chars().find(|c| bad(*c)) {
             return Err(fail(format!("unexpected character {c:?} in variable name {key:?}")));
         }
@@ -45,9 +45,6 @@ pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Resul
             }
             rest = &rest[key_end..];
             continue;
-        }
-        if key.is_empty() {
-            return Err(fail("a variable without a name".to_owned()));
         }
         let (value, after) = value(&rest[key_end + 1..]).map_err(&fail)?;
         let lookup = |name: &str| known(name).or_else(|| values.get(name).cloned());
@@ -88,8 +85,7 @@ fn value(text: &str) -> Result<(Quoted, &str), String> {
         _ => {
             let end = text.find('\n').unwrap_or(text.len());
             let line = &text[..end];
-            let comment = line.char_indices().find(|(at, c)| *c == '#' && (*at == 0 || line[..*at].ends_with([' ', '\t'])));
-            let line = comment.map_or(line, |(at, _)| &line[..at]);
+            let line = line.split_once(" #").map_or(line, |(value, _)| value);
             Ok((Quoted::Template(line.trim_end().to_owned()), &text[end..]))
         }
     }
@@ -123,6 +119,14 @@ fn unescape(text: &str) -> String {
             Some('t') => out.push('\t'),
             Some('v') => out.push('\u{b}'),
             Some('$') => out.push_str("$$"),
+            Some('0') => match octal(chars.as_str()) {
+                Some(c) => {
+                    out.push(c);
+                    chars.by_ref().take(OCTAL_DIGITS).for_each(drop);
+                }
+                // What is no such number loses its zero.
+                None => out.push('\\'),
+            },
             Some(other @ ('\\' | '"')) => out.push(other),
             Some(other) => {
                 out.push('\\');
@@ -132,6 +136,16 @@ fn unescape(text: &str) -> String {
         }
     }
     out
+}
+
+const OCTAL_DIGITS: usize = 3;
+
+/// The character that a `\0` and three octal digits stand for.
+fn octal(text: &str) -> Option<char> {
+    let digits = text.get(..OCTAL_DIGITS)?;
+    let is_octal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let code = u32::from_str_radix(digits, 8).ok().filter(|code| is_octal && *code < 256)?;
+    char::from_u32(code)
 }
 
 /// As `docker run --env-file` reads: no quotes, no interpolation. A name alone is looked up.

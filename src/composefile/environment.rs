@@ -15,18 +15,38 @@ pub(super) trait PairFiles {
     fn read(&mut self, path: &str, format: Option<&str>, span: Span, lookup: Lookup<'_>) -> Option<Vec<(String, String)>>;
 }
 
-/// Merges `env_file` below `environment`, and `label_file` below `labels`; what is written in the document wins.
-/// The document is in its final form.
-pub(super) fn merge_files(
+/// Merges `env_file` below `environment`; what is written in the document wins. The document is in its final form.
+pub(super) fn merge_env_files(
     document: &mut Node,
     environment: &BTreeMap<String, String>,
     files: &mut dyn PairFiles,
     faults: &mut Vec<Diagnostic>,
 ) {
     for (name, service) in document.entries_mut("services") {
-        let mut merge = Merge { name, environment, files, faults };
-        merge.env_files(service);
-        merge.label_files(service);
+        Merge { name, environment, files, faults }.env_files(service);
+    }
+}
+
+/// Merges `label_file` below `labels`, as `merge_env_files` does it for variables.
+pub(super) fn merge_label_files(
+    document: &mut Node,
+    environment: &BTreeMap<String, String>,
+    files: &mut dyn PairFiles,
+    faults: &mut Vec<Diagnostic>,
+) {
+    for (name, service) in document.entries_mut("services") {
+        Merge { name, environment, files, faults }.label_files(service);
+    }
+}
+
+/// Where env files are not merged they stay, without what is the default.
+pub(super) fn keep_env_files(document: &mut Node) {
+    for (_, service) in document.entries_mut("services") {
+        for file in service.items_mut("env_file").iter_mut().filter_map(Node::as_map_mut) {
+            if file.get("required").is_some_and(|entry| matches!(entry.node.value, Value::Bool(true))) {
+                file.shift_remove("required");
+            }
+        }
     }
 }
 
@@ -47,8 +67,9 @@ impl Merge<'_> {
         for item in list.as_list().unwrap_or_default() {
             let Some(path) = item.text_at("path") else { continue };
             let lookup = |key: &str| {
-                let own = || service.get("environment")?.text_at(key).map(str::to_owned);
-                self.environment.get(key).cloned().or_else(own)
+                let own = || service.get("environment")?.text_at(key);
+                let earlier = || merged.get(key).and_then(|entry: &super::Entry| entry.node.as_str());
+                self.environment.get(key).cloned().or_else(|| own().or_else(earlier).map(str::to_owned))
             };
             let is_required = !matches!(item.get("required").map(|node| &node.value), Some(Value::Bool(false)));
             match self.files.read(path, item.text_at("format"), item.span, &lookup) {

@@ -48,6 +48,9 @@ fn extended(
         Value::Text(base) => (base.clone(), None),
         Value::Map(_) => {
             let text = |key: &str| extends.get(key).and_then(Node::as_str).map(str::to_owned);
+            if let Some(file) = extends.get("file").filter(|file| file.as_str().is_none() && !file.is_null()) {
+                loader.diagnostics.push(Diagnostic::error(file.span, format!("services.{name}.extends.file must be a text")));
+            }
             (text("service")?, text("file"))
         }
         _ => return None,
@@ -104,7 +107,15 @@ fn base_in(
 pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_>) {
     let Value::Map(map) = &mut document.value else { return };
     let Some(entry) = map.shift_remove("include") else { return };
-    let Value::List(items) = entry.node.value else { return };
+    let items = match entry.node.value {
+        Value::List(items) => items,
+        Value::Null => return,
+        _ => {
+            let hint = "put `- ` before it, or brackets around it";
+            loader.diagnostics.push(Diagnostic::error(entry.node.span, "`include` must be a list").hinted(hint));
+            return;
+        }
+    };
     for item in items {
         let span = item.span;
         let texts = |node: &Node| -> Vec<String> {
@@ -126,6 +137,12 @@ pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_
             continue;
         }
         let first_path = folder.join(first);
+        // What is no folder stands in one, to docker compose.
+        let is_folder = |path: &PathBuf, loader: &mut Loader<'_>| loader.files.is_dir(path);
+        let project_folder = project_folder.map(|path| match path.parent() {
+            Some(parent) if !is_folder(&path, loader) => parent.to_path_buf(),
+            _ => path,
+        });
         let own_folder = project_folder.unwrap_or_else(|| first_path.parent().map(Path::to_path_buf).unwrap_or_default());
         let files: Vec<PathBuf> = paths.iter().map(|path| folder.join(path)).collect();
         let env_files: Vec<PathBuf> = env_files.iter().map(|path| folder.join(path)).collect();

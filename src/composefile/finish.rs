@@ -45,9 +45,16 @@ pub(super) fn finish(
     if options.normalize {
         normalise::normalise(&mut document, request.project_name, request.environment);
     }
-    document.set("name", super::Value::Text(request.project_name.to_owned()));
+    if options.normalize || options.interpolate {
+        document.set("name", super::Value::Text(request.project_name.to_owned()));
+    }
     if !options.interpolate {
         return Some(Finished { profiles: profiles::names(&document), document, disabled: Map::new() });
+    }
+    for section in ["networks", "volumes"] {
+        for (_, object) in document.entries_mut(section).filter(|(_, object)| object.is_null()) {
+            object.value = super::Value::Map(Map::new());
+        }
     }
     let mut document = cast::cast(document, faults);
     document.set_default("services", super::Value::Map(Map::new()));
@@ -57,8 +64,13 @@ pub(super) fn finish(
         consistency::check(&document, &disabled, faults);
     }
     profiles::enable_selected(&mut document, &mut disabled, request.profiles, request.selection);
-    if options.env_resolution && !has_errors(faults) {
-        environment::merge_files(&mut document, request.environment, files, faults);
+    if !options.env_resolution {
+        environment::keep_env_files(&mut document);
+    } else if !has_errors(faults) {
+        environment::merge_env_files(&mut document, request.environment, files, faults);
+    }
+    if !has_errors(faults) {
+        environment::merge_label_files(&mut document, request.environment, files, faults);
     }
     profiles::select(&mut document, &mut disabled, request.selection, faults);
     if !options.all_resources {

@@ -65,6 +65,50 @@ pub(super) fn substitute(text: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(
     Ok(out)
 }
 
+/// How a template asks for a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Plainly,
+    WithDefault,
+    WithAlternate,
+    /// Without it loading fails.
+    Insistently,
+}
+
+/// Tells every variable of a template, those of defaults among them, with the text behind its operator. What is no template ends it.
+pub(super) fn asked(text: &str, tell: &mut dyn FnMut(&str, Asked, &str)) {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        let name = name_at(rest);
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if !name.is_empty() {
+            tell(name, Asked::Plainly, "");
+            rest = &rest[name.len()..];
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let Some(end) = closing(after) else { return };
+            let inner = &after[..end];
+            let name = name_at(inner);
+            let operators = [
+                (":-", Asked::WithDefault),
+                ("-", Asked::WithDefault),
+                (":+", Asked::WithAlternate),
+                ("+", Asked::WithAlternate),
+            ];
+            let operators = operators.into_iter().chain([(":?", Asked::Insistently), ("?", Asked::Insistently)]);
+            let behind = &inner[name.len()..];
+            let found = operators.into_iter().find_map(|(operator, what)| Some((what, behind.strip_prefix(operator)?)));
+            let (what, text) = found.unwrap_or((Asked::Plainly, ""));
+            if !name.is_empty() {
+                tell(name, what, text);
+                asked(text, tell);
+            }
+            rest = &after[end + 1..];
+        }
+    }
+}
+
 fn plain(name: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> String {
     lookup(name).unwrap_or_else(|| {
         unset(name);

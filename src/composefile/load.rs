@@ -9,7 +9,7 @@ use super::environment::{Lookup, PairFiles};
 use super::interpolate::interpolate;
 use super::paths::{self, Base};
 use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
-use super::{bind, canonical, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
+use super::{bind, canonical, defaults, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
 use crate::project::{Project, ProjectName};
 
 /// A larger file is refused before it is read whole.
@@ -122,6 +122,7 @@ pub fn model(request: &LoadRequest, files: &mut dyn Files) -> Result<Model, Load
         environment: request.environment.clone(),
         home: request.environment.get("HOME").cloned(),
         options: request.options,
+        project_folder: PathBuf::new(),
         unset: BTreeSet::new(),
         including: Vec::new(),
         not_found: false,
@@ -174,6 +175,7 @@ pub(super) struct Loader<'a> {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) home: Option<String>,
     pub(super) options: LoadOptions,
+    project_folder: PathBuf,
     unset: BTreeSet<String>,
     including: Vec<PathBuf>,
     not_found: bool,
@@ -181,11 +183,14 @@ pub(super) struct Loader<'a> {
 
 impl Loader<'_> {
     fn load(&mut self, request: &LoadRequest) -> Option<Model> {
+        self.read_settings(request)?;
         let (files, folder, was_searched) = self.find(request)?;
+        self.project_folder.clone_from(&folder);
         let env_files = self.read_environment(request, &folder, was_searched)?;
-        let document = self.merged(&files, &folder)?;
-        let name = self.name(request, &document, &folder)?;
+        let documents = self.read_all(&files)?;
+        let name = self.name(request, &documents, &folder)?;
         self.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
+        let document = self.merged(documents, &folder)?;
         if document.get("services").is_none_or(Node::is_null) && self.errors() == 0 {
             self.diagnostics.push(Diagnostic::warning(Some(document.span), "no services are defined"));
         }
@@ -217,6 +222,7 @@ impl Loader<'_> {
         };
         let mut document = document;
         if self.options.resolve_paths {
+            defaults::fill_contexts(&mut document);
             self.absolute_paths(&mut document, folder);
         }
         let finished = finish::finish(document, &wanted, self, &mut faults);
@@ -229,12 +235,23 @@ impl Loader<'_> {
     pub(super) fn absolute_paths(&mut self, document: &mut Node, folder: &Path) {
         // What cannot be made long is told when the merged document is.
         canonical::canonicalise(document, true, &mut Vec::new());
+        for (name, service) in document.entries_mut("services") {
+            let mounts = service.items("volumes").iter().filter(|mount| mount.text_at("type") == Some("bind"));
+            for mount in mounts.filter(|mount| mount.get("source").is_none()) {
+                let message = format!("services.{name}.volumes: a mount of type `bind` needs a `source`");
+                self.diagnostics.push(Diagnostic::error(mount.span, message));
+            }
+        }
         let files = RefCell::new(&mut *self.files);
         let follow_links = |path: &str| {
             let real = files.borrow_mut().canonicalize(Path::new(path));
             real.map_or_else(|_| path.to_owned(), |real| real.display().to_string())
         };
-        let directory = folder.display().to_string();
+        let directory = match self.options.resolve_paths {
+            true => folder.display().to_string(),
+            // What another file brings is still relative to the project's folder, not to that file's.
+            false => paths::relative(&self.project_folder.display().to_string(), &folder.display().to_string()),
+        };
         let base = Base { directory: &directory, home: self.home.as_deref(), follow_links: &follow_links };
         paths::make_absolute(document, &base);
     }
@@ -284,30 +301,61 @@ impl Loader<'_> {
         Some((found.files.into_iter().map(cleaned).collect(), cleaned(folder), true))
     }
 
+    /// Takes from `.env` what says which files are meant, `COMPOSE_FILE` and the like: it is needed before they are looked for.
+    fn read_settings(&mut self, request: &LoadRequest) -> Option<()> {
+        let named = self.env_files_named(request);
+        let first = request.files.first().map(|file| request.cwd.join(file)).filter(|file| !file.ends_with("-"));
+        let beside = first.and_then(|file| file.parent().map(Path::to_path_buf));
+        let folder = request.project_directory.as_ref().map(|directory| request.cwd.join(directory)).or(beside);
+        let default = folder.unwrap_or_else(|| request.cwd.clone()).join(".env");
+        let paths = if named.is_empty() && !self.env_file_is_off() { vec![default] } else { named.clone() };
+        let values = self.pairs_of(&paths, !named.is_empty())?;
+        for (key, value) in values.into_iter().filter(|(key, _)| key.starts_with("COMPOSE_")) {
+            self.environment.entry(key).or_insert(value);
+        }
+        Some(())
+    }
+
     /// Puts `.env` or the named files under the process's environment. Returns the files that were named.
     fn read_environment(&mut self, request: &LoadRequest, folder: &Path, was_searched: bool) -> Option<Vec<String>> {
-        let listed = self.environment.get("COMPOSE_ENV_FILES").cloned().unwrap_or_default();
-        let mut named = request.env_files.clone();
-        if named.is_empty() {
-            named = listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        }
-        let is_off = self.environment.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|value| value == "1" || value == "true");
-        let mut values = BTreeMap::new();
+        let named = self.env_files_named(request);
         let paths: Vec<PathBuf> = match named.is_empty() {
-            false => named.iter().map(|name| request.cwd.join(name)).collect(),
-            true if is_off => Vec::new(),
+            false => named.clone(),
+            true if self.env_file_is_off() => Vec::new(),
             true if was_searched && request.cwd != folder => vec![folder.join(".env"), request.cwd.join(".env")],
             true => vec![folder.join(".env")],
         };
-        for path in &paths {
+        for (key, value) in self.pairs_of(&paths, !named.is_empty())? {
+            self.environment.entry(key).or_insert(value);
+        }
+        Some(named.into_iter().map(|path| cleaned(path).display().to_string()).collect())
+    }
+
+    fn env_files_named(&self, request: &LoadRequest) -> Vec<PathBuf> {
+        let listed = self.environment.get("COMPOSE_ENV_FILES").map(String::as_str).unwrap_or_default();
+        let named: Vec<&str> = match request.env_files.is_empty() {
+            false => request.env_files.iter().map(String::as_str).collect(),
+            true => listed.split(',').filter(|name| !name.is_empty()).collect(),
+        };
+        named.into_iter().map(|name| request.cwd.join(name)).collect()
+    }
+
+    fn env_file_is_off(&self) -> bool {
+        self.environment.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|value| value == "1" || value == "true")
+    }
+
+    /// What the files say together: the later one wins, and sees the earlier ones.
+    fn pairs_of(&mut self, paths: &[PathBuf], must_exist: bool) -> Option<BTreeMap<String, String>> {
+        let mut values = BTreeMap::new();
+        for path in paths {
             if !self.files.exists(path) || self.files.is_dir(path) {
-                if !named.is_empty() {
+                if must_exist {
                     return self.fail(Diagnostic::placeless(format!("couldn't find env file: {}", path.display())));
                 }
                 continue;
             }
             let text = self.text(path, None)?;
-            let process = self.environment.clone();
+            let process = &self.environment;
             let before = values.clone();
             let known = |name: &str| process.get(name).or_else(|| before.get(name)).cloned();
             match dotenv::parse(&text, &known) {
@@ -318,18 +366,20 @@ impl Loader<'_> {
                 }
             }
         }
-        for (key, value) in values {
-            self.environment.entry(key).or_insert(value);
-        }
-        Some(paths.iter().filter(|_| !named.is_empty()).map(|path| cleaned(path.clone()).display().to_string()).collect())
+        Some(values)
+    }
+
+    fn read_all(&mut self, files: &[PathBuf]) -> Option<Vec<(PathBuf, Vec<Node>)>> {
+        files.iter().map(|file| Some((file.clone(), self.documents(file, None)?))).collect()
     }
 
     /// All files merged, each brought to canonical form on the way.
-    fn merged(&mut self, files: &[PathBuf], folder: &Path) -> Option<Node> {
+    fn merged(&mut self, files: Vec<(PathBuf, Vec<Node>)>, folder: &Path) -> Option<Node> {
         let mut merged: Option<Node> = None;
-        for file in files {
+        let names: Vec<String> = files.iter().map(|(file, _)| file.display().to_string()).collect();
+        for (file, documents) in files {
             let own_folder = if file.as_os_str() == "-" { folder } else { file.parent().unwrap_or(folder) };
-            for mut document in self.documents(file, None)? {
+            for mut document in documents {
                 if !matches!(document.value, Value::Map(_)) {
                     return self.fail(Diagnostic::error(document.span, "top-level object must be a mapping"));
                 }
@@ -362,7 +412,6 @@ impl Loader<'_> {
             }
         }
         if merged.is_none() {
-            let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
             return self.fail(Diagnostic::placeless(format!("empty compose file: {}", names.join(", "))));
         }
         merged
@@ -385,25 +434,18 @@ impl Loader<'_> {
             true => Vec::new(),
             false => env_files.to_vec(),
         };
-        for path in env_files.iter().filter(|path| path.as_os_str() != "/dev/null") {
-            let text = self.text(path, Some(span))?;
-            let environment = self.environment.clone();
-            match dotenv::parse(&text, &|name| environment.get(name).cloned()) {
-                Ok(pairs) => {
-                    for (key, value) in pairs {
-                        self.environment.entry(key).or_insert(value);
-                    }
-                }
-                Err(error) => {
-                    let at = self.line_span(path, &text, error.line);
-                    return self.fail(Diagnostic::error(at, error.message));
-                }
-            }
+        let env_files: Vec<PathBuf> = env_files.into_iter().filter(|path| path.as_os_str() != "/dev/null").collect();
+        if let Some(missing) = env_files.iter().find(|path| !self.files.exists(path)) {
+            return self.fail(Diagnostic::error(span, format!("open {}: no such file or directory", missing.display())));
+        }
+        for (key, value) in self.pairs_of(&env_files, true)? {
+            self.environment.entry(key).or_insert(value);
         }
         self.including.push(key);
-        let merged = self.merged(files, folder);
+        let merged = self.read_all(files).and_then(|documents| self.merged(documents, folder));
         self.including.pop();
         let mut merged = merged?;
+        defaults::fill_contexts(&mut merged);
         self.absolute_paths(&mut merged, folder);
         normalise::look_up_listed(&mut merged, &self.environment);
         self.environment = outer;
@@ -474,10 +516,11 @@ impl Loader<'_> {
             return request.profiles.clone();
         }
         let listed = self.environment.get("COMPOSE_PROFILES").cloned().unwrap_or_default();
-        listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        // Where none is said that is the empty one, which a service may have.
+        listed.split(',').map(str::to_owned).collect()
     }
 
-    fn name(&mut self, request: &LoadRequest, document: &Node, folder: &Path) -> Option<ProjectName> {
+    fn name(&mut self, request: &LoadRequest, documents: &[(PathBuf, Vec<Node>)], folder: &Path) -> Option<ProjectName> {
         let from_environment = self.environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned();
         if let Some(name) = request.project_name.clone().or(from_environment) {
             return match ProjectName::new(name) {
@@ -485,11 +528,19 @@ impl Loader<'_> {
                 Err(error) => self.fail(Diagnostic::placeless(error.to_string())),
             };
         }
-        let own = document.get("name").and_then(Node::as_str).map(str::to_owned);
-        let base = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let candidates = [own, base(folder), base(&request.cwd)];
-        let name = candidates.into_iter().flatten().map(|name| discover::normalised_name(&name)).find(|name| !name.is_empty());
-        match name.map(ProjectName::new) {
+        let base = |path: &Path| path.file_name().map(|name| discover::normalised_name(&name.to_string_lossy()));
+        let mut names =
+            documents.iter().rev().flat_map(|(_, documents)| documents.iter().rev()).filter_map(|node| node.get("name"));
+        let name = match names.find(|name| name.as_str().is_some_and(|name| !name.is_empty())) {
+            Some(own) => {
+                let mut own = own.clone();
+                let environment = &self.environment;
+                interpolate(&mut own, &|name| environment.get(name).cloned(), &mut self.unset, &mut self.diagnostics);
+                own.as_str().map(discover::normalised_name)
+            }
+            None => [base(folder), base(&request.cwd)].into_iter().flatten().find(|name| !name.is_empty()),
+        };
+        match name.filter(|name| !name.is_empty()).map(ProjectName::new) {
             Some(Ok(name)) => Some(name),
             _ => self.fail(Diagnostic::placeless("project name must not be empty").hinted("give it one: -p NAME, or `name:`")),
         }

@@ -89,7 +89,7 @@ fn at<'a>(base: Node, over: Node, path: &mut Path<'a>, diagnostics: &mut Vec<Dia
     }
     let (base, over) = match rule {
         Rule::Usual | Rule::Replace | Rule::Ipam => (base, over),
-        Rule::KeyValues => (key_values(base), key_values(over)),
+        Rule::KeyValues => without_reset(key_values(base), over),
         Rule::Texts => (texts(base), texts(over)),
         Rule::ExtraHosts => (hosts(base), hosts(over)),
         Rule::Named => (named(base), named(over)),
@@ -204,6 +204,16 @@ fn key_values(node: Node) -> Node {
     list(&node, items)
 }
 
+/// Takes the keys out of the list that the later mapping resets, and makes that a list, too.
+fn without_reset(mut base: Node, mut over: Node) -> (Node, Node) {
+    if let (Value::List(items), Value::Map(entries)) = (&mut base.value, &mut over.value) {
+        let is_reset = |key: &str| entries.get(key).is_some_and(|entry| entry.node.tag == Tag::Reset);
+        items.retain(|item| !item.as_str().is_some_and(|pair| is_reset(pair.split('=').next().unwrap_or(pair))));
+        entries.retain(|_, entry| entry.node.tag != Tag::Reset);
+    }
+    (base, key_values(over))
+}
+
 fn texts(node: Node) -> Node {
     match &node.value {
         Value::List(_) => node,
@@ -273,7 +283,9 @@ pub(super) fn enforce_unicity(document: &mut Node) {
                         for key in ["labels", "args", "additional_contexts"] {
                             inner.get_mut(key).into_iter().for_each(|entry| unique(&mut entry.node, before_equals));
                         }
-                        inner.get_mut("tags").into_iter().for_each(|entry| unique(&mut entry.node, whole));
+                        for key in ["tags", "extra_hosts"] {
+                            inner.get_mut(key).into_iter().for_each(|entry| unique(&mut entry.node, whole));
+                        }
                     }
                     continue;
                 }
@@ -344,15 +356,20 @@ fn volume_target(node: &Node) -> Option<String> {
     }
 }
 
+/// To docker compose a published number is another than the same as text, and so is a target.
 fn port_identity(node: &Node) -> Option<String> {
-    let text = |key: &str, default: &str| node.get(key).and_then(|node| scalar_text(&node.value)).unwrap_or(default.to_owned());
+    let text = |key: &str, default: &str| match node.get(key).map(|node| &node.value) {
+        None => default.to_owned(),
+        Some(Value::Text(text)) => format!("{text:?}"),
+        Some(value) => scalar_text(value).unwrap_or_default(),
+    };
     match &node.value {
         Value::Map(_) => Some(format!(
             "{}:{}:{}/{}",
-            text("host_ip", "0.0.0.0"),
+            text("host_ip", "\"0.0.0.0\""),
             text("published", ""),
             text("target", ""),
-            text("protocol", "tcp")
+            text("protocol", "\"tcp\"")
         )),
         value => scalar_text(value),
     }

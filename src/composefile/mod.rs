@@ -27,10 +27,12 @@ mod scalar;
 mod schema;
 mod short_forms;
 mod validate;
+mod variables;
 mod yaml;
 
 pub use load::{Files, LoadFailure, LoadOptions, LoadRequest, Loaded, Model, load, model};
 pub use locate::render;
 pub use node::{Diagnostic, Entry, Map, Node, Note, Severity, Source, SourceId, Sources, Span, Tag, Value};
-pub use render::{hashes, images, names, to_json, to_yaml};
+pub use render::{hashes, images, models, names, to_json, to_yaml};
 pub use schema::{Attribute, Support, support};
+pub use variables::{Variable, variables};

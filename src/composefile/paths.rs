@@ -111,6 +111,16 @@ fn is_windows_absolute(path: &str) -> bool {
     has_drive || path.starts_with("\\\\")
 }
 
+/// The way from one absolute folder to another; `.` where they are the same.
+pub(super) fn relative(from: &str, to: &str) -> String {
+    let (from, to) = (clean(from), clean(to));
+    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (from, to) = (parts(&from), parts(&to));
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..".to_owned(), from.len() - shared);
+    clean(&up.chain(to[shared..].iter().cloned()).collect::<Vec<_>>().join("/"))
+}
+
 /// A path without `.`, `..` and doubled slashes, as Go's `path.Clean` gives it; an empty one is `.`.
 pub(super) fn clean(path: &str) -> String {
     let is_absolute = path.starts_with('/');
@@ -153,6 +163,13 @@ mod tests {
         check("/x/../y", "/x/../y");
         check("~/a", "/home/me/a");
         check("C:\\a", "C:\\a");
+    }
+
+    #[test]
+    fn a_folder_is_found_from_another() {
+        for (to, expect) in [("/a/b", "."), ("/a/b/c/d", "c/d"), ("/a/x", "../x"), ("/", "../..")] {
+            assert_eq!(super::relative("/a/b", to), expect, "{to}");
+        }
     }
 
     #[test]

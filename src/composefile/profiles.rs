@@ -64,8 +64,17 @@ pub(super) fn select(document: &mut Node, disabled: &mut Map, selection: &[Strin
     let mut open: Vec<String> = selection.to_vec();
     while let Some(name) = open.pop() {
         let Some(service) = services.get(&name) else { continue };
-        if chosen.insert(name) {
-            open.extend(service.node.entries("depends_on").map(|(name, _)| name.to_owned()));
+        if !chosen.insert(name.clone()) {
+            continue;
+        }
+        for (dependency, node) in service.node.entries("depends_on") {
+            let is_required = !matches!(node.get("required").map(|node| &node.value), Some(super::Value::Bool(false)));
+            if is_required && !services.contains_key(dependency) {
+                let message = format!("no such service: {dependency}, which `{name}` depends on");
+                let hint = disabled.contains_key(dependency).then(|| "`--profile` activates its profile".to_owned());
+                faults.push(Diagnostic { hint, ..Diagnostic::error(node.span, message) });
+            }
+            open.push(dependency.to_owned());
         }
     }
     let (on, off): (Map, Map) = std::mem::take(services).into_iter().partition(|(name, _)| chosen.contains(name));

@@ -60,6 +60,11 @@ fn check_service(name: &str, service: &Node, faults: &mut Vec<Diagnostic>) {
             faults.push(Diagnostic::error(port.span, format!("services.{name}.ports[{index}] names no port of the container")));
         }
     }
+    for (index, mount) in service.items("volumes").iter().enumerate().filter(|(_, mount)| mount.as_map().is_some()) {
+        if mount.text_at("target").is_none() {
+            faults.push(Diagnostic::error(mount.span, format!("services.{name}.volumes[{index}] names no `target`")));
+        }
+    }
     for (index, device) in service.items("devices").iter().enumerate() {
         if device.as_map().is_some() && device.get("target").is_none() {
             faults.push(Diagnostic::error(device.span, format!("services.{name}.devices[{index}] names no `target`")));
@@ -67,7 +72,7 @@ fn check_service(name: &str, service: &Node, faults: &mut Vec<Diagnostic>) {
     }
     if let Some(develop) = service.get("develop") {
         for (index, rule) in develop.items("watch").iter().enumerate() {
-            if let Some(path) = rule.get("path").filter(|path| path.as_str().is_some_and(|path| path.trim().is_empty())) {
+            if let Some(path) = rule.get("path").filter(|path| path.as_str() == Some("")) {
                 faults
                     .push(Diagnostic::error(path.span, format!("services.{name}.develop.watch[{index}].path must not be blank")));
             }

@@ -47,12 +47,13 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
                 Event::DocumentStart(..) => self.anchors.clear(),
                 Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Comment(..) | Event::Anchor(..) => {}
                 event => {
-                    let node = self.node(event, span, 0)?;
-                    if !matches!(node.value, Value::Null) {
-                        documents.push(node);
-                    }
+                    documents.push(self.node(event, span, 0)?);
                 }
             }
+        }
+        // A file of nothing is one that is empty; an empty document among others is told by who merges them.
+        if documents.iter().all(Node::is_null) {
+            documents.clear();
         }
         Ok(documents)
     }
@@ -162,6 +163,10 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
                     end = end.max(node.span.end);
                     let key = key_text(&key)?;
                     if key == "<<" && is_plain {
+                        if !merged.is_empty() {
+                            let message = "the key `<<` stands twice in this mapping";
+                            return Err(Diagnostic::error(key_span, message).hinted("it takes a list: `<<: [*a, *b]`"));
+                        }
                         merged.push(node);
                         continue;
                     }
@@ -190,8 +195,9 @@ fn merge_into(map: &mut Map, node: Node) -> Result<(), Diagnostic> {
             }
             Ok(())
         }
-        Value::List(items) => items.into_iter().try_for_each(|item| merge_into(map, item)),
-        Value::Null => Ok(()),
+        Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
+            items.into_iter().try_for_each(|item| merge_into(map, item))
+        }
         _ => Err(Diagnostic::error(node.span, "`<<` takes a mapping, or a list of mappings")),
     }
 }

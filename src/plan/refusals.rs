@@ -194,6 +194,12 @@ impl<'c, 'a> Refusals<'c, 'a> {
 
 /// Attributes that have no effect on a plain container, with the reason; those that the service sets.
 fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
+    let table = inert_attributes(service);
+    table.into_iter().filter(|(_, is_set, _)| *is_set).map(|(attribute, _, why)| (attribute, why)).collect()
+}
+
+/// All of them, and whether the service sets them.
+fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 8] {
     let deploy = service.deploy.as_ref();
     let policy = deploy.and_then(|deploy| deploy.restart_policy.as_ref());
     let grants = service.configs.iter().chain(&service.secrets);
@@ -201,7 +207,7 @@ fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
     let refreshes = |policy: &str| matches!(policy, "daily" | "weekly" | "refresh") || policy.starts_with("every_");
     let delays = policy.is_some_and(|policy| policy.delay.is_some() || policy.window.is_some());
     let counts = policy.is_some_and(|policy| policy.max_attempts.is_some() && policy.condition.as_deref() != Some("on-failure"));
-    let table = [
+    [
         ("credential_spec", service.credential_spec.is_some(), "it is for Windows containers"),
         ("deploy.endpoint_mode", deploy.is_some_and(|d| d.endpoint_mode.is_some()), "a name stands for all replicas' addresses"),
         ("deploy.labels", deploy.is_some_and(|d| !d.labels.is_empty()), "there is no swarm service to label"),
@@ -214,6 +220,22 @@ fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
         ),
         ("pull_refresh_after", service.pull_refresh_after.is_some(), "`pull` refreshes images; `up` pulls missing ones"),
         ("configs", grants.into_iter().any(has_owner), "a file is mounted with the owner and mode that it has"),
-    ];
-    table.into_iter().filter(|(_, is_set, _)| *is_set).map(|(attribute, _, why)| (attribute, why)).collect()
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inert_attributes;
+    use crate::composefile::{Support, support};
+    use crate::project::Service;
+
+    #[test]
+    fn what_is_inert_here_is_so_in_the_table_of_attributes() {
+        let rows = support();
+        for (attribute, _, why) in inert_attributes(&Service::default()) {
+            let row =
+                rows.iter().find(|row| row.path == format!("services.*.{attribute}")).expect("the table has every attribute");
+            assert!(row.support == Support::Inert(why) || !row.note.is_empty(), "{attribute}: {row:?}");
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub struct Unbuildable {
 }
 
 /// Attributes of `build` that need a client beside the engine for the whole time of the build.
-const NEEDS_A_CLIENT: &[&str] = &["additional_contexts", "cache_to", "entitlements", "provenance", "sbom", "secrets", "ssh"];
+pub const NEEDS_A_CLIENT: &[&str] = &["additional_contexts", "cache_to", "entitlements", "provenance", "sbom", "secrets", "ssh"];
 
 impl ImageBuild {
     /// The build of a service's image; nothing for a service without `build`.

@@ -11,7 +11,7 @@ mod service;
 mod spec_hash;
 mod suggest;
 
-pub use build::{ImageBuild, Unbuildable};
+pub use build::{ImageBuild, NEEDS_A_CLIENT, Unbuildable};
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
     NetworkingConfig, PortBinding, Until, VolumeSpec,

@@ -40,6 +40,8 @@ enum Part<'a> {
     MapOf(&'a Node, &'static Type),
     /// Numbers or pairs, without zeros.
     Ulimits(&'a Node),
+    /// A pair, without zeros.
+    Limits(&'a Node),
 }
 
 impl<'a> Part<'a> {
@@ -80,6 +82,11 @@ impl Writer {
                 self.object(&parts);
             }
             Part::Ulimits(node) => self.ulimits(node),
+            Part::Limits(node) => {
+                let sides = ULIMIT.fields.iter().filter_map(|field| Some((field.key, node.get(field.key)?)));
+                let set = sides.filter(|(_, limit)| !matches!(limit.value, Value::Int(0)));
+                self.object(&set.map(|(key, limit)| (key, Part::Plain(limit))).collect::<Vec<_>>());
+            }
         }
     }
 
@@ -106,7 +113,7 @@ impl Writer {
         let parts: Vec<(&str, Part<'_>)> = entries
             .map(|(name, entry)| match &entry.node.value {
                 Value::Int(0) => (name.as_str(), Part::Literal("{}")),
-                Value::Map(_) => (name.as_str(), Part::Typed(&entry.node, &ULIMIT)),
+                Value::Map(_) => (name.as_str(), Part::Limits(&entry.node)),
                 _ => (name.as_str(), Part::Plain(&entry.node)),
             })
             .collect();

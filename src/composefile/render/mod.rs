@@ -27,6 +27,11 @@ pub fn images(model: &Model) -> Vec<String> {
     model.document.entries("services").map(|(name, service)| image(name, service)).collect()
 }
 
+/// What each model runs.
+pub fn models(model: &Model) -> Vec<String> {
+    model.document.entries("models").filter_map(|(_, node)| node.text_at("model")).map(str::to_owned).collect()
+}
+
 /// Services with their `config-hash`, in order of name.
 pub fn hashes(model: &Model) -> Vec<(String, String)> {
     model.document.entries("services").map(|(name, service)| (name.to_owned(), hash::of_service(service))).collect()

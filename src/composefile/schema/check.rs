@@ -56,12 +56,21 @@ impl Walk<'_> {
                 let range = if last == i64::MAX { format!("{first} or more") } else { format!("from {first} to {last}") };
                 self.faults.push(Diagnostic::error(node.span, format!("{path} must be {range}")));
             }
+            (Shape::TextWithin(first, last), value) => {
+                let number = value_of(value);
+                if number.is_some_and(|n| n.fract() != 0.0 || n < first as f64 || n > last as f64) {
+                    self.node(&Node::new(node.span, Value::Float(number.unwrap_or_default())), Shape::Within(first, last), path);
+                }
+            }
             (Shape::List(item), Value::List(items)) => self.items(items, *item, path),
             (Shape::Unique(item), Value::List(items)) => {
                 self.items(items, *item, path);
                 self.repeated(items, path);
             }
-            (Shape::Map(entry), Value::Map(map)) => {
+            (Shape::Map(entry) | Shape::Keyed(entry), Value::Map(map)) => {
+                if let Some(empty) = map.get("").filter(|_| matches!(shape, Shape::Keyed(_))) {
+                    self.faults.push(Diagnostic::error(empty.key_span, format!("{path}: a key must not be empty")));
+                }
                 for (key, value) in map {
                     self.node(&value.node, *entry, &Path::Key(path, key));
                 }
@@ -136,6 +145,7 @@ fn takes(shape: Shape, value: &Value) -> bool {
         Shape::Null => matches!(value, Value::Null),
         Shape::Text | Shape::Words(_) | Shape::Ruled(..) => matches!(value, Value::Text(_)),
         Shape::Bool => matches!(value, Value::Bool(_)),
+        Shape::TextWithin(first, last) => matches!(value, Value::Text(_)) || takes(Shape::Within(first, last), value),
         Shape::Integer | Shape::Within(..) => match value {
             Value::Int(_) => true,
             Value::Float(number) => number.fract() == 0.0,
@@ -143,7 +153,7 @@ fn takes(shape: Shape, value: &Value) -> bool {
         },
         Shape::Number => matches!(value, Value::Int(_) | Value::Float(_)),
         Shape::List(_) | Shape::Unique(_) => matches!(value, Value::List(_)),
-        Shape::Map(_) | Shape::Names(_) | Shape::Object(_) => matches!(value, Value::Map(_)),
+        Shape::Map(_) | Shape::Keyed(_) | Shape::Names(_) | Shape::Object(_) => matches!(value, Value::Map(_)),
         Shape::AnyOf(shapes) => shapes.iter().any(|shape| takes(*shape, value)),
     }
 }
@@ -153,6 +163,14 @@ fn number_of(value: &Value) -> Option<f64> {
         Value::Int(number) => Some(*number as f64),
         Value::Float(number) => Some(*number),
         _ => None,
+    }
+}
+
+/// As `number_of`, with the number that a text stands for.
+fn value_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Text(text) => text.parse().ok(),
+        value => number_of(value),
     }
 }
 
@@ -173,10 +191,11 @@ fn collect_kinds(shape: Shape, kinds: &mut Vec<&'static str>) {
         Shape::Null => "empty",
         Shape::Text | Shape::Words(_) | Shape::Ruled(..) => "a text",
         Shape::Bool => "true or false",
+        Shape::TextWithin(..) => return [Shape::Text, Shape::Integer].iter().for_each(|shape| collect_kinds(*shape, kinds)),
         Shape::Integer | Shape::Within(..) => "a whole number",
         Shape::Number => "a number",
         Shape::List(_) | Shape::Unique(_) => "a list",
-        Shape::Map(_) | Shape::Names(_) | Shape::Object(_) => "a mapping",
+        Shape::Map(_) | Shape::Keyed(_) | Shape::Names(_) | Shape::Object(_) => "a mapping",
     };
     if !kinds.contains(&kind) {
         kinds.push(kind);

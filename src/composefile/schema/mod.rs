@@ -45,6 +45,10 @@ pub(super) struct Field {
     pub zero: Zero,
     pub json: Json,
     pub support: Support,
+    /// The Engine API version that it needs, where that is a later one than 1.41.
+    pub since: &'static str,
+    /// For the support page.
+    pub note: &'static str,
 }
 
 /// What the document may hold.
@@ -60,12 +64,16 @@ pub(super) enum Shape {
     Integer,
     /// An integer from the first to the last.
     Within(i64, i64),
+    /// As `Within`, or a text; a text that is a number is held to the same bounds.
+    TextWithin(i64, i64),
     Number,
     List(&'static Shape),
     /// A list without two equal items.
     Unique(&'static Shape),
     /// A mapping with keys of the user's choice.
     Map(&'static Shape),
+    /// A mapping with keys of the user's choice, none of them empty.
+    Keyed(&'static Shape),
     /// A mapping whose keys are names: letters, digits, `.`, `_` and `-`. There is no `x-` in it.
     Names(&'static Shape),
     Object(&'static Type),
@@ -141,7 +149,17 @@ pub(super) enum Json {
 pub(super) const EMPTY_HOOK: &str = "{\"command\":null}";
 
 const fn field(key: &'static str, shape: Shape, form: Form) -> Field {
-    Field { key, shape, form, is_required: false, zero: Zero::Dropped, json: Json::Same, support: Support::Applied }
+    Field {
+        key,
+        shape,
+        form,
+        is_required: false,
+        zero: Zero::Dropped,
+        json: Json::Same,
+        support: Support::Applied,
+        since: "",
+        note: "",
+    }
 }
 
 impl Field {
@@ -169,6 +187,14 @@ impl Field {
         Self { support: Support::Refused(why), ..self }
     }
 
+    const fn since(self, since: &'static str) -> Self {
+        Self { since, ..self }
+    }
+
+    const fn note(self, note: &'static str) -> Self {
+        Self { note, ..self }
+    }
+
     /// Another shape than the one that goes with the form.
     const fn shape(self, shape: Shape) -> Self {
         Self { shape, ..self }
@@ -181,9 +207,9 @@ const TEXT_SET: Shape = Shape::Unique(&TEXT);
 const TEXT_OR_NUMBER: Shape = Shape::AnyOf(&[TEXT, Shape::Number]);
 const TEXT_OR_INTEGER: Shape = Shape::AnyOf(&[TEXT, Shape::Integer]);
 const SCALAR_OR_NULL: Shape = Shape::AnyOf(&[TEXT, Shape::Number, Shape::Bool, Shape::Null]);
-const LIST_OR_DICT: Shape = Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), TEXT_SET]);
+const LIST_OR_DICT: Shape = Shape::AnyOf(&[Shape::Keyed(&SCALAR_OR_NULL), TEXT_SET]);
 const COMMAND: Shape = Shape::AnyOf(&[Shape::Null, TEXT, TEXT_LIST]);
-const EXTRA_HOSTS: Shape = Shape::AnyOf(&[Shape::Map(&Shape::AnyOf(&[TEXT, TEXT_SET])), TEXT_SET]);
+const EXTRA_HOSTS: Shape = Shape::AnyOf(&[Shape::Keyed(&Shape::AnyOf(&[TEXT, TEXT_SET])), TEXT_SET]);
 
 const fn text(key: &'static str) -> Field {
     field(key, TEXT, Form::Text)

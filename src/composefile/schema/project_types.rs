@@ -8,11 +8,11 @@ pub(in crate::composefile) const PROJECT: Type = Type::new(&[
     field("version", TEXT, Form::Consumed).inert("every file is read by the current specification"),
     text("name"),
     map("services", Shape::Names(&Shape::Object(&SERVICE)), &SERVICE),
-    map("networks", Shape::Names(&Shape::AnyOf(&[Shape::Object(&NETWORK), Shape::Null])), &NETWORK),
+    map("networks", Shape::Map(&Shape::AnyOf(&[Shape::Object(&NETWORK), Shape::Null])), &NETWORK),
     map("volumes", Shape::Names(&Shape::AnyOf(&[Shape::Object(&VOLUME), Shape::Null])), &VOLUME),
     map("secrets", Shape::Names(&Shape::Object(&SECRET)), &SECRET),
     map("configs", Shape::Names(&Shape::Object(&CONFIG)), &CONFIG),
-    map("models", Shape::Names(&Shape::Object(&MODEL)), &MODEL)
+    map("models", Shape::Map(&Shape::Object(&MODEL)), &MODEL)
         .refused("models are run by Docker's model runner, which mcompose does not drive"),
     field("include", Shape::List(&Shape::AnyOf(&[TEXT, Shape::Object(&INCLUDE)])), Form::Consumed),
 ]);
@@ -35,13 +35,13 @@ const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], is_open: true }
 const NETWORK: Type = Type::new(&[
     text("name"),
     text("driver"),
-    options("driver_opts"),
+    options("driver_opts").note("those of a bridge are inert where the network crosses hosts"),
     object("ipam", Shape::Object(&IPAM), &IPAM).json(Json::Or("{}")),
-    field("external", EXTERNAL, Form::Flag),
+    field("external", EXTERNAL, Form::Flag).note("it must be there on the host"),
     flag("internal"),
     flag("attachable"),
     dict("labels"),
-    flag("enable_ipv4").keeps_zero(),
+    flag("enable_ipv4").keeps_zero().since("1.48"),
     flag("enable_ipv6").keeps_zero(),
 ]);
 
@@ -54,18 +54,25 @@ const IPAM: Type = Type::new(&[
 const IPAM_POOL: Type =
     Type::new(&[text("subnet"), text("gateway"), text("ip_range"), field("aux_addresses", Shape::Map(&TEXT), Form::Dict)]);
 
-const VOLUME: Type =
-    Type::new(&[text("name"), text("driver"), options("driver_opts"), field("external", EXTERNAL, Form::Flag), dict("labels")]);
+const VOLUME: Type = Type::new(&[
+    text("name"),
+    text("driver"),
+    options("driver_opts"),
+    field("external", EXTERNAL, Form::Flag).note("it must be there on the host"),
+    dict("labels"),
+]);
+
+const DRIVERS: &str = "external and driver-made ones belong to swarm services";
 
 const SECRET: Type = Type::new(&[
     text("name"),
     text("file"),
     text("environment"),
-    field("external", EXTERNAL_OPEN, Form::Flag),
+    field("external", EXTERNAL_OPEN, Form::Flag).refused(DRIVERS),
     dict("labels"),
-    text("driver").refused("secret drivers belong to swarm services"),
-    options("driver_opts").refused("secret drivers belong to swarm services"),
-    text("template_driver").refused("template drivers belong to swarm services"),
+    text("driver").refused(DRIVERS),
+    options("driver_opts").refused(DRIVERS),
+    text("template_driver").refused(DRIVERS),
 ]);
 
 const CONFIG: Type = Type::new(&[
@@ -73,9 +80,9 @@ const CONFIG: Type = Type::new(&[
     text("file"),
     text("environment"),
     text("content"),
-    field("external", EXTERNAL_OPEN, Form::Flag),
+    field("external", EXTERNAL_OPEN, Form::Flag).refused(DRIVERS),
     dict("labels"),
-    text("template_driver").refused("template drivers belong to swarm services"),
+    text("template_driver").refused(DRIVERS),
 ]);
 
 const MODEL: Type = Type::new(&[

@@ -6,23 +6,26 @@ use super::{
     text, text_or_texts, text_set, texts, words,
 };
 
-const BUILD_LATER: &str = "images are not built yet: an image that is on the hosts or can be pulled is used";
-const WATCH: &str = "it is for `watch` on one machine, which mcompose does not have";
+/// As `NEEDS_A_CLIENT` of `project/build.rs`.
+const CLIENT: &str = "it needs docker's own client during the build";
+const MODELS: &str = "models are run by Docker's model runner, which mcompose does not drive";
+const NOT_BUILT_WITH: &str = "the engine's build is not told of it";
 const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("profiles"),
-    dict("annotations"),
+    dict("annotations").since("1.43"),
     flag("attach").keeps_zero(),
-    object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD).refused(BUILD_LATER),
-    object("develop", OBJECT_OR_NULL_DEVELOP, &DEVELOP).inert(WATCH),
+    object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD)
+        .note("one engine builds, and the image is shipped to the others"),
+    object("develop", OBJECT_OR_NULL_DEVELOP, &DEVELOP).note("for `watch`"),
     object("blkio_config", Shape::Object(&BLKIO), &BLKIO),
     text_set("cap_add"),
     text_set("cap_drop"),
     text("cgroup_parent"),
     words("cgroup", &["host", "private"]),
-    field("cpu_count", Shape::AnyOf(&[TEXT, Shape::Within(0, i64::MAX)]), Form::Int),
-    field("cpu_percent", Shape::AnyOf(&[TEXT, Shape::Within(0, 100)]), Form::Float),
+    field("cpu_count", Shape::TextWithin(0, i64::MAX), Form::Int),
+    field("cpu_percent", Shape::TextWithin(0, 100), Form::Float),
     number("cpu_period"),
     number("cpu_quota"),
     number("cpu_rt_period"),
@@ -31,8 +34,12 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text("cpuset"),
     number("cpu_shares"),
     command("command").json(Json::OrNull),
-    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
-    field("container_name", Shape::Ruled(is_container_name, "match [a-zA-Z0-9][a-zA-Z0-9_.-]+"), Form::Text),
+    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).note(DELIVERED),
+    field(
+        "container_name",
+        Shape::Ruled(is_container_name, "have a letter or digit with another, `_`, `.` or `-` behind it"),
+        Form::Text,
+    ),
     object("credential_spec", Shape::Object(&CREDENTIAL_SPEC), &CREDENTIAL_SPEC).inert("it is for Windows containers"),
     map("depends_on", Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::Object(&DEPENDENCY))]), &DEPENDENCY),
     object("deploy", Shape::AnyOf(&[Shape::Object(&DEPLOY), Shape::Null]), &DEPLOY),
@@ -66,13 +73,13 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     bytes("mem_reservation").shape(TEXT_OR_INTEGER),
     bytes("memswap_limit"),
     bytes("mem_swappiness").shape(TEXT_OR_INTEGER),
-    text("mac_address"),
+    text("mac_address").note("of the first network"),
     map(
         "models",
         Shape::AnyOf(&[TEXT_SET, Shape::Names(&Shape::AnyOf(&[Shape::Object(&SERVICE_MODEL), Shape::Null]))]),
         &SERVICE_MODEL,
     )
-    .refused("models are run by Docker's model runner, which mcompose does not drive"),
+    .refused(MODELS),
     text("network_mode"),
     map(
         "networks",
@@ -80,7 +87,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
         &ATTACHMENT,
     ),
     flag("oom_kill_disable"),
-    field("oom_score_adj", Shape::AnyOf(&[TEXT, Shape::Within(-1000, 1000)]), Form::Int),
+    field("oom_score_adj", Shape::TextWithin(-1000, 1000), Form::Int),
     field("pid", Shape::AnyOf(&[TEXT, Shape::Null]), Form::Text),
     number("pids_limit"),
     text("platform"),
@@ -93,19 +100,20 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
             "be always, never, build, missing, if_not_present, refresh, daily, weekly or every_ with a time such as 12h",
         ),
         Form::Text,
-    ),
-    field("pull_refresh_after", TEXT, Form::Consumed).inert("docker compose ignores it, too"),
+    )
+    .note("`daily`, `weekly`, `every_…` and `refresh` pull a missing image; `pull` refreshes it"),
+    field("pull_refresh_after", TEXT, Form::Consumed).inert("`pull` refreshes images; `up` pulls missing ones"),
     flag("read_only"),
-    text("restart"),
+    text("restart").note("across hosts the supervisor starts lost replicas elsewhere"),
     text("runtime"),
     integer("scale").keeps_zero(),
-    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
-    text_set("security_opt"),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).note(DELIVERED),
+    text_set("security_opt").note("a seccomp profile of a file is refused: such files are not delivered"),
     bytes("shm_size"),
     flag("stdin_open"),
     duration("stop_grace_period").keeps_zero(),
     text("stop_signal"),
-    field("storage_opt", Shape::Map(&SCALAR_OR_NULL), Form::Dict),
+    field("storage_opt", Shape::Map(&Shape::AnyOf(&[TEXT, Shape::Integer, Shape::Null])), Form::Dict),
     dict("sysctls"),
     text_or_texts("tmpfs"),
     flag("tty"),
@@ -113,7 +121,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     field("use_api_socket", Shape::Bool, Form::Flag).refused("the credentials it hands over stay on this machine"),
     text("user"),
     text("userns_mode"),
-    text("uts"),
+    text("uts").note("`service:NAME` is refused: the engine shares this namespace with the host only"),
     objects("volumes", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&MOUNT)])), &MOUNT),
     text_set("volumes_from"),
     text("working_dir"),
@@ -137,28 +145,28 @@ const BUILD: Type = Type::new(&[
     text("context"),
     text("dockerfile"),
     text("dockerfile_inline"),
-    texts("entitlements"),
+    texts("entitlements").refused(CLIENT),
     env("args"),
-    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text),
-    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text),
-    field("ssh", Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), Shape::Unique(&SSH_KEY)]), Form::Ssh),
+    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(CLIENT),
+    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(CLIENT),
+    field("ssh", Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), Shape::Unique(&SSH_KEY)]), Form::Ssh).refused(CLIENT),
     dict("labels"),
     texts("cache_from"),
-    texts("cache_to"),
+    texts("cache_to").refused(CLIENT),
     flag("no_cache"),
-    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts),
-    field("additional_contexts", Shape::AnyOf(&[Shape::Map(&TEXT), Shape::Unique(&PAIR)]), Form::Dict),
+    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts).inert(NOT_BUILT_WITH),
+    field("additional_contexts", Shape::AnyOf(&[Shape::Keyed(&TEXT), Shape::Unique(&PAIR)]), Form::Dict).refused(CLIENT),
     flag("pull"),
     field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
-    text("isolation"),
+    text("isolation").inert(NOT_BUILT_WITH),
     text("network"),
     text("target"),
-    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).refused(CLIENT),
     bytes("shm_size").shape(TEXT_OR_INTEGER),
     texts("tags"),
-    field("ulimits", ULIMITS, Form::Ulimits),
-    texts("platforms"),
-    flag("privileged"),
+    field("ulimits", ULIMITS, Form::Ulimits).inert(NOT_BUILT_WITH),
+    texts("platforms").note("one; an engine builds for one platform"),
+    flag("privileged").inert(NOT_BUILT_WITH),
 ]);
 
 const DEVELOP: Type = Type::new(&[objects("watch", Shape::List(&Shape::Object(&WATCH_RULE)), &WATCH_RULE)]);
@@ -194,6 +202,7 @@ const BLKIO_WEIGHT: Type = Type::new(&[
     integer("weight").shape(Shape::Within(0, 65535)).implies_zero().json(Json::Renamed("Weight")),
 ]);
 
+const DELIVERED: &str = "files are carried to the hosts";
 const OWNER: &str = "the file is mounted with the owner and mode that it has";
 
 /// An entry of `configs` or `secrets` of a service.
@@ -248,13 +257,17 @@ const RESERVATIONS: Type = Type::new(&[
     objects("generic_resources", Shape::List(&Shape::Object(&GENERIC_RESOURCE)), &GENERIC_RESOURCE),
 ]);
 
-const DEVICE_REQUEST: Type = Type::new(&[
-    text_set("capabilities"),
-    text("driver"),
-    field("count", TEXT_OR_INTEGER, Form::DeviceCount),
-    text_set("device_ids"),
-    dict("options"),
-]);
+/// The specification lets other keys through.
+const DEVICE_REQUEST: Type = Type {
+    fields: &[
+        text_set("capabilities"),
+        text("driver"),
+        field("count", TEXT_OR_INTEGER, Form::DeviceCount),
+        text_set("device_ids"),
+        dict("options"),
+    ],
+    is_open: true,
+};
 
 const DEVICE_RESERVATION: Type = Type::new(&[
     text_set("capabilities").required(),
@@ -272,7 +285,7 @@ const DISCRETE_RESOURCE: Type = Type::new(&[text("kind").implies_zero(), number(
 const RESTART_POLICY: Type = Type::new(&[
     text("condition"),
     duration("delay").keeps_zero().inert(ONE_ENGINE),
-    field("max_attempts", TEXT_OR_INTEGER, Form::Count).keeps_zero(),
+    field("max_attempts", TEXT_OR_INTEGER, Form::Count).keeps_zero().note("counted for `on-failure` only"),
     duration("window").keeps_zero().inert(ONE_ENGINE),
 ]);
 
@@ -307,7 +320,7 @@ const HEALTHCHECK: Type = Type::new(&[
     duration("interval").keeps_zero(),
     field("retries", TEXT_OR_NUMBER, Form::Count).keeps_zero(),
     duration("start_period").keeps_zero(),
-    duration("start_interval").keeps_zero(),
+    duration("start_interval").keeps_zero().since("1.44").note("on older engines it is inert, and that is said"),
     flag("disable"),
 ]);
 
@@ -319,12 +332,12 @@ const SERVICE_MODEL: Type = Type::new(&[text("endpoint_var"), text("model_var")]
 const ATTACHMENT: Type = Type::new(&[
     text_set("aliases"),
     options("driver_opts"),
-    field("gw_priority", Shape::Number, Form::Int),
+    field("gw_priority", Shape::Number, Form::Int).since("1.48"),
     text("interface_name"),
     text("ipv4_address"),
     text("ipv6_address"),
     text_set("link_local_ips"),
-    text("mac_address"),
+    text("mac_address").since("1.44").note("older engines take one for the container"),
     field("priority", Shape::Number, Form::Int),
 ]);
 
@@ -347,21 +360,21 @@ const MOUNT: Type = Type::new(&[
     object("bind", Shape::Object(&MOUNT_BIND), &MOUNT_BIND),
     object("volume", Shape::Object(&MOUNT_VOLUME), &MOUNT_VOLUME),
     object("tmpfs", Shape::Object(&MOUNT_TMPFS), &MOUNT_TMPFS),
-    object("image", Shape::Object(&MOUNT_IMAGE), &MOUNT_IMAGE),
+    object("image", Shape::Object(&MOUNT_IMAGE), &MOUNT_IMAGE).since("1.48"),
 ]);
 
 const MOUNT_BIND: Type = Type::new(&[
     words("selinux", &["z", "Z"]),
     text("propagation"),
     flag("create_host_path"),
-    words("recursive", &["enabled", "disabled", "writable", "readonly"]),
+    words("recursive", &["enabled", "disabled", "writable", "readonly"]).since("1.44"),
 ]);
 
-const MOUNT_VOLUME: Type = Type::new(&[dict("labels"), flag("nocopy"), text("subpath")]);
+const MOUNT_VOLUME: Type = Type::new(&[dict("labels"), flag("nocopy"), text("subpath").since("1.45")]);
 
 const MOUNT_TMPFS: Type = Type::new(&[
     bytes("size").shape(Shape::AnyOf(&[Shape::Within(0, i64::MAX), TEXT])),
-    field("mode", TEXT_OR_NUMBER, Form::Count),
+    field("mode", Shape::Number, Form::Count),
 ]);
 
 const MOUNT_IMAGE: Type = Type::new(&[text("subpath")]);
@@ -384,9 +397,10 @@ const PRE_START: Type = Type::new(&[
     flag("per_replica").keeps_zero(),
 ]);
 
+/// The specification's pattern is not anchored: the rest of the name is for the engine to judge.
 fn is_container_name(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    text.len() >= 2 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_inner)
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    text.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && is_inner(pair[1]))
 }
 
 /// The specification's pattern is not anchored: it looks for a policy anywhere in the text.

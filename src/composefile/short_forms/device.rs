@@ -12,5 +12,6 @@ pub(in crate::composefile) fn parse(short: &str, span: Span) -> Result<Value, St
         [source, target, permissions] => (source, target, permissions),
         _ => return Err(format!("`{short}` has more than three fields; use the long form with `source` and `target`")),
     };
+    let target = if target.is_empty() { source } else { target };
     Ok(map_of(span, [("source", text(source)), ("target", text(target)), ("permissions", text(permissions))]))
 }

@@ -88,7 +88,10 @@ fn split(short: &str) -> (&str, &str, &str) {
 
 fn range(text: &str) -> Option<(u16, u16)> {
     let number = |text: &str| if text.bytes().all(|b| b.is_ascii_digit()) { text.parse::<u16>().ok() } else { None };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    // Docker's parser looks at no more than two parts.
+    let mut parts = text.split('-');
+    let first = parts.next().unwrap_or(text);
+    let last = parts.next().unwrap_or(first);
     let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some((first, last))
 }

@@ -1,0 +1,7 @@
+//! What tests/parity.rs runs its cases with.
+
+pub mod differences;
+pub mod json;
+pub mod page;
+pub mod run;
+pub mod script;

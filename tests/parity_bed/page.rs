@@ -1,0 +1,70 @@
+//! docs/compose-support.md: what mcompose does with each attribute, and how far it agrees with docker compose.
+
+use std::fmt::Write;
+
+use mcompose::composefile::{Support, support};
+
+use super::differences::{DELIBERATE, Deliberate};
+use super::script::Script;
+
+pub fn of(scripts: &[Script]) -> String {
+    let mut page = String::from(
+        "# What of Compose is supported\n\n\
+        Written by `MCOMPOSE_UPDATE=1 cargo test --test parity` from the loader's table of attributes (src/composefile/schema) and\n\
+        the cases of tests/parity; a test fails when it is no longer true.\n\n",
+    );
+    attributes(&mut page);
+    parity(&mut page, scripts);
+    page
+}
+
+fn attributes(page: &mut String) {
+    let rows = support();
+    let count = |is: fn(&Support) -> bool| rows.iter().filter(|row| is(&row.support)).count();
+    let _ = write!(
+        page,
+        "## Attributes\n\n\
+        Every attribute of the Compose Specification of August 2026 is read and checked. {} are applied. {} are inert: they have no\n\
+        effect on a plain container, for the reason beside them. {} are refused: a service that has one is not deployed, and the message\n\
+        says why. `since` is the Engine API version that an attribute needs, where that is a later one than 1.41 (Docker 20.10).\n\n\
+        | attribute | | since | note |\n| --- | --- | --- | --- |\n",
+        count(|support| *support == Support::Applied),
+        count(|support| matches!(support, Support::Inert(_))),
+        count(|support| matches!(support, Support::Refused(_))),
+    );
+    for row in &rows {
+        let (word, why) = match row.support {
+            Support::Applied => ("applied", ""),
+            Support::Inert(why) => ("inert", why),
+            Support::Refused(why) => ("**refused**", why),
+        };
+        let note = [why, row.note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let _ = writeln!(page, "| `{}` | {word} | {} | {note} |", row.path, row.since);
+    }
+}
+
+fn parity(page: &mut String, scripts: &[Script]) {
+    page.push_str(
+        "\n## Agreement with docker compose\n\n\
+        Each case of tests/parity is a project of its own. What `mcompose config --format json` prints is compared by value with what\n\
+        docker compose 2.40.3 prints, and what it refuses must be refused. What mcompose prints as YAML must load back to the same, by\n\
+        mcompose and by docker compose.\n\n\
+        | section | cases | equal | rate |\n| --- | ---: | ---: | ---: |\n",
+    );
+    let mut totals = (0, 0);
+    let mut line = |name: &str, cases: usize, equal: usize| {
+        let rate = 100.0 * equal as f64 / cases as f64;
+        let _ = writeln!(page, "| {name} | {cases} | {equal} | {rate:.1} % |");
+    };
+    for script in scripts {
+        let different = script.cases.iter().filter(|case| Deliberate::find(&script.section, &case.name).is_some()).count();
+        let equal = script.cases.len() - different;
+        totals = (totals.0 + script.cases.len(), totals.1 + equal);
+        line(&script.section, script.cases.len(), equal);
+    }
+    line("all", totals.0, totals.1);
+    page.push_str("\nWhere the two differ, it is on purpose:\n\n");
+    for difference in DELIBERATE {
+        let _ = writeln!(page, "- {}, “{}”: {}", difference.section, difference.case, difference.reason);
+    }
+}
