@@ -18,6 +18,8 @@ const SELF_DOUBT_MS: u64 = 4_000;
 const STANDS_STILL_MS: u64 = 6_500;
 /// A host that is away for less time than this cannot be lost yet: five seconds from its last answer on.
 const LOST_MS_MIN: u64 = 3_000;
+/// A host may go unheard between two troubles that are no further apart: a ping each second, and two for its answer.
+const UNHEARD_MS: u64 = 3_500;
 /// Who has lost the lease begins nothing new after this long.
 const LEASE_LOST_MS: u64 = 3_500;
 /// Who was frozen has this long to find out what it missed.
@@ -52,6 +54,8 @@ pub struct Laws {
     running: BTreeMap<String, Running>,
     /// When each host was last not well; the far future while it is not.
     unwell_ms: BTreeMap<String, u64>,
+    /// Since when a supervisor may have heard nothing of a host.
+    unheard_since_ms: BTreeMap<String, u64>,
     away_hosts: BTreeMap<String, u64>,
     supervisors: BTreeMap<String, Watched>,
     hosts: usize,
@@ -70,6 +74,7 @@ impl Laws {
         Self {
             running: BTreeMap::new(),
             unwell_ms: BTreeMap::new(),
+            unheard_since_ms: BTreeMap::new(),
             away_hosts: BTreeMap::new(),
             supervisors: BTreeMap::new(),
             hosts,
@@ -90,7 +95,7 @@ impl Laws {
     /// A host stops answering anybody.
     pub fn host_away(&mut self, host: &str, at_ms: u64) {
         self.away_hosts.entry(host.to_owned()).or_insert(at_ms);
-        self.unwell_ms.insert(host.to_owned(), u64::MAX);
+        self.unwell(host, at_ms);
     }
 
     pub fn host_crashed(&mut self, host: &str) {
@@ -108,9 +113,17 @@ impl Laws {
             watched.cut_links.remove(host);
         } else {
             watched.cut_links.entry(host.to_owned()).or_insert(at_ms);
-            self.unwell_ms.insert(host.to_owned(), u64::MAX);
+            self.unwell(host, at_ms);
         }
         self.settle_host(host, at_ms);
+    }
+
+    fn unwell(&mut self, host: &str, at_ms: u64) {
+        let well_ms = self.unwell_ms.insert(host.to_owned(), u64::MAX);
+        let goes_on = well_ms.is_some_and(|well_ms| at_ms < well_ms.saturating_add(UNHEARD_MS));
+        if !goes_on {
+            self.unheard_since_ms.insert(host.to_owned(), at_ms);
+        }
     }
 
     fn settle_host(&mut self, host: &str, at_ms: u64) {
@@ -247,8 +260,9 @@ impl Laws {
             }
         }
         let given_up = self.running.values().find(|other| {
-            let away_ms = self.away_hosts.get(other.host.as_str());
-            other.slot == started.slot && away_ms.is_some_and(|away_ms| at_ms < away_ms + LOST_MS_MIN)
+            let is_away = self.away_hosts.contains_key(other.host.as_str());
+            let since_ms = self.unheard_since_ms.get(other.host.as_str());
+            other.slot == started.slot && is_away && since_ms.is_some_and(|since_ms| at_ms < since_ms + LOST_MS_MIN)
         });
         if let Some(other) = given_up
             && !self.away_hosts.contains_key(host.as_str())

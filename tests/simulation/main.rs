@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Histories in an ordinary run: each takes a fifth of a second of one core in a debug build.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 2_000;
 /// How many to play (`500`, or `500..900`), and which one to play alone.
 const SEEDS_VARIABLE: &str = "MCOMPOSE_SIMULATIONS";
 const SEED_VARIABLE: &str = "MCOMPOSE_SIMULATION";
