@@ -39,7 +39,7 @@ const AGAIN_EVERY: Duration = Duration::from_secs(2);
 const TOLD_QUEUED_MAX: usize = 4096;
 
 enum Told {
-    Happened(Happening),
+    Happened(Box<Happening>),
     Silent(HostName, String),
     Back(HostName),
 }
@@ -83,7 +83,7 @@ async fn follow(
         listen(session, host, times, skew_ms(world, host), sender.clone());
     }
     drop(sender);
-    let mut held: BTreeMap<(i64, u64), Happening> = BTreeMap::new();
+    let mut held: BTreeMap<(i64, u64), Box<Happening>> = BTreeMap::new();
     let (mut count, mut flush_at) = (0, Instant::now() + REORDER);
     loop {
         tokio::select! {
@@ -98,13 +98,13 @@ async fn follow(
                 None => break,
             },
             () = sleep_until(flush_at) => {
-                std::mem::take(&mut held).values().for_each(show);
+                std::mem::take(&mut held).values().for_each(|one| show(one));
                 flush_at = Instant::now() + REORDER;
             }
             () = session.interrupt.asked(1) => break,
         }
     }
-    held.values().for_each(show);
+    held.values().for_each(|one| show(one));
 }
 
 /// Hears a host for as long as anybody wants to know, again after each silence; what happened meanwhile its engine remembers.
@@ -126,7 +126,7 @@ fn listen(session: &Session, host: &HostName, (since, until): (String, String), 
                                 // One nanosecond later: each is told once.
                                 let next = u64::try_from(event.time_ns + 1).unwrap_or_default();
                                 since = api_text(Duration::from_nanos(next));
-                                if sender.send(Told::Happened(Happening::new(&host, event, skew_ms))).await.is_err() {
+                                if sender.send(Told::Happened(Box::new(Happening::new(&host, event, skew_ms)))).await.is_err() {
                                     return;
                                 }
                             }

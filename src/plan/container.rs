@@ -104,15 +104,15 @@ impl<'c, 'a> Template<'c, 'a> {
     fn is_as_all(&self, fill: &Fill<'_>) -> bool {
         let service = self.service;
         let names_a_neighbour = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode.starts_with("service:"));
-        let start_interval = self.spec.healthcheck.as_ref().and_then(|check| check.start_interval);
+        let has_neighbours = [&service.network_mode, &service.ipc, &service.pid].into_iter().any(names_a_neighbour)
+            || !service.volumes_from.is_empty()
+            || !service.links.is_empty();
         let has_mac_address = service.mac_address.is_some() || self.endpoints.iter().any(|(_, to)| to.mac_address.is_some());
-        fill.inherited.is_empty()
-            && self.compose.project.contents.is_empty()
-            && !(has_mac_address && !self.endpoints.is_empty())
-            && ![&service.network_mode, &service.ipc, &service.pid].into_iter().any(names_a_neighbour)
-            && service.volumes_from.is_empty()
-            && service.links.is_empty()
-            && !(start_interval.is_some() && self.compose.api_is_before(fill.host, START_INTERVAL_API))
+        let start_interval = self.spec.healthcheck.as_ref().and_then(|check| check.start_interval);
+        let depends_on_api = (has_mac_address && !self.endpoints.is_empty())
+            || (start_interval.is_some() && self.compose.api_is_before(fill.host, START_INTERVAL_API));
+        let has_files = !fill.inherited.is_empty() || !self.compose.project.contents.is_empty();
+        !has_neighbours && !depends_on_api && !has_files
     }
 
     fn adapted(&self, fill: &Fill<'_>) -> ContainerSpec {
