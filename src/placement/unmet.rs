@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Placement, Refusal};
 use crate::project::{HostName, Project, Slot};
-use crate::world::{Container, Health, State, World};
+use crate::world::{Health, State, World};
 
 /// Why a replica does not run, or not well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +45,7 @@ impl fmt::Display for Unmet {
 
 /// The replicas of the project that do not run as placed. One that ended well is not among them, nor one that starts.
 pub fn unmet(project: &Project, placement: &Placement, world: &World) -> BTreeMap<Slot, Unmet> {
-    let mut best: BTreeMap<Slot, &Container> = BTreeMap::new();
-    for (_, container) in world.containers_of(&project.name) {
-        let Some(slot) = container.slot() else { continue };
-        let rank = |container: &Container| (container.state.is_up(), container.health != Health::Unhealthy, container.created);
-        match best.get(&slot) {
-            Some(other) if rank(other) >= rank(container) => {}
-            _ => drop(best.insert(slot, container)),
-        }
-    }
+    let best = world.fillers(&project.name);
     let refused = placement.refused.iter().map(|(slot, refusal)| (slot.clone(), Unmet::FitsNowhere(refusal.clone())));
     let seated = placement.seats.iter().filter_map(|(slot, seat)| {
         let host = seat.host.clone();

@@ -50,6 +50,20 @@ impl World {
         })
     }
 
+    /// For each slot of a project the container that speaks for it: one that runs before one that does not.
+    pub fn fillers<'a>(&'a self, project: &'a ProjectName) -> BTreeMap<Slot, &'a Container> {
+        let rank = |container: &Container| (container.state.is_up(), container.health != Health::Unhealthy, container.created);
+        let mut fillers: BTreeMap<Slot, &'a Container> = BTreeMap::new();
+        for (_, container) in self.containers_of(project) {
+            let Some(slot) = container.slot() else { continue };
+            match fillers.get(&slot) {
+                Some(other) if rank(other) >= rank(container) => {}
+                _ => drop(fillers.insert(slot, container)),
+            }
+        }
+        fillers
+    }
+
     /// Every container of a project that was seen, with its host, in order of host and name; one-off containers included.
     pub fn containers_of<'a>(&'a self, project: &'a ProjectName) -> impl Iterator<Item = (&'a HostName, &'a Container)> {
         self.seen_hosts().flat_map(move |(name, seen)| {

@@ -99,7 +99,7 @@ impl Care {
         let mut judgement = Judgement::default();
         let project = &self.deployment.project;
         let awaited = awaited_to_complete(project);
-        let fillers = fillers(project, world);
+        let fillers = world.fillers(&project.name);
         for (slot, container) in &fillers {
             let Some(service) = project.services.get(&slot.service) else { continue };
             let is_awaited = awaited.contains(&slot.service);
@@ -175,20 +175,6 @@ fn judge_slot(
         }
         until_ms => judgement.rest(slot, until_ms),
     }
-}
-
-/// For each slot the container that speaks for it: one that runs before one that does not.
-fn fillers<'a>(project: &'a Project, world: &'a World) -> BTreeMap<Slot, &'a Container> {
-    let mut fillers: BTreeMap<Slot, &Container> = BTreeMap::new();
-    for (_, container) in world.containers_of(&project.name) {
-        let Some(slot) = container.slot() else { continue };
-        let rank = |container: &Container| (container.state.is_up(), container.health != Health::Unhealthy, container.created);
-        match fillers.get(&slot) {
-            Some(other) if rank(other) >= rank(container) => {}
-            _ => drop(fillers.insert(slot, container)),
-        }
-    }
-    fillers
 }
 
 /// Services that another waits for to complete.
