@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Failure;
+use super::happened::by_clock_of;
 use super::session::Session;
 use crate::engine::{ContainerEvent, LogLine, LogQuery};
 use crate::project::{ContainerId, HostName, Project};
 use crate::ui::{LogPainter, LogStyle};
-use crate::world::{Labels, State, World};
+use crate::world::{Labels, State};
 
 /// Lines of different hosts are held this long, so that they come out in the order of their times.
 const REORDER: Duration = Duration::from_millis(100);
@@ -133,7 +134,7 @@ impl<'a> Watch<'a> {
                 _ => Life::Runs,
             };
             if container.state != State::Created {
-                watch.read(index, by_clock_of(&world, host, query));
+                watch.read(index, LogQuery { since: by_clock_of(&world, host, &query.since), ..query.clone() });
             }
         }
         let mut names: Vec<&str> =
@@ -345,14 +346,6 @@ impl Cascade {
             Self::OneFailed => exit_code != 0,
         }
     }
-}
-
-/// The same moments by the clock of a host's engine.
-fn by_clock_of(world: &World, host: &HostName, query: &LogQuery) -> LogQuery {
-    let skew_ms = world.seen(host.as_str()).map_or(0, |seen| seen.engine.clock_skew_ms);
-    let secs: Option<f64> = query.since.parse().ok();
-    let since = secs.map_or(query.since.clone(), |secs| format!("{:.9}", (secs + skew_ms as f64 / 1000.0).max(0.0)));
-    LogQuery { since, ..query.clone() }
 }
 
 /// A host that does not answer is told by the look.
