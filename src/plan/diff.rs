@@ -1,5 +1,6 @@
 //! Slot by slot: what is there, what should be, and what becomes of it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::compose::Compose;
@@ -7,7 +8,7 @@ use super::images::is_same;
 use super::view::Filler;
 use super::{Cause, Recreate, networks};
 use crate::project::{HostName, Service, ServiceName, SpecHash};
-use crate::world::{Container, Health, State};
+use crate::world::{Container, Health, ImageSeen, State};
 
 /// What one service asks of all its slots.
 pub(super) struct Wanted<'a> {
@@ -15,6 +16,8 @@ pub(super) struct Wanted<'a> {
     pub(super) service: &'a Service,
     pub(super) hash: SpecHash,
     pub(super) image: String,
+    /// The copy of the image that its containers are to be of, by the host's place; nothing where the host has none.
+    copies: Vec<OnceCell<Option<&'a ImageSeen>>>,
     /// Engine names of its networks, the main one first.
     pub(super) networks: Vec<String>,
     /// A replica that exited with 0 is done.
@@ -50,6 +53,8 @@ pub(super) enum Wake {
 pub(super) struct Turn<'a> {
     pub(super) number: u32,
     pub(super) host: &'a HostName,
+    /// The host's place among those that answered.
+    pub(super) place: usize,
     /// The container that fills it now, the best if there are several.
     pub(super) filler: Option<Filler<'a>>,
     /// Others that claim the same slot.
@@ -102,6 +107,7 @@ impl<'a> Wanted<'a> {
             hash: compose.spec_hash(name, service),
             image: service.image_name(compose.project.name.as_str(), name.as_str()),
             networks,
+            copies: compose.for_each_place(OnceCell::new()),
             completes: service.mode().is_job() || compose.is_awaited_to_complete(name),
             recreate,
         }
@@ -113,7 +119,7 @@ impl<'a> Wanted<'a> {
         &self,
         compose: &Compose<'a>,
         number: u32,
-        host: &'a HostName,
+        (host, place): (&'a HostName, usize),
         claims: &[Filler<'a>],
         rests: bool,
     ) -> Turn<'a> {
@@ -129,6 +135,7 @@ impl<'a> Wanted<'a> {
         let mut turn = Turn {
             number,
             host,
+            place,
             filler,
             extras,
             action: Action::Create,
@@ -209,9 +216,12 @@ impl<'a> Wanted<'a> {
     }
 
     fn image_difference(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
-        let here = compose.seen(filler.host)?.images.get(&self.image)?;
-        // One that comes from a host and is older here is brought anew.
-        let image = compose.meant(&self.image).map(|meant| meant.image).filter(|meant| !is_same(here, meant)).unwrap_or(here);
+        let image = (*self.copies[filler.place].get_or_init(|| {
+            let here = compose.at(filler.place).1.images.get(&self.image)?;
+            // One that comes from a host and is older here is brought anew.
+            let meant = compose.meant(&self.image).map(|meant| meant.image).filter(|meant| !is_same(here, meant));
+            Some(meant.unwrap_or(here))
+        }))?;
         let container = filler.container;
         let is_same = container.image_id == image.id || container.labels.image.as_ref() == Some(&image.id);
         (!is_same).then_some(Cause::ImageChanged)

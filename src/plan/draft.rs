@@ -21,6 +21,11 @@ impl Draft {
         self.push(Step { host: host.clone(), subject, op, cause, after, tolerance: Tolerance::Strict })
     }
 
+    /// Room for this many steps more, so that those that are there are not moved again and again.
+    pub(super) fn reserve(&mut self, steps: usize) {
+        self.steps.reserve(steps);
+    }
+
     pub(super) fn push(&mut self, step: Step) -> StepId {
         let id = StepId(self.steps.len());
         self.steps.push(step);
@@ -63,7 +68,7 @@ impl Draft {
             return;
         }
         let creations = self.steps.iter().enumerate().filter_map(|(index, step)| match &step.op {
-            Op::Create { name, .. } => Some((StepId(index), *freed.get(&(&step.host, name.as_str()))?)),
+            Op::Create { name, .. } => Some((StepId(index), *freed.get(&(&step.host, &**name))?)),
             _ => None,
         });
         for (creation, removal) in creations.collect::<Vec<_>>() {

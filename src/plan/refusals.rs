@@ -17,22 +17,34 @@ pub(super) struct Refusals<'c, 'a> {
     everywhere: Vec<Note>,
     /// On hosts whose files are not this machine's.
     remote: Vec<Note>,
-    /// Verdicts of hosts that were asked about.
-    hosts: BTreeMap<&'a HostName, bool>,
+    /// Whether the service shares something with a replica of another.
+    has_neighbours: bool,
+    image: String,
+    /// Verdicts of hosts that were asked about, by the host's place.
+    verdicts: Vec<Option<bool>>,
 }
 
 impl<'c, 'a> Refusals<'c, 'a> {
     pub(super) fn new(compose: &'c Compose<'a>, name: &'a ServiceName, service: &'a Service) -> Self {
-        let mut refusals = Self { compose, name, service, everywhere: Vec::new(), remote: Vec::new(), hosts: BTreeMap::new() };
+        let mut refusals = Self {
+            compose,
+            name,
+            service,
+            everywhere: Vec::new(),
+            remote: Vec::new(),
+            has_neighbours: !order::shares(service).is_empty(),
+            image: service.image_name(compose.project.name.as_str(), name.as_str()),
+            verdicts: compose.for_each_place(None),
+        };
         refusals.find_everywhere();
         refusals.find_files();
         refusals
     }
 
     /// Whether no replica of the service can be made on this host; if so the reasons are noted.
-    pub(super) fn refuses(&mut self, host: &'a HostName, number: u32, draft: &mut Draft) -> bool {
-        if let Some(verdict) = self.hosts.get(host) {
-            return *verdict || self.has_no_neighbour(host, number, draft);
+    pub(super) fn refuses(&mut self, (host, place): (&'a HostName, usize), number: u32, draft: &mut Draft) -> bool {
+        if let Some(verdict) = self.verdicts[place] {
+            return verdict || self.has_no_neighbour(host, number, draft);
         }
         let mut notes = self.everywhere.clone();
         if notes.is_empty() {
@@ -43,7 +55,7 @@ impl<'c, 'a> Refusals<'c, 'a> {
         }
         let verdict = !notes.is_empty();
         notes.into_iter().for_each(|note| draft.note(note));
-        self.hosts.insert(host, verdict);
+        self.verdicts[place] = Some(verdict);
         verdict || self.has_no_neighbour(host, number, draft)
     }
 
@@ -124,8 +136,8 @@ impl<'c, 'a> Refusals<'c, 'a> {
                 notes.push(self.refused(&format!("networks.{key}"), why, "create it there with `docker network create`"));
             }
         }
-        let image = self.service.image_name(compose.project.name.as_str(), self.name.as_str());
-        if !seen.images.contains_key(&image) && compose.meant(&image).is_none() {
+        let image = &self.image;
+        if !seen.images.contains_key(image) && compose.meant(image).is_none() {
             let policy = self.service.pull_policy.as_deref();
             if self.service.build.is_some() && (self.service.image.is_none() || policy == Some("build")) {
                 let why = format!("image `{image}` is on no host that answers");
@@ -140,6 +152,9 @@ impl<'c, 'a> Refusals<'c, 'a> {
 
     /// A slot that shares something with another service's replica needs one on its host.
     fn has_no_neighbour(&self, host: &HostName, number: u32, draft: &mut Draft) -> bool {
+        if !self.has_neighbours {
+            return false;
+        }
         let alone = order::shares(self.service).into_iter().find(|needed| self.compose.neighbour(needed, number, host).is_none());
         if let Some(needed) = alone {
             let why = format!("no replica of `{needed}` is on {host} for {}.{number} to be beside", self.name);

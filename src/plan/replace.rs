@@ -4,6 +4,9 @@
 //! removed, the new one renamed and started. Wherever that is interrupted, the containers that are left say by their labels
 //! which slot they claim, and the next plan goes on from there.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use super::container::{Fill, Template};
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::images::is_there;
@@ -15,7 +18,16 @@ use super::up::{Rise, RiseSteps, Started, Upping};
 use super::view::Filler;
 use super::{Cause, ContainerRef, Note, Op, StepId, Subject};
 use crate::project::{HostName, Slot};
-use crate::world::MountSeen;
+use crate::world::{Container, MountSeen};
+
+/// What the new containers of one service on one host have in common.
+#[derive(Debug, Clone)]
+struct OnHost {
+    /// Steps that bring to the host what they need.
+    before: Vec<StepId>,
+    /// Id of the image, where it is known already.
+    image_id: Option<Arc<str>>,
+}
 
 /// What the steps of one slot have in common.
 pub(super) struct Stage<'x, 'a> {
@@ -23,7 +35,9 @@ pub(super) struct Stage<'x, 'a> {
     pub(super) turn: &'x Turn<'a>,
     pub(super) slot: Slot,
     /// The slot's name for its container.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
+    /// What all new containers of the service on its host have in common.
+    common: &'x OnceCell<OnHost>,
     template: Option<&'x Template<'x, 'a>>,
     /// What a start waits for.
     ready: &'x [StepId],
@@ -46,6 +60,8 @@ impl<'a, 'c> Upping<'a, 'c> {
         let template = needs_template.then(|| Template::new(compose, wanted.name, wanted.service, &wanted.hash));
         let rolling = self.rolling(before, wanted, turns);
         let restarts = restarts_with(before, wanted).is_some();
+        let commons = if needs_template { compose.for_each_place(OnceCell::new()) } else { Vec::new() };
+        let nothing = OnceCell::new();
         let (mut at_once, mut rolled) = (Vec::new(), Vec::new());
         for turn in turns.iter().filter(|turn| turn.has_steps() || rolling.is_some()) {
             let Some(slot) = Slot::new(wanted.name.clone(), turn.number) else { continue };
@@ -53,7 +69,8 @@ impl<'a, 'c> Upping<'a, 'c> {
                 wanted,
                 turn,
                 slot,
-                name: compose.container_name(wanted.name, wanted.service, turn.number),
+                name: compose.container_name(wanted.name, wanted.service, turn.number).into(),
+                common: commons.get(turn.place).unwrap_or(&nothing),
                 template: template.as_ref(),
                 ready,
                 neighbours: self.new_neighbours(before, wanted, turn),
@@ -88,7 +105,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             let Some(slot) = Slot::new(wanted.name.clone(), filler.number) else { continue };
             let leaving = self.leaving(wanted, slot, filler, Cause::ScaledDown);
             let (stopped, removed) = leaving.leave(&mut self.draft, Vec::new());
-            self.frees(filler, stopped, Some(removed));
+            self.frees((filler.host, filler.container), stopped, Some(removed));
         }
     }
 
@@ -144,7 +161,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     }
 
     fn replace(&mut self, stage: &Stage<'_, 'a>, old: Filler<'a>, cause: &Cause, steps: &mut RiseSteps) {
-        let temporary = temporary_name(old.container.id.short(), &stage.name);
+        let temporary: Arc<str> = temporary_name(old.container.id.short(), &stage.name).into();
         let inherited = self.inherited(stage, &old);
         let created = self.create(stage, temporary.clone(), cause, &inherited, None);
         let leaving = self.leaving(stage.wanted, stage.slot.clone(), &old, cause.clone());
@@ -187,13 +204,15 @@ impl<'a, 'c> Upping<'a, 'c> {
         self.start(stage, &cause, before_start, ContainerRef::Name(stage.name.clone()), steps);
     }
 
-    /// Id of the image that a new container on the host will have, where it is known already.
-    fn image_id(&self, image: &str, host: &HostName) -> Option<&'a str> {
-        let seen = self.compose.seen(host)?;
-        match self.compose.meant(image) {
-            Some(meant) if !is_there(self.compose, seen, image) => Some(meant.image.id.as_str()),
-            _ => seen.images.get(image).map(|image| image.id.as_str()),
-        }
+    fn on_host(&self, wanted: &Wanted<'a>, turn: &Turn<'a>) -> OnHost {
+        let (compose, image) = (self.compose, wanted.image.as_str());
+        let (_, seen) = compose.at(turn.place);
+        let image_id = match compose.meant(image) {
+            Some(meant) if !is_there(compose, seen, image) => Some(&meant.image.id),
+            _ => seen.images.get(image).map(|image| &image.id),
+        };
+        let before = self.resources.before(compose, wanted.service, image, turn.host);
+        OnHost { before, image_id: image_id.map(|id| id.as_str().into()) }
     }
 
     /// What the old container's stop waits for: that the new one is made and could start, so that the gap is short. Where
@@ -212,36 +231,41 @@ impl<'a, 'c> Upping<'a, 'c> {
     pub(super) fn create(
         &mut self,
         stage: &Stage<'_, 'a>,
-        name: String,
+        name: Arc<str>,
         cause: &Cause,
         inherited: &[MountSeen],
         removed: Option<StepId>,
     ) -> Created {
         let host = stage.turn.host;
         let subject = || Subject::Slot(stage.slot.clone());
-        let mut after = self.resources.before(self.compose, stage.wanted.service, &stage.wanted.image, host);
+        let common = stage.common.get_or_init(|| self.on_host(stage.wanted, stage.turn));
+        let mut after = common.before.clone();
         after.extend(removed);
         after.extend(&stage.neighbours);
         after.extend(&stage.extras_removed);
         after.extend(&stage.gate);
         let (spec, further) = match stage.template {
-            Some(template) => template.fill(&Fill {
+            Some(template) => template.fill(Fill {
                 number: stage.turn.number,
                 host,
-                image_id: self.image_id(&stage.wanted.image, host),
+                image_id: common.image_id.clone(),
+                name: stage.name.clone(),
                 inherited,
                 is_replacement: stage.turn.is_replaced(),
             }),
             None => Default::default(),
         };
-        let made =
-            self.draft.step(host, subject(), Op::Create { name: name.clone(), spec: Box::new(spec) }, cause.clone(), after);
-        let connects = further.into_iter().map(|(network, endpoint)| {
+        let create = Op::Create { name: name.clone(), spec: Box::new(spec) };
+        let made = self.draft.step(host, subject(), create, cause.clone(), after);
+        // With room for what the start waits for beside them.
+        let mut ends = Vec::with_capacity(1 + further.len() + stage.ready.len());
+        for (network, endpoint) in further {
             let op = Op::Connect { container: ContainerRef::Name(name.clone()), network, endpoint: Box::new(endpoint) };
-            self.draft.step(host, subject(), op, cause.clone(), vec![made])
-        });
-        let connects: Vec<StepId> = connects.collect();
-        let ends = if connects.is_empty() { vec![made] } else { connects };
+            ends.push(self.draft.step(host, subject(), op, cause.clone(), vec![made]));
+        }
+        if ends.is_empty() {
+            ends.push(made);
+        }
         Created { made, ends }
     }
 
@@ -315,7 +339,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             if extra.host == stage.turn.host {
                 stage.extras_removed.push(removed);
             }
-            self.frees(extra, stopped, Some(removed));
+            self.frees((extra.host, extra.container), stopped, Some(removed));
         }
     }
 
@@ -336,7 +360,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             steps.stops.push(stopped.stop);
             steps.leaves.push(stopped.first);
         }
-        self.frees(old, stopped, Some(removed));
+        self.frees((old.host, old.container), stopped, Some(removed));
     }
 
     /// Steps after which the neighbours that it shares something with are the new ones; none for those that stay.
@@ -386,20 +410,24 @@ impl<'a> Upping<'a, '_> {
     pub(super) fn container_of(&self, wanted: &Wanted<'a>, turn: &Turn<'a>) -> ContainerRef {
         match turn.filler.filter(|_| !turn.is_new()) {
             Some(filler) => ContainerRef::Id(filler.container.id.clone()),
-            None => ContainerRef::Name(self.compose.container_name(wanted.name, wanted.service, turn.number)),
+            None => ContainerRef::Name(self.compose.container_name(wanted.name, wanted.service, turn.number).into()),
         }
     }
 
     /// Remembers what a leaving container sets free, for those that wait for it.
-    pub(super) fn frees(&mut self, filler: &Filler<'a>, stopped: Option<Stopped>, removed: Option<StepId>) {
-        let host: &'a HostName = filler.host;
+    pub(super) fn frees(
+        &mut self,
+        (host, container): (&'a HostName, &'a Container),
+        stopped: Option<Stopped>,
+        removed: Option<StepId>,
+    ) {
         if let Some(stopped) = stopped {
-            for port in filler.container.ports.iter().filter_map(|port| port.host_port) {
+            for port in container.ports.iter().filter_map(|port| port.host_port) {
                 self.freed_ports.entry((host, port)).or_default().push(stopped.stop);
             }
         }
         if let Some(removed) = removed {
-            self.freed_names.insert((host, filler.container.name.as_str()), removed);
+            self.freed_names.insert((host, container.name.as_str()), removed);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What has to be on a host before a container can be made there: networks, volumes, images.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::compose::Compose;
 use super::contents::Deliveries;
@@ -37,9 +37,7 @@ impl<'a> Resources<'a> {
         if service.networks.is_empty() && service.volumes.is_empty() && !rise.turns.iter().any(Turn::is_new) {
             return;
         }
-        let hosts = each_once(rise.turns.iter().map(|turn| turn.host));
-        let hosts: Vec<(&'a HostName, &'a SeenHost)> =
-            hosts.into_iter().filter_map(|host| Some((host, compose.seen(host)?))).collect();
+        let hosts = each_once(compose, rise.turns.iter());
         if service.network_mode.is_none() && !hosts.is_empty() {
             for key in service.networks.keys() {
                 if let Some((key, network)) = compose.project.networks.get_key_value(key).filter(|(_, network)| !network.external)
@@ -63,12 +61,11 @@ impl<'a> Resources<'a> {
             }
         }
         let platform = service.platform.as_deref();
-        let new_on = each_once(rise.turns.iter().filter(|turn| turn.is_new()).map(|turn| turn.host));
-        self.deliveries.require(compose, draft, service, &new_on);
-        for host in new_on {
+        let new_on = each_once(compose, rise.turns.iter().filter(|turn| turn.is_new()));
+        self.deliveries.require(compose, draft, service, &new_on.iter().map(|(host, _)| *host).collect::<Vec<_>>());
+        for (host, seen) in new_on {
             let image = &rise.wanted.image;
-            let is_there = compose.seen(host).is_none_or(|seen| images::is_there(compose, seen, image));
-            if is_there || self.shipments.require(compose, draft, image, host).is_some() {
+            if images::is_there(compose, seen, image) || self.shipments.require(compose, draft, image, host).is_some() {
                 continue;
             }
             let image = image.clone();
@@ -162,9 +159,9 @@ impl<'a> Resources<'a> {
     }
 }
 
-/// The hosts in order of name. Replicas are many more than hosts, and sorting costs more than looking up.
-fn each_once<'a>(hosts: impl Iterator<Item = &'a HostName>) -> Vec<&'a HostName> {
-    let mut hosts: Vec<&HostName> = hosts.collect::<HashSet<_>>().into_iter().collect();
-    hosts.sort_unstable();
-    hosts
+/// The hosts of these slots, in order of name.
+fn each_once<'t, 'a: 't>(compose: &Compose<'a>, turns: impl Iterator<Item = &'t Turn<'a>>) -> Vec<(&'a HostName, &'a SeenHost)> {
+    let mut is_used = compose.for_each_place(false);
+    turns.for_each(|turn| is_used[turn.place] = true);
+    is_used.iter().enumerate().filter(|(_, is_used)| **is_used).map(|(place, _)| compose.at(place)).collect()
 }

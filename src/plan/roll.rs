@@ -5,6 +5,7 @@
 //! new kind that is not ready yet, since an earlier plan was interrupted, is awaited before the first batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::order;
@@ -217,7 +218,8 @@ impl<'a> Upping<'a, '_> {
         };
         let is_here = old.host == stage.turn.host;
         let has_own_name = !is_here || !self.is_taken(stage.turn.host, &stage.name);
-        let name = if has_own_name { stage.name.clone() } else { temporary_name(old.container.id.short(), &stage.name) };
+        let temporary = || temporary_name(old.container.id.short(), &stage.name).into();
+        let name: Arc<str> = if has_own_name { stage.name.clone() } else { temporary() };
         if is_here && !self.inherited(stage, &old).is_empty() {
             let what = "the old replica stops before the new one starts";
             self.remark(stage.wanted.name, what, "it hands on an anonymous volume, which two would write to at once");

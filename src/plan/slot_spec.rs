@@ -24,11 +24,11 @@ pub(super) struct Own {
     /// `com.docker.compose.container-number`
     pub(super) number: Option<u32>,
     /// `com.docker.compose.image`
-    pub(super) image_id: Option<String>,
+    pub(super) image_id: Option<Arc<str>>,
     /// `com.docker.compose.replace`
     pub(super) replaces: Option<String>,
     /// The slot's name for its container, by which it is found on its main network.
-    pub(super) alias: Option<String>,
+    pub(super) alias: Option<Arc<str>>,
 }
 
 impl SlotSpec {
@@ -37,11 +37,11 @@ impl SlotSpec {
         let mut spec = ContainerSpec::clone(&self.common);
         let mut label = |key: &str, value: Option<String>| value.and_then(|value| spec.labels.insert(key.to_owned(), value));
         label(keys::NUMBER, self.own.number.map(|number| number.to_string()));
-        label(keys::IMAGE, self.own.image_id.clone());
+        label(keys::IMAGE, self.own.image_id.as_deref().map(str::to_owned));
         label(keys::REPLACE, self.own.replaces.clone());
         if let Some(alias) = &self.own.alias {
             for endpoint in spec.networking_config.endpoints_config.values_mut() {
-                endpoint.aliases.insert(0, alias.clone());
+                endpoint.aliases.insert(0, alias.to_string());
             }
         }
         spec

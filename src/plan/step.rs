@@ -1,6 +1,7 @@
 //! The plan as a value: steps with their causes and order, and what was not planned and why.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,7 @@ pub enum Tolerance {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContainerRef {
     Id(ContainerId),
-    Name(String),
+    Name(Arc<str>),
 }
 
 impl ContainerRef {
@@ -136,7 +137,7 @@ pub enum Op {
         image: String,
     },
     Create {
-        name: String,
+        name: Arc<str>,
         spec: Box<SlotSpec>,
     },
     Connect {
@@ -168,7 +169,7 @@ pub enum Op {
     },
     Rename {
         container: ContainerRef,
-        to: String,
+        to: Arc<str>,
     },
     /// `volumes`: its anonymous volumes go with it. `force`: also if it runs.
     Remove {

@@ -4,6 +4,7 @@
 //! created as soon as it can be; a replica is started, and the one it replaces is stopped, once what it depends on is ready.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::compose::Compose;
 use super::contents;
@@ -51,7 +52,7 @@ pub(super) struct RiseSteps {
     /// The first steps of replicas that make way: their pre_stop hooks or stops.
     pub(super) leaves: Vec<StepId>,
     /// Names of new containers that keep the one that they are made under.
-    pub(super) names: BTreeMap<u32, String>,
+    pub(super) names: BTreeMap<u32, Arc<str>>,
     /// The last tally of a rolling update.
     pub(super) rolled: Option<StepId>,
     /// The step from which on the slot's new container has the slot's name.
@@ -140,12 +141,12 @@ impl<'a, 'c> Upping<'a, 'c> {
             let before = take(number - 1, &mut at);
             surplus.extend(before.iter().filter(|claim| !refused.contains(&claim.number)).copied());
             let claims = take(number, &mut at);
-            if compose.seen(host).is_none() {
+            let Some(place) = compose.place_of(host) else {
                 self.hold(name, number, host);
                 continue;
-            }
+            };
             let rests = self.is_in(&self.goal.rest, name, number);
-            let turn = wanted.decide(compose, number, host, claims, rests);
+            let turn = wanted.decide(compose, number, (host, place), claims, rests);
             let Some(mut turn) = self.held_back(turn, name, rests) else { continue };
             if turn.is_newer && turn.is_new() {
                 self.refuse_to_undo(name, number, turn.filler);
@@ -154,7 +155,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 }
                 turn.action = Action::Keep(Wake::Nothing);
             }
-            if turn.is_new() && (missing.is_some() || refusals.refuses(host, number, &mut self.draft)) {
+            if turn.is_new() && (missing.is_some() || refusals.refuses((host, place), number, &mut self.draft)) {
                 left_out += 1;
                 continue;
             }
@@ -244,6 +245,8 @@ impl<'a, 'c> Upping<'a, 'c> {
     fn emit(&mut self) {
         let mut rises = std::mem::take(&mut self.rises);
         self.require_resources(&rises);
+        // One is made and started for each.
+        self.draft.reserve(2 * rises.iter().flat_map(|rise| &rise.turns).filter(|turn| turn.is_new()).count());
         for index in 0..rises.len() {
             let (before, rest) = rises.split_at_mut(index);
             let Some(rise) = rest.first_mut() else { continue };
@@ -436,7 +439,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                     volumes: false,
                 };
                 let (stopped, removed) = leaving.leave(&mut self.draft, Vec::new());
-                self.frees(&Filler { number: 0, host, container }, stopped, Some(removed));
+                self.frees((host, container), stopped, Some(removed));
             } else {
                 self.draft.note(Note::Orphan {
                     host: host.clone(),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::project::{HostName, ProjectName, ServiceName};
-use crate::world::{Container, World};
+use crate::world::{Container, SeenHost};
 
 /// A container that fills a slot, with its host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Filler<'a> {
     pub(super) number: u32,
     pub(super) host: &'a HostName,
+    /// The host's place among those that answered.
+    pub(super) place: usize,
     pub(super) container: &'a Container,
 }
 
@@ -25,14 +27,19 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(world: &'a World, project: &'a ProjectName) -> Self {
+    /// `answering`: the hosts that answered, in order of name.
+    pub(super) fn new(answering: &[(&'a HostName, &'a SeenHost)], project: &'a ProjectName) -> Self {
         let mut view = Self::default();
-        for (host, container) in world.containers_of(project) {
+        let containers = answering.iter().enumerate().flat_map(|(place, (host, seen))| {
+            let ours = seen.containers.iter().filter(|container| container.labels.project.as_deref() == Some(project.as_str()));
+            ours.map(move |container| (place, *host, container))
+        });
+        for (place, host, container) in containers {
             let labels = &container.labels;
             match (labels.service.as_deref(), labels.number.filter(|number| *number > 0)) {
                 _ if labels.oneoff => view.oneoffs.push((host, container)),
                 (Some(service), Some(number)) => {
-                    view.services.entry(service).or_default().push(Filler { number, host, container });
+                    view.services.entry(service).or_default().push(Filler { number, host, place, container });
                 }
                 _ => view.strays.push((host, container)),
             }

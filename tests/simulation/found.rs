@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mcompose::project::{HostName, Project};
-use mcompose::supervise::machine::{Command, Deployment, Event, Machine, Settings};
+use mcompose::supervise::machine::{Command, Deployment, Event, Machine, Settings, State};
 use mcompose::world::{Fabric, SeenHost};
 
 use super::planning;
@@ -29,6 +29,13 @@ fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
     (seen.engine.cpus, seen.engine.memory_bytes) = (4, 8 << 30);
     seen.engine.network_plugins.insert("bridge".to_owned());
     machine.step(Event::Looked { host: host_name(name), seen: Box::new(seen) }, now_ms)
+}
+
+/// Time goes by, and the supervisor is awake.
+fn pass(machine: &mut Machine, from_ms: u64, to_ms: u64) {
+    for now_ms in (from_ms..=to_ms).step_by(500) {
+        machine.step(Event::Tick, now_ms);
+    }
 }
 
 /// The hosts that a lock is asked for.
@@ -63,10 +70,32 @@ fn a_host_that_comes_back_empty_gets_its_replica_of_a_global_service_once_it_is_
         looked(&mut machine, name, 200);
     }
     machine.step(Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() }, 300);
-    machine.step(Event::Tick, 6_000);
+    pass(&mut machine, 300, 6_000);
     let mut commands = answers(&mut machine, "gamma", 10_000);
     commands.extend(looked(&mut machine, "gamma", 10_100));
     assert_eq!(asked_for(&commands), None, "it gets nothing new yet");
+    pass(&mut machine, 10_100, 15_000);
     let commands = machine.step(Event::Tick, 15_100);
     assert_eq!(asked_for(&commands), Some(BTreeSet::from([host_name("gamma")])), "{commands:?}");
+}
+
+/// Seeds 2045 and 5704.
+#[test]
+fn what_a_suspended_supervisor_slept_through_is_nobodys_silence() {
+    let mut machine = machine(&["alpha", "beta", "gamma"], planning::project("services: {web: {image: 'web:1', deploy: {}}}"));
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    let silence = || Event::Silent { host: host_name("gamma"), refused: false, why: "no answer in 2 s".to_owned() };
+    let state = |machine: &Machine| machine.watch("gamma").map(|watch| watch.state);
+    machine.step(Event::Tick, 1_100);
+    // Suspended while the ping is out: its time limit is over when the supervisor wakes up, and says so first.
+    machine.step(silence(), 61_100);
+    assert_eq!(state(&machine), Some(State::Doubtful), "a missed answer is doubt");
+    let lost_ms = machine.wake_ms().max(61_200);
+    machine.step(Event::Tick, lost_ms - 1);
+    assert_eq!(state(&machine), Some(State::Doubtful));
+    pass(&mut machine, lost_ms, lost_ms + 500);
+    assert_eq!(state(&machine), Some(State::Lost), "silence that was listened to is a loss");
 }

@@ -47,6 +47,8 @@ const RECORDS_EVERY_MS: u64 = 5_000;
 /// After a failure a project is tried again after this long, twice as long each time.
 const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 60_000;
+/// A step that comes this much later than it was asked for: this supervisor did not run meanwhile, whatever the hosts did.
+const OVERSLEPT_MS: u64 = 1_000;
 /// Plans in a row that left something to do, after which the next one counts as a retry.
 const ROUNDS_AT_ONCE: u32 = 5;
 
@@ -147,6 +149,8 @@ pub struct Machine {
     holds: bool,
     records_due_ms: u64,
     records_under_way: bool,
+    /// When the last step was taken.
+    stepped_ms: u64,
     commands: Vec<Command>,
 }
 
@@ -164,6 +168,7 @@ impl Machine {
             holds: false,
             records_due_ms: now_ms,
             records_under_way: false,
+            stepped_ms: now_ms,
             commands: Vec::new(),
         };
         machine.take_hosts(hosts, now_ms);
@@ -182,6 +187,7 @@ impl Machine {
 
     /// Takes in what happened and returns what is to be done now.
     pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Command> {
+        self.wake_up(now_ms);
         self.happen(event, now_ms);
         self.watch_hosts(now_ms);
         self.doubt_oneself();
@@ -237,6 +243,16 @@ impl Machine {
     /// Nothing is under way and nothing is waiting to be put right, but what is backed off.
     pub fn is_quiet(&self) -> bool {
         self.cares.values().all(|care| care.phase == Phase::Idle && !care.dirty)
+    }
+
+    /// What this supervisor slept through (suspended, a paused virtual machine, a long step) is nobody's silence: an answer may have
+    /// come and was not read.
+    fn wake_up(&mut self, now_ms: u64) {
+        let overslept_ms = now_ms.saturating_sub(self.wake_ms().max(self.stepped_ms));
+        self.stepped_ms = now_ms;
+        if overslept_ms >= OVERSLEPT_MS {
+            self.watches.values_mut().for_each(|watch| watch.unheard(overslept_ms));
+        }
     }
 
     fn happen(&mut self, event: Event, now_ms: u64) {

@@ -112,6 +112,12 @@ impl Watch {
         }
     }
 
+    /// For this long nobody listened: it counts neither as silence nor as having been watched.
+    pub fn unheard(&mut self, for_ms: u64) {
+        self.heard_ms = self.heard_ms.saturating_add(for_ms);
+        self.watched_since_ms = self.watched_since_ms.saturating_add(for_ms);
+    }
+
     /// Time passed.
     pub fn passed(&mut self, now_ms: u64, settings: &Settings) -> Turn {
         if self.state != State::Doubtful || now_ms < self.lost_when_ms(settings) {
