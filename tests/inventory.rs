@@ -2,6 +2,7 @@
 
 use insta::assert_snapshot;
 use mcompose::inventory::{Context, Inventory, parse};
+use mcompose::project::Rebalancing;
 
 const FILES: &[&str] = &["/etc/fleet/ca.pem", "/etc/fleet/cert.pem", "/etc/fleet/key.pem", "/home/me/.ssh/fleet"];
 
@@ -322,6 +323,10 @@ fn supervision_has_its_times_and_a_host_may_have_its_own() {
     let supervise = parse("hosts.toml", text, &context).expect("it is right").supervise;
     assert_eq!((supervise.heartbeat_ms, supervise.lost_after_ms, supervise.look_every_ms), (500, 10_000, 30_000));
     assert_eq!(supervise.lost_after_ms_of.iter().map(|(host, ms)| (host.as_str(), *ms)).collect::<Vec<_>>(), [("edge", 60_000)]);
+
+    let supervise =
+        parse("hosts.toml", &text.replacen('\n', "\nrebalance = \"auto\"\n", 1), &context).expect("it is right").supervise;
+    assert_eq!(supervise.rebalance, Rebalancing::Auto);
 
     let wrong = "[supervise]\nlost_after = \"soon\"\nlook_evry = \"1s\"\n\n[hosts.edge]\naddress = \"ssh://edge\"\nlost_after = \"1ms\"\n";
     let failure = parse("hosts.toml", wrong, &context).expect_err("three faults");

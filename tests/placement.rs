@@ -2,6 +2,8 @@
 
 mod placing;
 
+use std::collections::BTreeSet;
+
 use mcompose::placement::{Orphans, Request, place, rebalance, seats_to_remember};
 use mcompose::world::{NetworkSeen, Swarm, SwarmMember};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
@@ -869,7 +871,7 @@ fn check_rebalance(services: &str, hosts_text: &[&str], there: &[(&str, &str)], 
     for (host, container) in there {
         put(&mut world, host, container, "");
     }
-    let better = rebalance(&project(services), &hosts, &world, &Request::default(), max);
+    let better = rebalance(&project(services), &hosts, &world, &Request::default(), &BTreeSet::new(), max);
     let moves: Vec<String> = better.moves.iter().map(|one| format!("{} {}→{}", one.slot, one.from, one.to)).collect();
     let (now, then) = (better.now, better.then);
     assert_eq!(format!("{}; {}–{} → {}–{}", moves.join(", "), now.1, now.0, then.1, then.0), expect);
@@ -884,6 +886,18 @@ fn rebalancing_gives_a_host_that_was_added_its_share_and_no_more_than_asked_for(
     check_rebalance(services, THREE, &there, 10, "web.5 beta→gamma, web.6 alpha→gamma; 0–3 → 2–2");
     check_rebalance(services, THREE, &there, 1, "web.6 alpha→gamma; 0–3 → 1–3");
     check_rebalance(services, &["alpha", "beta", "gamma pause"], &there, 10, "; 3–3 → 3–3");
+}
+
+#[test]
+fn rebalancing_leaves_alone_what_is_to_stay() {
+    let hosts = hosts(&["alpha", "beta"]);
+    let mut world = empty(&hosts);
+    for number in 1..=4 {
+        put(&mut world, "alpha", &format!("p-web-{number}"), "");
+    }
+    let stay = ["web.4", "web.3", "web.2"].map(slot).into();
+    let better = rebalance(&project("services: {web: {scale: 4}}"), &hosts, &world, &Request::default(), &stay, 10);
+    assert_eq!(better.moves.iter().map(|one| one.slot.to_string()).collect::<Vec<_>>(), ["web.1"]);
 }
 
 #[test]
@@ -905,6 +919,6 @@ fn rebalancing_leaves_alone_what_has_its_data_on_its_host_or_is_tied_to_another(
     let project = project(
         "{services: {db: {scale: 2, volumes: [{type: volume, source: data, target: /data}]}, app: , side: {network_mode: service:app}}, volumes: {data: }}",
     );
-    let better = rebalance(&project, &hosts, &world, &Request::default(), 10);
+    let better = rebalance(&project, &hosts, &world, &Request::default(), &BTreeSet::new(), 10);
     assert_eq!(better.moves, Vec::new());
 }

@@ -13,7 +13,7 @@ pub use read::{Context, TEXT_BYTES_MAX, parse};
 
 use std::collections::BTreeMap;
 
-use crate::project::{Address, Availability, Host, HostName};
+use crate::project::{Address, Availability, Host, HostName, Rebalancing};
 
 /// What `hosts.toml` says.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,20 +24,27 @@ pub struct Inventory {
     pub supervise: SuperviseSettings,
 }
 
-/// `[supervise]`, in milliseconds.
+/// `[supervise]`, times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuperviseSettings {
     pub heartbeat_ms: u64,
     /// Silence after which a host counts as lost.
     pub lost_after_ms: u64,
     pub look_every_ms: u64,
+    pub rebalance: Rebalancing,
     /// Hosts that say another `lost_after` for themselves.
     pub lost_after_ms_of: BTreeMap<HostName, u64>,
 }
 
 impl Default for SuperviseSettings {
     fn default() -> Self {
-        Self { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000, lost_after_ms_of: BTreeMap::new() }
+        Self {
+            heartbeat_ms: 1_000,
+            lost_after_ms: 5_000,
+            look_every_ms: 30_000,
+            rebalance: Rebalancing::Off,
+            lost_after_ms_of: BTreeMap::new(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::address::{AddressDefaults, checked_jump, identity_of, parse_address};
 use super::failure::{Fault, InventoryFailure};
 use super::{Inventory, NetworkDriver, NetworkSettings, SuperviseSettings};
 use crate::project::nearest;
-use crate::project::{Address, Availability, GoDuration, Host, HostName, Role, Tls};
+use crate::project::{Address, Availability, GoDuration, Host, HostName, Rebalancing, Role, Tls};
 use table::{Table, Text};
 
 /// An inventory larger than this is refused unread: ten thousand hosts take half of it.
@@ -31,7 +31,7 @@ const ROOT_KEYS: &[&str] = &["hosts", "defaults", "network", "supervise"];
 const HOST_KEYS: &[&str] = &["address", "role", "availability", "labels", "advertise", "identity", "jump", "tls", "lost_after"];
 const DEFAULT_KEYS: &[&str] = &["user", "port", "labels", "identity", "jump", "tls"];
 const NETWORK_KEYS: &[&str] = &["driver"];
-const SUPERVISE_KEYS: &[&str] = &["heartbeat", "lost_after", "look_every"];
+const SUPERVISE_KEYS: &[&str] = &["heartbeat", "lost_after", "look_every", "rebalance"];
 const TLS_KEYS: &[&str] = &["ca", "cert", "key"];
 
 /// Reads an inventory. `name` is the file as the user would write it; it stands in every message.
@@ -143,7 +143,9 @@ const LOST_AFTER_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 fn read_supervise(table: &Table<'_>, faults: &mut Vec<Fault>) -> SuperviseSettings {
     table.only(SUPERVISE_KEYS, faults);
     let default = SuperviseSettings::default();
+    let words = [("off", Rebalancing::Off), ("plan", Rebalancing::Plan), ("auto", Rebalancing::Auto)];
     SuperviseSettings {
+        rebalance: table.word("rebalance", &words, faults).unwrap_or_default(),
         heartbeat_ms: read_duration(table, "heartbeat", 100..=60_000, faults).unwrap_or(default.heartbeat_ms),
         lost_after_ms: read_duration(table, "lost_after", LOST_AFTER_MS, faults).unwrap_or(default.lost_after_ms),
         look_every_ms: read_duration(table, "look_every", 1_000..=3_600_000, faults).unwrap_or(default.look_every_ms),

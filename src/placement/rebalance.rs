@@ -33,14 +33,21 @@ pub struct Rebalance {
     pub then: (usize, usize),
 }
 
-/// At most `max` moves. Never moved: what owns a host-local volume, is beside another service's replica, or is on each host. The
-/// same input gives the same moves.
-pub fn rebalance(project: &Project, hosts: &[Host], world: &World, request: &Request, max: usize) -> Rebalance {
+/// At most `max` moves. Never moved: what owns a host-local volume, is beside another service's replica, or is on each host, and
+/// the slots that are to `stay`. The same input gives the same moves.
+pub fn rebalance(
+    project: &Project,
+    hosts: &[Host],
+    world: &World,
+    request: &Request,
+    stay: &BTreeSet<Slot>,
+    max: usize,
+) -> Rebalance {
     let before = place(project, hosts, world, request);
     let others = others(project, world);
     let mut leave = request.leave.clone();
     let mut placement = before.clone();
-    let mut tried: BTreeSet<Slot> = BTreeSet::new();
+    let mut tried: BTreeSet<Slot> = stay.clone();
     let mut tries = max.saturating_mul(TRIES_PER_MOVE);
     while moved(&before, &placement).len() < max && tries > 0 {
         let Some(slot) = fullest(&placement, &others, &tried) else { break };

@@ -70,6 +70,17 @@ pub enum Availability {
     Drain,
 }
 
+/// What a supervisor does where hosts that joined or came back leave the loads uneven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rebalancing {
+    #[default]
+    Off,
+    /// It says which replicas would move.
+    Plan,
+    /// It moves them, a few at a time.
+    Auto,
+}
+
 impl std::fmt::Display for Address {
     /// The URL as it stands in the inventory.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

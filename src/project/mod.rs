@@ -18,7 +18,7 @@ pub use container::{
 };
 pub use content::{Content, bind_key, grant_key};
 pub use duration::GoDuration;
-pub use host::{Address, Availability, Host, Role, Tls};
+pub use host::{Address, Availability, Host, Rebalancing, Role, Tls};
 pub use names::{ContainerId, HostName, InvalidName, NetworkName, ProjectName, ServiceName, Slot, VolumeName};
 pub use resource::{ByteSize, FileObject, IpamConfig, IpamPool, Network, Volume};
 pub use service::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mcompose::engine::ContainerEvent;
 use mcompose::engine::fake::{Behaviour, Link, Reach, Sent};
-use mcompose::project::{HostName, Project};
+use mcompose::project::{HostName, Project, Rebalancing};
 use mcompose::world::{Container, Health, State};
 
 use super::chaos::{self, Act, Disk, HEALED_MS, Hurt};
@@ -63,6 +63,7 @@ impl History {
         let mut laws = Laws::new(town.hosts.len());
         let update = |project: &Project| project.services.get("web")?.deploy.as_ref()?.update_config.as_ref()?.order.clone();
         laws.start_first = update(&project).as_deref() == Some("start-first");
+        laws.rebalances = town.rebalancing == Rebalancing::Auto;
         Self {
             town,
             dice,

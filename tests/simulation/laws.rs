@@ -60,6 +60,8 @@ pub struct Laws {
     supervisors: BTreeMap<String, Watched>,
     hosts: usize,
     pub start_first: bool,
+    /// Replicas are moved for the sake of evenness.
+    pub rebalances: bool,
     /// Where the volume was first used.
     home: Option<String>,
     saved_homes: BTreeMap<String, Option<String>>,
@@ -79,6 +81,7 @@ impl Laws {
             supervisors: BTreeMap::new(),
             hosts,
             start_first: false,
+            rebalances: false,
             home: None,
             saved_homes: BTreeMap::new(),
             kept: None,
@@ -282,7 +285,7 @@ impl Laws {
             .collect();
         let is_update = |other: &&Running| {
             let is_newer = other.spec != started.spec && other.revision < started.revision;
-            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host)
+            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host || self.rebalances)
         };
         let is_doubled = match others.as_slice() {
             [] => false,

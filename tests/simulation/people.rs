@@ -74,7 +74,7 @@ impl Process {
             store: town.store(&engines),
             engines,
             fabric: town.fabric(),
-            settings: Settings { heartbeat_ms: HEARTBEAT_MS, ..Settings::default() },
+            settings: Settings { heartbeat_ms: HEARTBEAT_MS, rebalance: town.rebalancing, ..Settings::default() },
             lost_after_ms_of: BTreeMap::new(),
             scope: Scope::All,
             limits: Limits { per_host: 6, ..Limits::default() },

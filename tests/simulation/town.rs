@@ -7,7 +7,9 @@ use std::time::Duration;
 use mcompose::cluster::Managers;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
-use mcompose::project::{Address, Availability, ContainerSpec, Host, HostName, Project, ProjectName, Role, ServiceName};
+use mcompose::project::{
+    Address, Availability, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName,
+};
 use mcompose::store::{RaftStore, Store};
 use mcompose::world::{Container, Fabric, Health, State};
 use serde_json::json;
@@ -22,6 +24,8 @@ pub struct Town {
     /// When the history begins, by the cluster's clock.
     pub began_ms: u64,
     pub foreign: BTreeSet<String>,
+    /// Supervisors move replicas so that the hosts' loads are even.
+    pub rebalancing: Rebalancing,
 }
 
 /// The volume that only `store` has.
@@ -43,6 +47,8 @@ impl Town {
             managers: names[..managers].iter().map(|name| host_name(name)).collect(),
             began_ms: 0,
             foreign: BTreeSet::new(),
+            // By dice of its own, so that it changes no other throw.
+            rebalancing: if Dice::new(seed, 5).one_in(3) { Rebalancing::Auto } else { Rebalancing::Off },
         };
         for name in names {
             for image in ["web:1", "store:1", "agent:1", "crashes:1"] {
@@ -138,7 +144,20 @@ impl Town {
             }
         }
         wrong.extend(missing.into_iter().map(|name| format!("{name} is missing")));
+        if self.rebalancing == Rebalancing::Auto {
+            let counts: Vec<usize> = self.hosts.iter().map(|host| self.webs_on(&host.name)).collect();
+            if counts.iter().max() > counts.iter().min().map(|least| least + 1).as_ref() {
+                wrong.push(format!("the replicas of web are spread {counts:?}"));
+            }
+        }
         wrong
+    }
+}
+
+impl Town {
+    fn webs_on(&self, host: &HostName) -> usize {
+        let containers = self.containers().into_iter();
+        containers.filter(|(on, container)| on == host && container.labels.service.as_deref() == Some("web")).count()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::engine::Engines;
 use crate::inventory::Inventory;
 use crate::placement::{Placement, Request, seats_to_remember};
 use crate::plan::{Goal, Inputs, Note, Plan, Recreate, Selection, Up, plan};
-use crate::project::{Host, Project, ProjectName};
+use crate::project::{Host, Project, ProjectName, Slot};
 use crate::store::{Holder, Lock, Record, Store};
 use crate::world::{Fabric, Question, World};
 
@@ -31,6 +31,8 @@ pub(super) struct Scene<'a> {
     pub(super) hosts: &'a [Host],
     pub(super) world: &'a World,
     pub(super) request: Request,
+    /// Slots of services that a verb has stopped.
+    pub(super) stopped: BTreeSet<Slot>,
 }
 
 /// Who says where the replicas are to be.
@@ -97,6 +99,7 @@ impl Moving<'_> {
 
     pub(super) fn scene<'x>(&'x self, record: &Record, project: &'x Project, world: &'x World) -> Scene<'x> {
         let request = Request { known: record.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
-        Scene { project, hosts: &self.inventory.hosts, world, request }
+        let stopped = record.seats.keys().filter(|slot| record.halted.contains(&slot.service)).cloned().collect();
+        Scene { project, hosts: &self.inventory.hosts, world, request, stopped }
     }
 }

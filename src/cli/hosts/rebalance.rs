@@ -64,7 +64,7 @@ pub async fn run(args: &RebalanceArgs, fleet: &Fleet, stage: &dyn Stage) -> Resu
 }
 
 fn even(scene: &Scene<'_>, max: usize) -> Rebalance {
-    rebalance(scene.project, scene.hosts, scene.world, &scene.request, max)
+    rebalance(scene.project, scene.hosts, scene.world, &scene.request, &scene.stopped, max)
 }
 
 fn show(args: &RebalanceArgs, found: &[(ProjectName, Rebalance)], stage: &dyn Stage) {

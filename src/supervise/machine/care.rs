@@ -16,6 +16,9 @@ pub struct Deployment {
     pub halted: BTreeSet<ServiceName>,
 }
 
+/// Plans that even the loads of hosts after one of them turned: whatever goes on meanwhile, they come to an end.
+pub(super) const EVENING_ROUNDS: u32 = 50;
+
 /// What the supervisor is doing about a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -44,6 +47,8 @@ pub struct Care {
     pub histories: BTreeMap<Slot, History>,
     /// Slots whose replica ended and is to stay so.
     pub done: BTreeSet<Slot>,
+    /// Hosts joined, came back or were lost, or its supervision began: how many plans may still even the loads.
+    pub evening_rounds: u32,
     /// What was told of it last, so that it is told once.
     pub told: BTreeSet<String>,
 }
@@ -75,6 +80,7 @@ impl Care {
             rounds: 0,
             histories: BTreeMap::new(),
             done: BTreeSet::new(),
+            evening_rounds: EVENING_ROUNDS,
             told: BTreeSet::new(),
         }
     }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Care, Deployment, State, Watch};
-use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE};
-use crate::placement::{Request, place};
-use crate::plan::{Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up, plan};
-use crate::project::{Availability, Host, HostName, ProjectName, ServiceName, Slot};
+use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
+use crate::placement::{Placement, Request, place, rebalance};
+use crate::plan::{self, Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up};
+use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, ServiceName, Slot};
 use crate::world::Sight;
 
+/// Replicas of a project that move in one plan so that loads are more even.
+const MOVES_AT_ONCE: usize = 4;
 /// A host that answers pings is waited for to show itself.
 const FIRST_LOOK_WAIT_MAX_MS: u64 = 15_000;
 
@@ -19,6 +21,8 @@ pub struct Deliberation {
     pub seats: BTreeMap<Slot, HostName>,
     /// When something that rests now is due.
     pub wake_ms: Option<u64>,
+    /// The plan only moves replicas, so that the hosts' loads are more even.
+    pub is_evening: bool,
 }
 
 /// A host that came back a moment ago keeps what it has and gets nothing new.
@@ -35,13 +39,15 @@ impl Machine {
     pub fn deliberate(&mut self, project: &ProjectName, now_ms: u64) -> Option<Deliberation> {
         let (hosts, world, lost) = self.surroundings(now_ms);
         let cooling = self.watches.values().map(|watch| watch.cooling_until_ms).filter(|until_ms| *until_ms > now_ms).min();
-        let keeps_deployed = self.settings.keeps_deployed;
+        // What evens the loads waits until nobody is in doubt, nor too new to be given something.
+        let is_calm = cooling.is_none() && self.watches.values().all(|watch| matches!(watch.state, State::Up | State::Lost));
+        let Settings { keeps_deployed, rebalance: rebalancing, .. } = self.settings;
         let care = self.cares.get_mut(project)?;
         let judgement = care.judge(&world, keeps_deployed, now_ms);
         let deployment = &care.deployment;
         let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
         let placement = place(&deployment.project, &hosts, &world, &request);
-        let goal = Goal::Up(Up {
+        let up = Up {
             services: Selection::Only(running(deployment)),
             deps: false,
             recreate: Recreate::Specified,
@@ -49,7 +55,7 @@ impl Machine {
             rest: judgement.rest,
             renew: judgement.renew,
             ..Up::default()
-        });
+        };
         let inputs = Inputs {
             project: &deployment.project,
             placement: &placement,
@@ -61,11 +67,29 @@ impl Machine {
             here: &BTreeSet::new(),
             kept: None,
         };
-        let plan = plan(&goal, &inputs);
-        let seats = placement.seats.into_iter().map(|(slot, seat)| (slot, seat.host)).collect();
+        let plan = plan::plan(&Goal::Up(up.clone()), &inputs);
         // What fits nowhere may fit on a host that is trusted again, and a global service has no slot for it before.
         let wake_ms = [judgement.wake_ms, cooling].into_iter().flatten().min();
-        Some(Deliberation { plan, seats, wake_ms })
+        let mut deliberation = Deliberation { plan, seats: seats(&placement), wake_ms, is_evening: false };
+        if !deliberation.plan.is_empty() || !is_calm || care.evening_rounds == 0 || rebalancing == Rebalancing::Off {
+            return Some(deliberation);
+        }
+        let stay = up.rest.iter().chain(placement.seats.keys().filter(|slot| deployment.halted.contains(&slot.service)));
+        let better = rebalance(&deployment.project, &hosts, &world, &request, &stay.cloned().collect(), MOVES_AT_ONCE);
+        let gently = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, gently: true, ..up };
+        let moving = plan::plan(&Goal::Up(gently), &Inputs { placement: &better.placement, ..inputs });
+        match rebalancing {
+            _ if moving.is_empty() => care.evening_rounds = 0,
+            Rebalancing::Auto => {
+                (deliberation.plan, deliberation.seats, deliberation.is_evening) = (moving, seats(&better.placement), true);
+            }
+            Rebalancing::Plan | Rebalancing::Off => {
+                care.evening_rounds = 0;
+                let moves = better.moves.iter().map(|one| format!("{} from {} to {}", one.slot, one.from, one.to)).collect();
+                self.tell(Notice::Uneven { project: project.clone(), moves });
+            }
+        }
+        Some(deliberation)
     }
 
     /// At the beginning, and when hosts are added: before each has shown itself or was silent for long enough, nothing is known of
@@ -135,7 +159,8 @@ impl Machine {
             Some(deliberation) if !deliberation.plan.is_empty() => {
                 care.dirty = false;
                 care.wake_ms = deliberation.wake_ms;
-                let Deliberation { plan, seats, .. } = deliberation;
+                let Deliberation { plan, seats, is_evening, .. } = deliberation;
+                care.evening_rounds = care.evening_rounds.saturating_sub(u32::from(is_evening));
                 care.phase = Phase::Applying { slots: slots_of(&plan), interrupted: false };
                 let causes = causes_of(&plan);
                 self.tell(Notice::Repairs { project: project.clone(), causes });
@@ -180,6 +205,8 @@ impl Machine {
         care.phase = Phase::Idle;
         care.dirty = true;
         care.rounds += 1;
+        // Whatever was moved for the sake of evenness, it is not tried again.
+        care.evening_rounds = 0;
         let retry_in_ms = retry_ms(care.rounds);
         care.retry_at_ms = now_ms + retry_in_ms;
         self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });
@@ -205,6 +232,10 @@ fn retry_ms(times: u32) -> u64 {
 /// Services that nobody stopped.
 fn running(deployment: &Deployment) -> BTreeSet<ServiceName> {
     deployment.project.services.keys().filter(|name| !deployment.halted.contains(*name)).cloned().collect()
+}
+
+fn seats(placement: &Placement) -> BTreeMap<Slot, HostName> {
+    placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect()
 }
 
 fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {

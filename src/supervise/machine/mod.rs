@@ -13,6 +13,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use care::EVENING_ROUNDS;
 pub use care::{Care, Deployment, Judgement, Phase};
 pub use deliberate::Deliberation;
 pub use notice::Notice;
@@ -20,7 +21,7 @@ pub use policy::{History, Verdict, verdict};
 pub use watch::{State, Turn, Watch};
 
 use crate::plan::Plan;
-use crate::project::{Host, HostName, ProjectName, Slot};
+use crate::project::{Host, HostName, ProjectName, Rebalancing, Slot};
 use crate::world::{Fabric, SeenHost, Sight, World};
 
 /// Times in milliseconds.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub lost_after_ms: u64,
     /// Between two looks at a host that gives no sign.
     pub look_every_ms: u64,
+    /// What is done where hosts that joined or came back leave the loads uneven.
+    pub rebalance: Rebalancing,
     /// A service with `deploy` and without any policy is kept running, as Swarm would. Not so while somebody is attached: what ends
     /// is shown, and stays ended, as with docker compose.
     pub keeps_deployed: bool,
@@ -38,7 +41,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000, keeps_deployed: true }
+        Self {
+            heartbeat_ms: 1_000,
+            lost_after_ms: 5_000,
+            look_every_ms: 30_000,
+            rebalance: Rebalancing::Off,
+            keeps_deployed: true,
+        }
     }
 }
 
@@ -297,7 +306,10 @@ impl Machine {
         for name in self.hosts.keys() {
             self.watches.entry(name.clone()).or_insert_with(|| Watch::new(now_ms));
         }
-        self.cares.values_mut().for_each(|care| care.dirty = true);
+        self.cares.values_mut().for_each(|care| {
+            care.dirty = true;
+            care.evening_rounds = EVENING_ROUNDS;
+        });
     }
 
     fn take_lease(&mut self, leads: bool) {
@@ -387,6 +399,7 @@ impl Machine {
             care.dirty = true;
             care.retry_at_ms = 0;
             care.rounds = 0;
+            care.evening_rounds = EVENING_ROUNDS;
         }
     }
 

@@ -49,6 +49,11 @@ pub enum Notice {
         errors: BTreeSet<String>,
         retry_in_ms: u64,
     },
+    /// Moves that would make the hosts' loads more even, which nobody asked for.
+    Uneven {
+        project: ProjectName,
+        moves: BTreeSet<String>,
+    },
     /// A slot that is held, fits nowhere, or is backed off.
     Unmet {
         project: ProjectName,
@@ -78,6 +83,9 @@ impl fmt::Display for Notice {
             Self::Repaired { project, took_ms } => write!(f, "{project}: put right in {}", Secs(*took_ms)),
             Self::Failed { project, errors, retry_in_ms } => {
                 write!(f, "{project}: {}; trying again in {}", joined(errors), Secs(*retry_in_ms))
+            }
+            Self::Uneven { project, moves } => {
+                write!(f, "{project}: loads are uneven: {}; `mcompose hosts rebalance --apply` moves them", joined(moves))
             }
             Self::Unmet { project, text } => write!(f, "{project}: {text}"),
         }

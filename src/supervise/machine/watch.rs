@@ -142,9 +142,15 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::Rebalancing;
 
-    const SETTINGS: Settings =
-        Settings { heartbeat_ms: 1_000, lost_after_ms: 5_000, look_every_ms: 30_000, keeps_deployed: true };
+    const SETTINGS: Settings = Settings {
+        heartbeat_ms: 1_000,
+        lost_after_ms: 5_000,
+        look_every_ms: 30_000,
+        rebalance: Rebalancing::Off,
+        keeps_deployed: true,
+    };
 
     enum Word {
         Answer,
