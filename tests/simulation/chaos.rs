@@ -7,7 +7,11 @@ use super::dice::Dice;
 /// Nothing goes wrong before the first deployment had its time, and all is healed after the last.
 const FIRST_MS: u64 = 6_000;
 const LAST_MS: u64 = 20_000;
-pub const HEALED_MS: u64 = 28_000;
+const HEALED_MS: u64 = 28_000;
+/// A lock is another's after 30 s without a word of its holder; in some histories somebody is frozen for longer.
+const LONG_FREEZE_MS_MIN: u64 = 32_000;
+/// Whoever deployed last.
+pub const USER: &str = "user";
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
@@ -48,16 +52,42 @@ pub enum Hurt {
     TurnsUnhealthy,
 }
 
-/// Acts in order of time.
-pub fn draw(hosts: &[String], supervisors: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
-    let mut acts = vec![(HEALED_MS, Act::HealAll)];
+/// Acts in order of time; the last one is that all is healed.
+pub fn draw(hosts: &[String], supervisors: &[String], seed: u64) -> Vec<(u64, Act)> {
+    let dice = &mut Dice::new(seed, 2);
+    let mut acts = Vec::new();
     for _ in 0..1 + dice.below(5) {
         let at_ms = FIRST_MS + dice.below(LAST_MS - FIRST_MS);
         let lasts_ms = if dice.one_in(2) { 500 + dice.below(4_000) } else { 4_000 + dice.below(18_000) };
         let until_ms = (at_ms + lasts_ms).min(HEALED_MS - 1);
         incident(at_ms, until_ms, hosts, supervisors, dice, &mut acts);
     }
+    // By dice of its own, so that it changes no other throw.
+    let long = long_freeze(supervisors, &mut Dice::new(seed, 6));
+    let healed_ms = long.iter().map(|(at_ms, _)| at_ms + 1).max().unwrap_or_default().max(HEALED_MS);
+    acts.extend(long);
+    acts.push((healed_ms, Act::HealAll));
     acts.sort_by_key(|(at_ms, _)| *at_ms);
+    acts
+}
+
+/// Now and then: somebody deploys, and who works on it is frozen until the lock is another's.
+fn long_freeze(supervisors: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
+    if !dice.one_in(6) {
+        return Vec::new();
+    }
+    let at_ms = FIRST_MS + dice.below(LAST_MS - FIRST_MS);
+    let frozen_ms = at_ms + dice.below(2_500);
+    let who = if dice.one_in(2) { USER.to_owned() } else { dice.pick(supervisors).clone() };
+    let until_ms = frozen_ms + LONG_FREEZE_MS_MIN + dice.below(10_000);
+    let mut acts = vec![
+        (at_ms, Act::Deploy(dice.next())),
+        (frozen_ms, Act::FreezeProcess(who.clone())),
+        (until_ms, Act::ThawProcess(who)),
+    ];
+    if dice.one_in(2) {
+        acts.push((frozen_ms + dice.below(until_ms - frozen_ms), Act::Deploy(dice.next())));
+    }
     acts
 }
 

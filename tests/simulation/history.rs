@@ -9,7 +9,7 @@ use mcompose::engine::fake::{Behaviour, Link, Reach, Sent};
 use mcompose::project::{HostName, Project, Rebalancing};
 use mcompose::world::{Container, Health, State};
 
-use super::chaos::{self, Act, Disk, HEALED_MS, Hurt};
+use super::chaos::{self, Act, Disk, Hurt};
 use super::dice::Dice;
 use super::laws::Laws;
 use super::people::{Diary, Process, Said};
@@ -30,6 +30,8 @@ struct History {
     processes: Vec<Process>,
     users: u64,
     tokens: u64,
+    /// When all is healed.
+    healed_ms: u64,
     diary: Diary,
     laws: Laws,
     events_seen: usize,
@@ -71,6 +73,7 @@ impl History {
             processes: Vec::new(),
             users: 0,
             tokens: 0,
+            healed_ms: 0,
             diary: Diary::default(),
             laws,
             events_seen: 0,
@@ -83,7 +86,8 @@ impl History {
         let hosts: Vec<String> = self.town.hosts.iter().map(|host| host.name.to_string()).collect();
         let supervisors = if self.dice.one_in(2) { vec!["s1"] } else { vec!["s1", "s2"] };
         let supervisors: Vec<String> = supervisors.into_iter().map(str::to_owned).collect();
-        let acts = chaos::draw(&hosts, &supervisors, &mut Dice::new(seed, 2));
+        let acts = chaos::draw(&hosts, &supervisors, seed);
+        self.healed_ms = acts.last().map(|(at_ms, _)| *at_ms).unwrap_or_default();
         let text = format!("{} hosts, {} managers, {} supervisors", hosts.len(), self.town.managers.len(), supervisors.len());
         self.tell(0, &text);
         // Events of before are the setting's.
@@ -111,8 +115,8 @@ impl History {
             if self.laws.broken.is_some() {
                 return;
             }
-            let is_late = now_ms > HEALED_MS + PUT_RIGHT_MS_MAX;
-            let is_quiet = now_ms > self.laws.last_change_ms.max(HEALED_MS) + quiet_ms;
+            let is_late = now_ms > self.healed_ms + PUT_RIGHT_MS_MAX;
+            let is_quiet = now_ms > self.laws.last_change_ms.max(self.healed_ms) + quiet_ms;
             if !is_quiet && !is_late {
                 continue;
             }
@@ -292,14 +296,18 @@ impl History {
 
     fn freeze(&mut self, name: &str, is_frozen: bool) {
         let now_ms = self.town.now_ms();
-        let Some(process) = self.processes.iter_mut().find(|process| process.name == name) else { return };
-        if process.is_frozen == is_frozen {
-            return;
-        }
-        process.is_frozen = is_frozen;
-        match is_frozen {
-            true => self.laws.process_away(name, false, now_ms),
-            false => self.laws.process_awake(name, now_ms),
+        let newest = format!("user{}", self.users);
+        let is_meant = |process: &Process| match name {
+            chaos::USER if is_frozen => process.name == newest,
+            chaos::USER => process.name.starts_with(name),
+            _ => process.name == name,
+        };
+        for process in self.processes.iter_mut().filter(|process| is_meant(process) && process.is_frozen != is_frozen) {
+            process.is_frozen = is_frozen;
+            match is_frozen {
+                true => self.laws.process_away(&process.name, false, now_ms),
+                false => self.laws.process_awake(&process.name, now_ms),
+            }
         }
     }
 
@@ -337,6 +345,7 @@ impl History {
             self.boot(host, Disk::Same);
             self.settle(host);
         }
+        self.freeze(chaos::USER, false);
         for supervisor in supervisors {
             self.freeze(supervisor, false);
             self.start(supervisor);
