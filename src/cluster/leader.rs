@@ -63,7 +63,7 @@ where
         }
         rounds += 1;
         if rounds >= PATIENT_AFTER_ROUNDS {
-            patience *= 2;
+            patience = (patience * 2).min(LEADER_WAIT_MAX);
         }
         sleep(ROUND_PAUSE).await;
     }

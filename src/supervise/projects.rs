@@ -256,3 +256,38 @@ fn chain(error: &StoreError) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::Fake;
+    use crate::plan::{Cause, Step, Tolerance};
+    use crate::project::ContainerSpec;
+
+    /// Carries out a plan of one creation; returns how many containers there are then.
+    async fn check(is_interrupted: bool, is_lost: bool, expect: usize) {
+        let fake = Fake::new(&["h1"]);
+        fake.host("h1").add_image("web:1");
+        let spec = ContainerSpec { image: "web:1".to_owned(), ..ContainerSpec::default() };
+        let step = Step {
+            host: HostName::new("h1").expect("a host name"),
+            subject: Subject::Container("shop-web-1".to_owned()),
+            op: Op::Create { name: "shop-web-1".into(), spec: Box::new(spec.into()) },
+            cause: Cause::Missing,
+            after: Vec::new(),
+            tolerance: Tolerance::Strict,
+        };
+        let plan = Plan { project: ProjectName::new("shop").expect("a name"), steps: vec![step], notes: Vec::new() };
+        let (_interrupt, interrupted) = watch::channel(is_interrupted);
+        let (_lose, lost) = watch::channel(is_lost);
+        carry_out(&fake.engines(), &plan, &Limits::default(), interrupted, lost).await;
+        assert_eq!(fake.host("h1").containers().len(), expect, "interrupted {is_interrupted}, lock lost {is_lost}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_interrupted_or_lost_the_lock_begins_nothing() {
+        check(false, false, 1).await;
+        check(true, false, 0).await;
+        check(false, true, 0).await;
+    }
+}

@@ -80,11 +80,8 @@ fn long_freeze(supervisors: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
     let frozen_ms = at_ms + dice.below(2_500);
     let who = if dice.one_in(2) { USER.to_owned() } else { dice.pick(supervisors).clone() };
     let until_ms = frozen_ms + LONG_FREEZE_MS_MIN + dice.below(10_000);
-    let mut acts = vec![
-        (at_ms, Act::Deploy(dice.next())),
-        (frozen_ms, Act::FreezeProcess(who.clone())),
-        (until_ms, Act::ThawProcess(who)),
-    ];
+    let mut acts =
+        vec![(at_ms, Act::Deploy(dice.next())), (frozen_ms, Act::FreezeProcess(who.clone())), (until_ms, Act::ThawProcess(who))];
     if dice.one_in(2) {
         acts.push((frozen_ms + dice.below(until_ms - frozen_ms), Act::Deploy(dice.next())));
     }

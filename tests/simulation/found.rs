@@ -13,9 +13,12 @@ fn machine(hosts: &[&str], project: Project) -> Machine {
     let hosts = hosts.iter().map(|name| host(name)).collect();
     let mut machine = Machine::new(Settings::default(), Fabric::Bridge, hosts, 0);
     machine.step(Event::Lease(true), 0);
-    let deployment = Deployment { project, revision: 1, seats: BTreeMap::new(), halted: BTreeSet::new() };
-    machine.step(Event::Records(BTreeMap::from([(shop(), deployment)])), 0);
+    machine.step(Event::Records(BTreeMap::from([(shop(), deployment(project))])), 0);
     machine
+}
+
+fn deployment(project: Project) -> Deployment {
+    Deployment { project, revision: 1, seats: BTreeMap::new(), halted: BTreeSet::new() }
 }
 
 fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
@@ -23,12 +26,17 @@ fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
 }
 
 fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
+    machine.step(Event::Looked { host: host_name(name), seen: Box::new(bare(name)) }, now_ms)
+}
+
+/// A host with nothing on it.
+fn bare(name: &str) -> SeenHost {
     let mut seen = SeenHost::default();
     seen.engine.hostname = name.to_owned();
     (seen.engine.os, seen.engine.arch) = ("linux".to_owned(), "amd64".to_owned());
     (seen.engine.cpus, seen.engine.memory_bytes) = (4, 8 << 30);
     seen.engine.network_plugins.insert("bridge".to_owned());
-    machine.step(Event::Looked { host: host_name(name), seen: Box::new(seen) }, now_ms)
+    seen
 }
 
 /// Time goes by, and the supervisor is awake.
@@ -77,6 +85,53 @@ fn a_host_that_comes_back_empty_gets_its_replica_of_a_global_service_once_it_is_
     pass(&mut machine, 10_100, 15_000);
     let commands = machine.step(Event::Tick, 15_100);
     assert_eq!(asked_for(&commands), Some(BTreeSet::from([host_name("gamma")])), "{commands:?}");
+}
+
+#[test]
+fn a_plan_under_way_is_interrupted_when_a_host_is_lost_or_back() {
+    let project = planning::project("services: {web: {image: 'web:1', deploy: {replicas: 3}}}");
+    let mut machine = machine(&["alpha", "beta", "gamma"], project.clone());
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    let begin = |machine: &mut Machine, now_ms: u64| {
+        let deployment = Some(Box::new(deployment(project.clone())));
+        let commands = machine.step(Event::Locked { project: shop(), deployment, looks: BTreeMap::new() }, now_ms);
+        assert!(commands.iter().any(|command| matches!(command, Command::Apply { .. })), "{commands:?}");
+    };
+    let silence = || Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() };
+    let interrupt = Command::Interrupt { project: shop() };
+    begin(&mut machine, 300);
+    let commands = machine.step(silence(), 400);
+    assert!(!commands.contains(&interrupt), "doubt alone changes nothing: {commands:?}");
+    pass(&mut machine, 900, 4_900);
+    let commands = machine.step(Event::Tick, 5_300);
+    assert!(commands.contains(&interrupt), "it is lost now: {commands:?}");
+    let (tried, errors, looks) = Default::default();
+    machine.step(Event::Applied { project: shop(), tried, errors, looks, took_ms: 5_000 }, 5_400);
+    begin(&mut machine, 5_500);
+    let commands = answers(&mut machine, "gamma", 5_600);
+    assert!(commands.contains(&interrupt), "it is back: {commands:?}");
+}
+
+/// Seed 632.
+#[test]
+fn who_was_suspended_for_long_asks_anew_about_a_host_that_was_lost() {
+    let mut machine = machine(&["alpha", "beta", "gamma"], planning::project("services: {web: {image: 'web:1', deploy: {}}}"));
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    let silence = || Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() };
+    let state = |machine: &Machine| machine.watch("gamma").map(|watch| watch.state);
+    machine.step(silence(), 300);
+    pass(&mut machine, 800, 5_300);
+    assert_eq!(state(&machine), Some(State::Lost));
+    machine.step(Event::Tick, 65_300);
+    assert_eq!(state(&machine), Some(State::Doubtful), "it may be back since long");
+    pass(&mut machine, 65_800, 70_800);
+    assert_eq!(state(&machine), Some(State::Lost), "it is not");
 }
 
 /// Seeds 2045 and 5704.

@@ -47,7 +47,7 @@ pub struct Care {
     pub histories: BTreeMap<Slot, History>,
     /// Slots whose replica ended and is to stay so.
     pub done: BTreeSet<Slot>,
-    /// Hosts joined, came back or were lost, or its supervision began: how many plans may still even the loads.
+    /// Hosts joined, came back or were lost, it was deployed, or its supervision began: how many plans may still even the loads.
     pub evening_rounds: u32,
     /// What was told of it last, so that it is told once.
     pub told: BTreeSet<String>,
@@ -95,6 +95,7 @@ impl Care {
             self.done.clear();
             self.retry_at_ms = 0;
             self.rounds = 0;
+            self.evening_rounds = EVENING_ROUNDS;
         }
         self.deployment = deployment;
         self.dirty = true;

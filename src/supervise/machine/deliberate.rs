@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::care::EVENING_ROUNDS;
 use super::{Care, Deployment, State, Watch};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
 use crate::placement::{Placement, Request, place, rebalance};
@@ -11,6 +12,8 @@ use crate::world::Sight;
 
 /// Replicas of a project that move in one plan so that loads are more even.
 const MOVES_AT_ONCE: usize = 4;
+/// After so many plans that failed, the loads stay uneven until a host turns again.
+const FAILED_EVENINGS_MAX: u32 = 5;
 /// A host that answers pings is waited for to show itself.
 const FIRST_LOOK_WAIT_MAX_MS: u64 = 15_000;
 
@@ -205,8 +208,7 @@ impl Machine {
         care.phase = Phase::Idle;
         care.dirty = true;
         care.rounds += 1;
-        // Whatever was moved for the sake of evenness, it is not tried again.
-        care.evening_rounds = 0;
+        care.evening_rounds = care.evening_rounds.saturating_sub(EVENING_ROUNDS / FAILED_EVENINGS_MAX);
         let retry_in_ms = retry_ms(care.rounds);
         care.retry_at_ms = now_ms + retry_in_ms;
         self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });

@@ -255,12 +255,17 @@ impl Machine {
     }
 
     /// What this supervisor slept through (suspended, a paused virtual machine, a long step) is nobody's silence: an answer may have
-    /// come and was not read.
+    /// come and was not read. After so long that a host could have been lost and back, nothing that was known of any holds.
     fn wake_up(&mut self, now_ms: u64) {
         let overslept_ms = now_ms.saturating_sub(self.wake_ms().max(self.stepped_ms));
         self.stepped_ms = now_ms;
         if overslept_ms >= OVERSLEPT_MS {
-            self.watches.values_mut().for_each(|watch| watch.unheard(overslept_ms));
+            for (name, watch) in &mut self.watches {
+                watch.unheard(overslept_ms);
+                if overslept_ms >= self.lost_after_ms_of.get(name).copied().unwrap_or(self.settings.lost_after_ms) {
+                    watch.ask_anew(now_ms);
+                }
+            }
         }
     }
 
