@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mcompose::apply::{Limits, apply};
-use mcompose::cluster::{Addresses, ClusterError, fabric, form, leave};
+use mcompose::cluster::{Addresses, ClusterError, fabric, form, leave, lost_managers, recover, replace_managers};
 use mcompose::engine::Node;
 use mcompose::engine::fake::Fake;
 use mcompose::inventory::{Inventory, NetworkDriver, NetworkSettings, parse_address};
@@ -12,7 +12,8 @@ use mcompose::plan::{Op, Plan, Step};
 use mcompose::project::{Host, HostName, ProjectName, Role};
 use mcompose::world::{EngineInfo, SeenHost, Sight, Swarm, SwarmMember, World};
 
-/// Hosts h1, h2 … as words: `-` in no swarm, `away`, `SWARM:m` manager or `SWARM:w` worker of a swarm,
+/// Hosts h1, h2 … as words: `-` in no swarm, `away`, `SWARM:m` manager or `SWARM:w` worker of a swarm, `SWARM:q` a manager without
+/// a leader, `SWARM:gone` one that does not answer,
 /// `live` with live-restore, `locked`. A word may begin with `manager=` or `worker=` for the role in the inventory.
 fn fleet(words: &str) -> (Vec<Host>, World) {
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -23,7 +24,7 @@ fn fleet(words: &str) -> (Vec<Host>, World) {
     };
     let states: Vec<(Option<Role>, String)> = words.iter().map(|word| split(word)).collect();
     let managers_of = |swarm: &str| -> BTreeMap<String, String> {
-        let is_manager = |state: &str| state == format!("{swarm}:m");
+        let is_manager = |state: &str| ["m", "q", "gone"].iter().any(|kind| state == format!("{swarm}:{kind}"));
         let numbered = states.iter().enumerate().filter(|(_, (_, state))| is_manager(state));
         numbered.map(|(index, _)| (format!("n{}", index + 1), format!("10.0.0.{}:2377", index + 1))).collect()
     };
@@ -36,7 +37,7 @@ fn fleet(words: &str) -> (Vec<Host>, World) {
                 cluster_id: if kind == "m" { swarm.to_owned() } else { String::new() },
                 node_id: format!("n{}", index + 1),
                 node_addr: format!("10.0.0.{}", index + 1),
-                is_manager: kind == "m",
+                is_manager: matches!(kind, "m" | "q"),
                 managers: managers_of(swarm),
                 control_available: kind == "m",
                 error: String::new(),
@@ -46,7 +47,7 @@ fn fleet(words: &str) -> (Vec<Host>, World) {
         };
         let engine = EngineInfo { id: format!("e{index}"), live_restore: state == "live", ..EngineInfo::default() };
         let sight = match state.as_str() {
-            "away" => Sight::Unreachable { why: "no route".to_owned() },
+            state if state == "away" || state.ends_with(":gone") => Sight::Unreachable { why: "no route".to_owned() },
             _ => Sight::Seen(Box::new(SeenHost { engine, swarm, ..SeenHost::default() })),
         };
         world.hosts.insert(host.name.clone(), sight);
@@ -77,6 +78,7 @@ fn told(steps: Result<Vec<Step>, ClusterError>) -> String {
         let op = match &step.op {
             Op::SwarmInit { advertise } => format!("init {advertise}"),
             Op::SwarmJoin { via, role, advertise, remote } => format!("join as {role} {advertise} via {via} {remote}"),
+            Op::SwarmRecover { advertise } => format!("recover {advertise}"),
             Op::SwarmLeave { force } => format!("leave{}", if *force { " by force" } else { "" }),
             Op::NodeRemove { node_id, .. } => format!("remove {node_id}"),
             Op::NodeRole { node_id, role } => format!("{node_id} becomes {role}"),
@@ -93,6 +95,55 @@ fn check_form(words: &str, expect: &str) {
     let (hosts, world) = fleet(words);
     let got = told(form(&hosts, &NetworkSettings::default(), &world, &addresses(&hosts)));
     assert_eq!(got.trim(), unindented(expect), "{words}");
+}
+
+fn check_recover(words: &str, expect: &str) {
+    let (hosts, world) = fleet(words);
+    assert_eq!(told(recover(&hosts, &world)).trim(), unindented(expect), "{words}");
+}
+
+#[test]
+fn a_manager_that_is_left_begins_the_swarm_anew_where_most_are_lost() {
+    check_recover("a:gone a:gone a:q a:w", "0 h3: recover 10.0.0.3");
+    check_recover("a:gone a:q", "0 h2: recover 10.0.0.2");
+    check_recover("a:gone a:m a:m a:w", "");
+    check_recover("- -", "");
+    check_recover(
+        "a:q a:q a:gone a:w",
+        "2 of the swarm's 3 managers answer (`h1`, `h2`): they find a leader by themselves once they reach each other
+         hint: `mcompose hosts check` tries their ports; wait a minute if one of them was lost just now",
+    );
+    check_recover(
+        "a:gone a:gone a:gone a:w",
+        "no manager of the swarm can be reached: its members are `h4`, its managers 10.0.0.1:2377, 10.0.0.2:2377, 10.0.0.3:2377
+         hint: bring a manager back, or add one to hosts.toml if it is missing there",
+    );
+    let (hosts, world) = fleet("a:gone a:gone a:q a:w");
+    assert_eq!(lost_managers(&hosts, &world).into_iter().collect::<Vec<_>>(), ["h1", "h2"]);
+}
+
+/// `listed`: numbers of those that the leader lists as managers.
+fn check_replaced(words: &str, listed: &[usize], expect: &str) {
+    let (hosts, world) = fleet(words);
+    let node = |number: usize| Node { id: format!("n{number}"), is_manager: listed.contains(&number), ..Node::default() };
+    let nodes: Vec<Node> = (1..=hosts.len()).map(node).collect();
+    assert_eq!(told(replace_managers(&hosts, &world, &nodes)).trim(), unindented(expect), "{words}");
+}
+
+#[test]
+fn lost_managers_are_replaced_by_hosts_that_answer() {
+    check_replaced(
+        "away away a:m a:w a:w",
+        &[1, 2, 3],
+        "0 h3: n4 becomes manager
+         1 h3: n5 becomes manager (after 0)
+         2 h3: n1 becomes worker (after 1)
+         3 h3: n2 becomes worker (after 2)",
+    );
+    // Two would need each other: those that come back manage again.
+    check_replaced("away away a:m a:w", &[1, 2, 3], "");
+    check_replaced("away a:m", &[1, 2], "");
+    check_replaced("manager=away a:m a:w", &[1, 2], "");
 }
 
 fn check_leave(words: &str, leaving: usize, nodes: usize, expect: &str) {

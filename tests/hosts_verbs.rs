@@ -297,6 +297,30 @@ async fn a_lost_host_is_taken_out_by_force() {
 }
 
 #[tokio::test]
+async fn a_swarm_that_lost_most_of_its_managers_is_recovered() {
+    let desk = Desk::with(4);
+    desk.type_in("init").await;
+    assert_snapshot!(desk.type_in("recover").await, @"note: the swarm has a leader: there is nothing to recover");
+    desk.fake.host("h1").crash();
+    desk.fake.host("h2").crash();
+    assert_snapshot!(desk.type_in("recover").await, @r"
+    1 steps
+    note: the swarm goes on without h1, h2; `hosts rm --force` takes out what does not come back
+    ");
+    assert_snapshot!(desk.type_in("ls").await, @r"
+    NAME | ADDRESS | ROLE | AVAILABILITY | STATE | ENGINE | CPUS | MEMORY | REPLICAS
+    h1 | ssh://10.0.0.2 | - | active | unreachable | - | - | - | -
+    h2 | ssh://10.0.0.3 | - | active | unreachable | - | - | - | -
+    h3 | ssh://10.0.0.4 | leader | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    h4 | ssh://10.0.0.5 | worker | active | ready | 20.10.24 | 8 | 16.0 GiB | 0
+    note: h1: connection timed out
+    note: h2: connection timed out
+    ");
+    desk.fake.host("h1").boot();
+    assert_snapshot!(desk.type_in("recover").await, @"note: the swarm has a leader: there is nothing to recover");
+}
+
+#[tokio::test]
 async fn availability_and_labels_are_noted_beside_the_comments() {
     let desk = Desk::with(2);
     assert_snapshot!(desk.type_in("pause h1 h2").await, @r"

@@ -89,6 +89,7 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
     let engine = engine_of(engines, &step.host, &step.op)?;
     match &step.op {
         Op::SwarmInit { advertise } => engine.swarm_init(advertise).await,
+        Op::SwarmRecover { advertise } => engine.swarm_recover(advertise).await,
         Op::SwarmJoin { via, role, advertise, remote } => {
             let token = engine_of(engines, via, &step.op)?.join_token(*role).await?;
             engine.swarm_join(advertise, remote, &token).await

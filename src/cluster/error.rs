@@ -26,6 +26,8 @@ pub enum ClusterError {
     AllWorkers,
     #[error("no manager of the swarm can be reached: its members are {}, its managers {}", names(.members), .managers.join(", "))]
     NoManager { members: Vec<HostName>, managers: Vec<String> },
+    #[error("{} of the swarm's {known} managers answer ({}): they find a leader by themselves once they reach each other", .answering.len(), names(.answering))]
+    EnoughManagers { answering: Vec<HostName>, known: usize },
     #[error("host `{host}` is the only manager of a swarm that has other members")]
     LastManager { host: HostName },
     #[error(transparent)]
@@ -54,6 +56,9 @@ impl ClusterError {
             }
             Self::AllWorkers => "give one host, better three, `role = \"manager\"`, or take the roles away".to_owned(),
             Self::NoManager { .. } => "bring a manager back, or add one to hosts.toml if it is missing there".to_owned(),
+            Self::EnoughManagers { .. } => {
+                "`mcompose hosts check` tries their ports; wait a minute if one of them was lost just now".to_owned()
+            }
             Self::LastManager { .. } => {
                 "give another host `role = \"manager\"` and run `mcompose hosts init`, then take this one out".to_owned()
             }

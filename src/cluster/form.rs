@@ -11,7 +11,7 @@ use super::swarms::SwarmSeen;
 use crate::engine::EngineError;
 use crate::inventory::NetworkSettings;
 use crate::plan::{Cause, Op, Step, StepId, Subject, Tolerance};
-use crate::project::{Host, HostName, Role};
+use crate::project::{Address, Host, HostName, Role};
 use crate::world::{Swarm, World};
 
 /// What is to be done for all hosts that answer to be in one swarm; nothing where they are, or need not be.
@@ -153,6 +153,15 @@ fn join_op(host: &Host, role: Role, via: &Via, addresses: &Addresses) -> Result<
 fn address_of(host: &HostName, addresses: &Addresses) -> Result<IpAddr, ClusterError> {
     let unknown = || NoAddress { host: host.clone(), why: "it was not looked up".to_owned() };
     addresses.get(host).cloned().unwrap_or_else(|| Err(unknown())).map_err(ClusterError::from)
+}
+
+/// Texts by which a node may be known.
+pub(super) fn texts_of(host: &Host) -> Vec<&str> {
+    let of_url = match &host.address {
+        Address::Unix { .. } => None,
+        Address::Tcp { host, .. } | Address::Ssh { host, .. } => Some(host.as_str()),
+    };
+    [Some(host.name.as_str()), host.advertise.as_deref(), of_url].into_iter().flatten().collect()
 }
 
 /// Where a manager answers those that join.

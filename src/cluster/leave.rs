@@ -57,20 +57,10 @@ fn node_of(host: &Host, swarm: &SwarmSeen<'_>, nodes: &[Node]) -> Option<Leaver>
         return Some(Leaver { id: member.node_id.clone(), was_manager: member.is_manager });
     }
     let taken = |node: &&Node| swarm.members.iter().all(|(_, member)| member.node_id != node.id);
-    let matches = |node: &&Node| host_texts(host).iter().any(|text| *text == node.addr || *text == node.hostname);
+    let matches = |node: &&Node| form::texts_of(host).iter().any(|text| *text == node.addr || *text == node.hostname);
     let mut found = nodes.iter().filter(taken).filter(matches);
     let node = found.next().filter(|_| found.next().is_none())?;
     Some(Leaver { id: node.id.clone(), was_manager: node.is_manager })
-}
-
-/// Texts by which a node may be known.
-fn host_texts(host: &Host) -> Vec<&str> {
-    use crate::project::Address;
-    let of_url = match &host.address {
-        Address::Unix { .. } => None,
-        Address::Tcp { host, .. } | Address::Ssh { host, .. } => Some(host.as_str()),
-    };
-    [Some(host.name.as_str()), host.advertise.as_deref(), of_url].into_iter().flatten().collect()
 }
 
 /// Node ids to promote before, and to demote after, so that the hosts that stay have the managers that the rule asks for.

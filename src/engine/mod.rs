@@ -127,6 +127,8 @@ pub trait Engine: Send + Sync {
     async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
 
     async fn swarm_init(&self, advertise: &str) -> Result<(), EngineError>;
+    /// On a manager of a swarm that has lost most of the others (`ForceNewCluster`): the swarm goes on with this one alone.
+    async fn swarm_recover(&self, advertise: &str) -> Result<(), EngineError>;
     /// Asked of a manager. A secret: never shown.
     async fn join_token(&self, role: Role) -> Result<String, EngineError>;
     async fn swarm_join(&self, advertise: &str, remote: &str, token: &str) -> Result<(), EngineError>;

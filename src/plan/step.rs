@@ -87,6 +87,10 @@ pub enum Op {
     SwarmInit {
         advertise: String,
     },
+    /// On a manager of a swarm without a leader: begins it anew, alone, with all that it knows.
+    SwarmRecover {
+        advertise: String,
+    },
     /// Joins the swarm that `via` manages; the token is asked of `via` when the step runs and never stands in a plan.
     SwarmJoin {
         via: HostName,

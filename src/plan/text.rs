@@ -135,6 +135,7 @@ fn verbs(steps: &[&Step]) -> String {
 fn verb(op: &Op) -> String {
     let verb = match op {
         Op::SwarmInit { .. } => "begin a swarm",
+        Op::SwarmRecover { .. } => "begin the swarm anew",
         Op::SwarmJoin { via, role, .. } => return format!("join the swarm of {via} as {role}"),
         Op::SwarmLeave { .. } => "leave the swarm",
         Op::NodeRemove { node_id, .. } => return format!("remove node {node_id} from the swarm"),

@@ -131,6 +131,7 @@ fn subject(step: &Step) -> String {
 fn words(op: &Op) -> (&'static str, &'static str) {
     match op {
         Op::SwarmInit { .. } => ("Beginning a swarm", "Began a swarm"),
+        Op::SwarmRecover { .. } => ("Beginning the swarm anew", "Began the swarm anew"),
         Op::SwarmJoin { .. } => ("Joining the swarm", "Joined the swarm"),
         Op::SwarmLeave { .. } => ("Leaving the swarm", "Left the swarm"),
         Op::NodeRemove { .. } => ("Removing from the swarm", "Removed from the swarm"),

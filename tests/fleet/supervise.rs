@@ -53,6 +53,35 @@ fn is_whole(project: &Project<'_>) -> bool {
 }
 
 #[test]
+fn a_swarm_that_lost_most_of_its_managers_is_recovered_and_takes_them_back() {
+    let fleet = own(5);
+    let project = Project::new(&fleet, "recovered", "services: {web: {image: 'mcompose-demo:1', deploy: {replicas: 5}}}");
+    project.ok(&["up", "-d"]);
+    let (lost, left) = fleet.hosts.split_at(2);
+    let is_manager = |host: &crate::harness::FleetHost| host.get("/info")["Swarm"]["ControlAvailable"] == true;
+    assert_eq!(fleet.hosts.iter().filter(|host| is_manager(host)).count(), 3, "the first three manage");
+    lost.iter().for_each(|host| host.crash());
+    let leaderless = || left[0].get("/info")["Swarm"]["Error"].as_str().is_some_and(|error| error.contains("leader"));
+    wait_until("the manager that is left has no leader", leaderless);
+    project.run(&["scale", "web=6"]).assert_refused(&["leader"]);
+
+    project.ok(&["hosts", "recover"]).assert_says(&["the swarm goes on without h1, h2"]);
+    wait_until("three manage again", || left.iter().all(is_manager));
+    project.ok(&["up", "-d"]);
+    project.ok(&["hosts", "recover"]).assert_says(&["nothing to recover"]);
+    wait_until("all replicas run on hosts that are left", || project.running().len() == 5);
+
+    lost.iter().for_each(|host| host.boot());
+    let is_member = |host: &crate::harness::FleetHost| host.answers() && host.get("/info")["Swarm"]["LocalNodeState"] == "active";
+    wait_until("they are back", || lost.iter().all(is_member));
+    wait_until("they work with the others", || lost.iter().all(|host| !is_manager(host)));
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.running().len(), 5, "each once");
+    project.ok(&["down"]);
+    project.assert_gone();
+}
+
+#[test]
 fn what_dies_is_replaced_and_what_was_stopped_stays_so() {
     let fleet = own(2);
     let project = Project::new(&fleet, "mended", COMPOSE);

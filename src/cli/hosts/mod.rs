@@ -11,6 +11,7 @@ mod label;
 mod ls;
 mod moving;
 mod rebalance;
+mod recover;
 mod remove;
 mod rows;
 
@@ -38,6 +39,7 @@ pub enum HostsVerb {
     Activate(availability::ActivateArgs),
     Label(label::LabelArgs),
     Rebalance(rebalance::RebalanceArgs),
+    Recover(recover::RecoverArgs),
 }
 
 /// How a verb speaks and has plans carried out.
@@ -69,5 +71,6 @@ pub async fn run(verb: &HostsVerb, fleet: &Fleet, stage: &dyn Stage) -> Result<b
         HostsVerb::Activate(args) => availability::activate(args, fleet, stage),
         HostsVerb::Label(args) => label::run(args, fleet, stage),
         HostsVerb::Rebalance(args) => rebalance::run(args, fleet, stage).await,
+        HostsVerb::Recover(args) => recover::run(args, fleet, stage).await,
     }
 }

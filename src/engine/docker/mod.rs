@@ -173,6 +173,16 @@ impl Docker {
         self.send(Call { what, method: Method::POST, path, body: None, bound }).await.map(drop)
     }
 
+    async fn begin_swarm(&self, what: &str, advertise: &str, force_new_cluster: bool) -> Result<(), EngineError> {
+        let request = SwarmInitRequest {
+            listen_addr: Some(SWARM_LISTEN.to_owned()),
+            advertise_addr: Some(advertise.to_owned()),
+            force_new_cluster: Some(force_new_cluster),
+            ..SwarmInitRequest::default()
+        };
+        self.post_json(what.to_owned(), "/swarm/init".to_owned(), &json!(request), SWARM_MAX).await.map(drop)
+    }
+
     async fn post_json(&self, what: String, path: String, body: &Value, bound: Duration) -> Result<Bytes, EngineError> {
         let body = Some(Bytes::from(body.to_string()));
         self.send(Call { what, method: Method::POST, path, body, bound }).await
@@ -755,13 +765,11 @@ impl Engine for Docker {
     }
 
     async fn swarm_init(&self, advertise: &str) -> Result<(), EngineError> {
-        let request = SwarmInitRequest {
-            listen_addr: Some(SWARM_LISTEN.to_owned()),
-            advertise_addr: Some(advertise.to_owned()),
-            ..SwarmInitRequest::default()
-        };
-        let body = json!(request);
-        self.post_json("begin a swarm".to_owned(), "/swarm/init".to_owned(), &body, SWARM_MAX).await.map(drop)
+        self.begin_swarm("begin a swarm", advertise, false).await
+    }
+
+    async fn swarm_recover(&self, advertise: &str) -> Result<(), EngineError> {
+        self.begin_swarm("begin the swarm anew", advertise, true).await
     }
 
     async fn join_token(&self, role: Role) -> Result<String, EngineError> {

@@ -488,6 +488,11 @@ impl Engine for FakeEngine {
         self.call(Kind::Changes, call, |cluster, host| cluster.swarm_init(host, advertise)).await
     }
 
+    async fn swarm_recover(&self, _advertise: &str) -> Result<(), EngineError> {
+        let call = "begin the swarm anew".to_owned();
+        self.call(Kind::Changes, call, |cluster, host| cluster.swarm_recover(host)).await
+    }
+
     async fn join_token(&self, role: Role) -> Result<String, EngineError> {
         let call = format!("ask for the token of a {role}");
         self.call(Kind::Reads, call, |cluster, host| cluster.join_token(host, role)).await

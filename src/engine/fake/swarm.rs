@@ -51,6 +51,15 @@ impl Cluster {
         self.add_node(host, &swarm_id, Role::Manager, advertise)
     }
 
+    /// The others keep their place in the list and are managers no more; the real engine makes those that come back managers again
+    /// after half a minute, unless they were told otherwise.
+    pub(super) fn swarm_recover(&mut self, host: &HostName) -> Result<(), Fail> {
+        let Some((swarm_id, node_id)) = self.host(host)?.member.clone() else { return Err(Fail::failed(NOT_IN_A_SWARM)) };
+        let nodes = self.swarms.get_mut(&swarm_id).map(|swarm| &mut swarm.nodes);
+        nodes.into_iter().flatten().for_each(|(id, node)| node.is_manager = *id == node_id);
+        Ok(())
+    }
+
     pub(super) fn join_token(&mut self, host: &HostName, role: Role) -> Result<String, Fail> {
         self.manager_of(host)?;
         let swarm = self.host(host)?.member.as_ref().map(|(swarm, _)| swarm.clone()).unwrap_or_default();

@@ -1,0 +1,76 @@
+//! A swarm that lost most of its managers has no leader and finds none: one that is left begins it anew with all that it knows.
+//!
+//! Seen with engine 20.10: `--force-new-cluster` keeps networks, records, nodes and join tokens; workers find the manager that is left
+//! within ten seconds; managers that come back later, also together, become plain members first, and managers again after half a
+//! minute, unless they were made workers meanwhile.
+
+use std::collections::BTreeSet;
+
+use super::error::ClusterError;
+use super::fabric::{managers_of, the_swarm};
+use super::form::{self, last, managers_wanted};
+use crate::engine::Node;
+use crate::plan::{Cause, Op, Step};
+use crate::project::{Host, HostName, Role};
+use crate::world::World;
+
+/// The step that gives the swarm a leader again; nothing where it has one, or where the hosts are in none. While most of its managers
+/// are there it is refused: they find a leader by themselves.
+pub fn recover(hosts: &[Host], world: &World) -> Result<Vec<Step>, ClusterError> {
+    let Some(swarm) = the_swarm(hosts, world)? else { return Ok(Vec::new()) };
+    managers_of(&swarm)?;
+    let managers: Vec<_> = swarm.members.iter().filter(|(_, member)| member.is_manager).collect();
+    if managers.iter().any(|(_, member)| member.control_available) {
+        return Ok(Vec::new());
+    }
+    let known = swarm.known_managers().len();
+    if managers.len() * 2 > known {
+        let answering = managers.iter().map(|(name, _)| (*name).clone()).collect();
+        return Err(ClusterError::EnoughManagers { answering, known });
+    }
+    let Some((name, member)) = managers.first() else { return Ok(Vec::new()) };
+    let op = Op::SwarmRecover { advertise: member.node_addr.clone() };
+    Ok(vec![Step { cause: Cause::Requested, ..form::step(name, op, Vec::new()) }])
+}
+
+/// Once there is a leader: hosts that answer become managers in the place of as many that are lost, which are workers when they come
+/// back. Two managers are worse than one, so their number is odd. Where the inventory names managers nothing changes. `nodes`: as
+/// the leader lists them.
+pub fn replace_managers(hosts: &[Host], world: &World, nodes: &[Node]) -> Result<Vec<Step>, ClusterError> {
+    let Some(swarm) = the_swarm(hosts, world)? else { return Ok(Vec::new()) };
+    if hosts.iter().any(|host| host.role.is_some()) {
+        return Ok(Vec::new());
+    }
+    let Some(via) = swarm.managers().first().map(|(name, _)| *name) else { return Ok(Vec::new()) };
+    let answering: BTreeSet<&str> = swarm.members.iter().map(|(_, member)| member.node_id.as_str()).collect();
+    let is_manager = |id: &str| nodes.iter().any(|node| node.id == id && node.is_manager);
+    let (managers, workers): (Vec<_>, Vec<_>) = swarm.members.iter().partition(|(_, member)| is_manager(&member.node_id));
+    let mut steps: Vec<Step> = Vec::new();
+    let mut role = |node_id: &str, role: Role| {
+        let op = Op::NodeRole { node_id: node_id.to_owned(), role };
+        let step = Step { cause: Cause::Requested, ..form::step(via, op, last(&steps)) };
+        steps.push(step);
+    };
+    let at_most = managers_wanted(hosts)?.len().min(swarm.members.len());
+    let count = at_most - usize::from(at_most.is_multiple_of(2));
+    let more: Vec<_> = workers.into_iter().take(count.saturating_sub(managers.len())).collect();
+    let lost = nodes.iter().filter(|node| node.is_manager && !answering.contains(node.id.as_str())).take(more.len());
+    more.iter().for_each(|(_, member)| role(&member.node_id, Role::Manager));
+    lost.for_each(|node| role(&node.id, Role::Worker));
+    Ok(steps)
+}
+
+/// Managers of the swarm, by their addresses, that do not answer.
+pub fn lost_managers(hosts: &[Host], world: &World) -> BTreeSet<String> {
+    let Ok(Some(swarm)) = the_swarm(hosts, world) else { return BTreeSet::new() };
+    let answering: BTreeSet<&str> = swarm.members.iter().map(|(_, member)| member.node_id.as_str()).collect();
+    let known = swarm.known_managers().into_iter().filter(|(id, _)| !answering.contains(id));
+    known.map(|(_, address)| name_of(hosts, address)).collect()
+}
+
+/// The host at a manager's `address:port`, or the address.
+fn name_of(hosts: &[Host], address: &str) -> String {
+    let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip.trim_matches(['[', ']']));
+    let found: Option<&HostName> = hosts.iter().find(|host| form::texts_of(host).contains(&ip)).map(|host| &host.name);
+    found.map_or_else(|| ip.to_owned(), ToString::to_string)
+}
