@@ -24,6 +24,8 @@ pub(super) struct Finished {
     pub document: Node,
     /// Services that are left out, by profile or by selection.
     pub disabled: Map,
+    /// What each service's `label_file` named, by service: merged into `labels`, and part of docker compose's hash.
+    pub label_files: Map,
     /// Every profile that a service names, the ones left out among them.
     pub profiles: BTreeSet<String>,
 }
@@ -49,7 +51,8 @@ pub(super) fn finish(
         document.set("name", super::Value::Text(request.project_name.to_owned()));
     }
     if !options.interpolate {
-        return Some(Finished { profiles: profiles::names(&document), document, disabled: Map::new() });
+        let profiles = profiles::names(&document);
+        return Some(Finished { profiles, document, disabled: Map::new(), label_files: Map::new() });
     }
     for section in ["networks", "volumes"] {
         for (_, object) in document.entries_mut(section).filter(|(_, object)| object.is_null()) {
@@ -69,14 +72,16 @@ pub(super) fn finish(
     } else if !has_errors(faults) {
         environment::merge_env_files(&mut document, request.environment, files, faults);
     }
+    let mut label_files = Map::new();
     if !has_errors(faults) {
+        label_files = environment::label_files(&document);
         environment::merge_label_files(&mut document, request.environment, files, faults);
     }
     profiles::select(&mut document, &mut disabled, request.selection, faults);
     if !options.all_resources {
         profiles::prune(&mut document);
     }
-    if has_errors(faults) { None } else { Some(Finished { document, disabled, profiles: all_profiles }) }
+    if has_errors(faults) { None } else { Some(Finished { document, disabled, label_files, profiles: all_profiles }) }
 }
 
 fn has_errors(faults: &[Diagnostic]) -> bool {

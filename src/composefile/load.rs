@@ -107,6 +107,7 @@ pub struct Model {
     pub profiles: BTreeSet<String>,
     /// What interpolation saw.
     pub environment: BTreeMap<String, String>,
+    pub(super) label_files: super::Map,
     disabled: super::Map,
     working_dir: String,
     config_files: Vec<String>,
@@ -149,6 +150,7 @@ impl Model {
             config_files: &self.config_files,
             environment_files: &self.environment_files,
             disabled: Some(&self.disabled),
+            label_files: Some(&self.label_files),
         };
         match bind::bind(&self.document, &surroundings) {
             Ok(project) => Ok(Loaded {
@@ -203,6 +205,7 @@ impl Loader<'_> {
             profiles: finished.profiles,
             environment: std::mem::take(&mut self.environment),
             disabled: finished.disabled,
+            label_files: finished.label_files,
             working_dir: folder.display().to_string(),
             config_files: files.iter().map(|file| file.display().to_string()).collect(),
             environment_files: env_files,

@@ -13,7 +13,7 @@ pub use support::{Attribute, Support, support};
 
 pub(super) use check::{check, kind_of};
 pub(super) use path::Path;
-pub(super) use project_types::PROJECT;
+pub(super) use project_types::{NETWORK, PROJECT, VOLUME};
 pub(super) use service_types::{SERVICE, ULIMIT};
 
 /// A mapping with known keys. Keys that start with `x-` are always allowed in it.
@@ -141,6 +141,8 @@ pub(super) enum Json {
     Renamed(&'static str),
     /// `null` where it is absent.
     OrNull,
+    /// Nothing where it is false, though that is not the same as absence.
+    TrueOnly,
     /// This where it is absent.
     Or(&'static str),
 }

@@ -32,7 +32,7 @@ const EXTERNAL_NAME: Type = Type::new(&[text("name")]);
 const EXTERNAL_OPEN: Shape = Shape::AnyOf(&[Shape::Bool, TEXT, Shape::Object(&EXTERNAL_NAME_OPEN)]);
 const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], is_open: true };
 
-const NETWORK: Type = Type::new(&[
+pub(in crate::composefile) const NETWORK: Type = Type::new(&[
     text("name"),
     text("driver"),
     options("driver_opts").note("those of a bridge are inert where the network crosses hosts"),
@@ -54,7 +54,7 @@ const IPAM: Type = Type::new(&[
 const IPAM_POOL: Type =
     Type::new(&[text("subnet"), text("gateway"), text("ip_range"), field("aux_addresses", Shape::Map(&TEXT), Form::Dict)]);
 
-const VOLUME: Type = Type::new(&[
+pub(in crate::composefile) const VOLUME: Type = Type::new(&[
     text("name"),
     text("driver"),
     options("driver_opts"),

@@ -366,7 +366,7 @@ const MOUNT: Type = Type::new(&[
 const MOUNT_BIND: Type = Type::new(&[
     words("selinux", &["z", "Z"]),
     text("propagation"),
-    flag("create_host_path"),
+    flag("create_host_path").keeps_zero().json(Json::TrueOnly),
     words("recursive", &["enabled", "disabled", "writable", "readonly"]).since("1.44"),
 ]);
 

@@ -661,8 +661,10 @@ impl Engine for Docker {
         }
         if spec.ipam != Default::default() {
             let driver = spec.ipam.driver.as_deref().unwrap_or("default");
-            body["IPAM"] =
-                json!({ "Driver": driver, "Config": pools.map(without_nulls).collect::<Vec<_>>(), "Options": spec.ipam.options });
+            body["IPAM"] = json!({ "Driver": driver, "Config": pools.map(without_nulls).collect::<Vec<_>>() });
+            if !spec.ipam.options.is_empty() {
+                body["IPAM"]["Options"] = json!(spec.ipam.options);
+            }
         }
         self.post_json(format!("create network `{}`", spec.name), "/networks/create".to_owned(), &body, SWARM_MAX).await.map(drop)
     }
@@ -676,7 +678,7 @@ impl Engine for Docker {
         let request = VolumeCreateRequest {
             name: Some(spec.name.clone()),
             driver: Some(driver.to_owned()),
-            driver_opts: Some(spec.driver_opts.clone().into_iter().collect()),
+            driver_opts: (!spec.driver_opts.is_empty()).then(|| spec.driver_opts.clone().into_iter().collect()),
             labels: Some(spec.labels.clone().into_iter().collect()),
             cluster_volume_spec: None,
         };
