@@ -51,7 +51,14 @@ pub(super) fn of_service(project: &Project, service: &Service, place: Place<'_>)
     for mount in by_target.values() {
         match bind_text(project, mount) {
             Some(text) => mounted.binds.push(text),
-            None => mounted.mounts.push(mount_spec(project, mount)),
+            None => {
+                let mut spec = mount_spec(project, mount);
+                if service.configs.iter().any(|grant| config_target(grant) == mount.target) {
+                    // As docker compose has it; it says them of secrets only.
+                    spec.options.remove("BindOptions");
+                }
+                mounted.mounts.push(spec);
+            }
         }
     }
     mounted
