@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::environment::PairFiles;
 use super::load::LoadOptions;
+use super::salvage::salvage;
 use super::{Diagnostic, Map, Node, Severity};
 use super::{cast, consistency, defaults, environment, normalise, profiles, validate};
 
@@ -16,6 +17,8 @@ pub(super) struct Request<'a> {
     /// Services by name; none: all.
     pub selection: &'a [String],
     pub options: LoadOptions,
+    /// How many of the faults the document was rid of already.
+    pub salvaged: usize,
 }
 
 /// A document in its final form.
@@ -41,7 +44,7 @@ pub(super) fn finish(
     defaults::fill(&mut document);
     validate::check(&document, faults);
     normalise::look_up_listed(&mut document, request.environment);
-    if has_errors(faults) {
+    if !salvage(&mut document, faults.get(request.salvaged..).unwrap_or_default()) {
         return None;
     }
     if options.normalize {
@@ -69,14 +72,11 @@ pub(super) fn finish(
     profiles::enable_selected(&mut document, &mut disabled, request.profiles, request.selection);
     if !options.env_resolution {
         environment::keep_env_files(&mut document);
-    } else if !has_errors(faults) {
+    } else {
         environment::merge_env_files(&mut document, request.environment, files, faults);
     }
-    let mut label_files = Map::new();
-    if !has_errors(faults) {
-        label_files = environment::label_files(&document);
-        environment::merge_label_files(&mut document, request.environment, files, faults);
-    }
+    let label_files = environment::label_files(&document);
+    environment::merge_label_files(&mut document, request.environment, files, faults);
     profiles::select(&mut document, &mut disabled, request.selection, faults);
     if !options.all_resources {
         profiles::prune(&mut document);
