@@ -1,42 +1,18 @@
 //! One run tells of every error that does not follow from another, each with its place, in the order of the files.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+mod memory;
+
+use std::path::Path;
 
 use insta::assert_snapshot;
-use mcompose::composefile::{Files, LoadRequest, load, render};
-
-/// Files in memory; every other path is not there.
-struct Memory(BTreeMap<PathBuf, &'static str>);
-
-impl Files for Memory {
-    fn read(&mut self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
-        self.0.get(path).map(|text| text.as_bytes().to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn exists(&mut self, path: &Path) -> bool {
-        self.0.contains_key(path)
-    }
-
-    fn is_dir(&mut self, _: &Path) -> bool {
-        false
-    }
-
-    fn read_stdin(&mut self, _: u64) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn canonicalize(&mut self, path: &Path) -> io::Result<PathBuf> {
-        Ok(path.to_owned())
-    }
-}
+use mcompose::composefile::{LoadRequest, load, render};
+use memory::Memory;
 
 /// What is told of these files of the folder `/p`, merged in their order but for those that are no YAML.
 fn told(files: &[(&str, &'static str)]) -> String {
     let names = files.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".yaml") && !name.starts_with("part"));
     let request = LoadRequest { cwd: "/p".into(), files: names.map(str::to_owned).collect(), ..LoadRequest::default() };
-    let files = files.iter().map(|(name, text)| (Path::new("/p").join(name), *text));
+    let files = files.iter().map(|(name, text)| (Path::new("/p").join(name), text.as_bytes().to_vec()));
     match load(&request, &mut Memory(files.collect())) {
         Ok(_) => "no error".to_owned(),
         Err(failure) => render(&failure.diagnostics, &failure.sources, false),

@@ -50,7 +50,7 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
     for (name, service) in document.entries("services") {
         let label_files = surroundings.label_files.and_then(|files| files.get(name)).map(|entry| &entry.node);
         if let Ok(name) = ServiceName::new(name) {
-            project.config_hashes.insert(name, super::hash::of_service(service, label_files));
+            project.config_hashes.insert(name, super::hash::of_containers(service, label_files));
         }
     }
     for (name, network) in &mut project.networks {

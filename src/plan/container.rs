@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compose::Compose;
-use super::slot_spec::{Own, SlotSpec};
+use super::slot_spec::{Beside, Own, SlotSpec};
 use super::{limits, mounts, networks, ports};
 use crate::placement::reservation;
-use crate::project::{ContainerSpec, Endpoint, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash};
+use crate::project::{
+    ConfigHash, ContainerSpec, Endpoint, HashPart, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash,
+};
 use crate::world::{Labels, MountSeen};
 
 /// The version of docker compose whose labels and config hash these are (`com.docker.compose.version`).
@@ -95,9 +97,18 @@ impl<'c, 'a> Template<'c, 'a> {
             image_id: fill.image_id.map(str::to_owned),
             replaces: fill.is_replacement.then(replaced),
             alias: Some(self.compose.container_name(self.name, self.service, fill.number)),
+            beside: self.beside(fill),
         };
         let further = if self.endpoints.len() > 1 { self.endpoints_of(fill.number).split_off(1) } else { Vec::new() };
         (SlotSpec { common, own }, further)
+    }
+
+    /// What the hash of a container is made of that shares something with others.
+    fn beside(&self, fill: &Fill<'_>) -> Option<Beside> {
+        let ConfigHash::Beside(parts) = self.compose.project.config_hashes.get(self.name)? else { return None };
+        let name = |service: &String| Some((service.clone(), self.compose.neighbour_name(service, fill.number, fill.host)?));
+        let services = parts.iter().filter_map(|part| if let HashPart::Id(service) = part { Some(service) } else { None });
+        Some(Beside { parts: parts.clone(), containers: services.filter_map(name).collect() })
     }
 
     /// Whether neither the slot's host nor its number changes anything but what `Own` says.
@@ -218,7 +229,10 @@ fn labels(compose: &Compose<'_>, name: &ServiceName, service: &Service, hash: &S
         service: Some(name.to_string()),
         number: None,
         oneoff: false,
-        config_hash: project.config_hashes.get(name).cloned(),
+        config_hash: match project.config_hashes.get(name) {
+            Some(ConfigHash::Known(hash)) => Some(hash.clone()),
+            Some(ConfigHash::Beside(_)) | None => None,
+        },
         image: None,
         depends_on: Some(depends_on.join(",")),
         working_dir: Some(project.working_dir.clone()),

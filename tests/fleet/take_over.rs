@@ -37,6 +37,15 @@ services:
   alone:
     image: mcompose-demo:1
     network_mode: none
+    ipc: shareable
+    volumes: ["/loose"]
+  beside:
+    image: mcompose-demo:1
+    command: [sleep, "1000"]
+    network_mode: service:db
+    ipc: service:alone
+    pid: service:db
+    volumes_from: ["alone:ro"]
 volumes: {data: {labels: {volume.label: v}}}
 networks:
   front: {driver_opts: {com.docker.network.bridge.enable_icc: "true"}, labels: {network.label: n}}
@@ -51,14 +60,14 @@ fn what_docker_compose_made_is_taken_over_as_it_is() {
     let local = Local::new(FILES);
     local.docker_compose(&["up", "-d"]);
     let before = identities(&local);
-    assert_eq!(before.len(), 4, "{before:?}");
+    assert_eq!(before.len(), 5, "{before:?}");
     let plan = local.mcompose(&["plan"]);
     assert!(plan.contains("nothing to do"), "{plan}");
     let up = local.mcompose(&["up", "-d"]);
     assert_eq!(identities(&local), before, "{up}");
     // Not all is taken for the same.
     local.mcompose(&["up", "-d", "--scale", "web=1"]);
-    assert_eq!(identities(&local).len(), 3);
+    assert_eq!(identities(&local).len(), 4);
     let down = local.mcompose(&["down", "-v"]);
     assert!(identities(&local).is_empty(), "{down}");
     assert!(local.host().networks_of("taken").is_empty() && local.host().volumes_of("taken").is_empty(), "{down}");
@@ -69,14 +78,14 @@ fn what_mcompose_made_is_taken_over_by_docker_compose_as_it_is() {
     let local = Local::new(FILES);
     local.mcompose(&["up", "-d"]);
     let before = identities(&local);
-    assert_eq!(before.len(), 4, "{before:?}");
+    assert_eq!(before.len(), 5, "{before:?}");
     let up = local.docker_compose(&["up", "-d"]);
     assert_eq!(identities(&local), before, "{up}");
     assert!(!up.contains("Recreate") && !up.contains("Creating") && !up.contains("exists but"), "{up}");
     // And back again, with a container of docker compose's own among them.
     local.docker_compose(&["up", "-d", "--scale", "web=3"]);
     let mixed = identities(&local);
-    assert!(mixed.len() == 5 && before.iter().all(|one| mixed.contains(one)), "{before:?}\n{mixed:?}");
+    assert!(mixed.len() == 6 && before.iter().all(|one| mixed.contains(one)), "{before:?}\n{mixed:?}");
     let up = local.mcompose(&["up", "-d", "--scale", "web=3"]);
     assert_eq!(identities(&local), mixed, "{up}");
     local.docker_compose(&["down", "-v"]);

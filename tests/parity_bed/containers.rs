@@ -17,8 +17,8 @@ const LINKS: &str = "a link is a network alias of the linked service, which goes
 const EXPOSE: &str = "docker compose hands a range over unread, which the engine takes for port 0; mcompose exposes each port";
 const VOLUMES_FROM: &str = "docker compose drops `:ro` of another service's volumes; mcompose keeps it";
 
-const NEIGHBOUR: &str = "docker compose hashes the id of the container whose namespace or volumes are shared, which is not known while \
-    the plan is made: it makes such a container again when it takes a project over, and mcompose does, too";
+const NEIGHBOUR: &str = "the id of the container whose namespace or volumes are shared is in the hash, so that it is another for each \
+    container, with docker compose, too";
 
 pub const DIFFERENCES: &[Difference] = &[
     differs("net.NetworkSettings.Networks.same_default.Links", "links", LINKS),

@@ -1,7 +1,7 @@
 //! The top-level elements and their attributes, those of a service apart.
 
 use super::service_types::SERVICE;
-use super::{Form, Json, Shape, TEXT, TEXT_SET, Type, dict, field, flag, map, object, objects, options, text, texts};
+use super::{Form, Json, Others, Shape, TEXT, TEXT_SET, Type, dict, field, flag, map, object, objects, options, text, texts};
 
 /// The whole document.
 pub(in crate::composefile) const PROJECT: Type = Type::new(&[
@@ -30,7 +30,7 @@ const EXTERNAL: Shape = Shape::AnyOf(&[Shape::Bool, TEXT, Shape::Object(&EXTERNA
 const EXTERNAL_NAME: Type = Type::new(&[text("name")]);
 /// For configs and secrets the specification lets other keys through.
 const EXTERNAL_OPEN: Shape = Shape::AnyOf(&[Shape::Bool, TEXT, Shape::Object(&EXTERNAL_NAME_OPEN)]);
-const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], is_open: true };
+const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], others: Others::All };
 
 pub(in crate::composefile) const NETWORK: Type = Type::new(&[
     text("name"),
