@@ -14,7 +14,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "composefile",
         &["project"],
-        &["granit_parser", "serde_yaml", "docker_compose_types", "annotate_snippets", "indexmap", "serde_json", "sha2"],
+        &["granit_parser", "serde_yaml", "docker_compose_types", "annotate_snippets", "indexmap", "serde_json", "sha2", "base64"],
     ),
     ("world", &["project"], &[]),
     ("placement", &["project", "world"], &[]),

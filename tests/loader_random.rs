@@ -2,40 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test reads its seeds from disk")]
 
+mod memory;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use mcompose::composefile::{Files, LoadFailure, LoadRequest, Model, model, render, to_json, to_yaml};
+use mcompose::composefile::{LoadFailure, LoadRequest, Model, model, render, to_json, to_yaml};
+use memory::{Dice, Memory};
 use proptest::prelude::*;
 
 /// A few seconds of a debug build. `MCOMPOSE_MUTATIONS` sets another number.
 const MUTATIONS: u64 = 6_000;
-
-/// Files in memory; every other path is not there.
-struct Memory(BTreeMap<PathBuf, Vec<u8>>);
-
-impl Files for Memory {
-    fn read(&mut self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
-        self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn exists(&mut self, path: &Path) -> bool {
-        self.0.contains_key(path)
-    }
-
-    fn is_dir(&mut self, _: &Path) -> bool {
-        false
-    }
-
-    fn read_stdin(&mut self, _: u64) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn canonicalize(&mut self, path: &Path) -> io::Result<PathBuf> {
-        Ok(path.to_owned())
-    }
-}
 
 /// Loads files of the folder `/p`, merged in their order.
 fn load(texts: &[&[u8]]) -> Result<Model, LoadFailure> {
@@ -63,18 +40,6 @@ fn seeds() -> Vec<String> {
         }
     }
     seeds
-}
-
-/// Numbers that look random and are the same each time (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % below.max(1) as u64).expect("it is below a usize")
-    }
 }
 
 const TOKENS: &[&str] = &[

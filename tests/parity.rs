@@ -9,6 +9,7 @@
 //! once WHY                     what is printed does not load back to the same
 //!     services: …              compose.yaml, indented by four
 //! file NAME                    another file, indented below; `-` is standard input
+//! unended NAME                 a file whose last line has no end
 //! > {"name": …}                what is expected, by JSON value, or `refused`
 //! ```
 //!

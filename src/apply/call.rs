@@ -117,7 +117,13 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
             engine.pull(image, platform.as_deref(), login.as_ref().map(Login::header), &tell).await
         }
         Op::RemoveImage { image } => engine.remove_image(image).await,
-        Op::Create { name, spec } => engine.create(name, &spec.whole()).await.map(drop),
+        Op::Create { name, spec } => {
+            let mut ids = BTreeMap::new();
+            for neighbour in spec.neighbours() {
+                ids.insert(neighbour.to_owned(), engine.inspect(neighbour).await?.id);
+            }
+            engine.create(name, &spec.whole_beside(&ids)).await.map(drop)
+        }
         Op::Connect { container, network, endpoint } => engine.connect(network, container.as_str(), endpoint).await,
         Op::Start { container } => engine.start(container.as_str()).await,
         Op::Stop { container, timeout_secs } => engine.stop(container.as_str(), *timeout_secs).await,

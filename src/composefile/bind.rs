@@ -18,6 +18,8 @@ pub(super) struct Surroundings<'a> {
     pub environment_files: &'a [String],
     /// Services that are left out.
     pub disabled: Option<&'a Map>,
+    /// The label files of services.
+    pub label_files: Option<&'a Map>,
 }
 
 /// Returns the Project, or every place that does not fit its types.
@@ -46,9 +48,18 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
         project.disabled_services.extend(ServiceName::new(name.as_str()).ok());
     }
     for (name, service) in document.entries("services") {
+        let label_files = surroundings.label_files.and_then(|files| files.get(name)).map(|entry| &entry.node);
         if let Ok(name) = ServiceName::new(name) {
-            project.config_hashes.insert(name, super::hash::of_service(service));
+            project.config_hashes.insert(name, super::hash::of_containers(service, label_files));
         }
+    }
+    for (name, network) in &mut project.networks {
+        let node = document.get("networks").and_then(|networks| networks.get(name.as_str()));
+        network.config_hash = node.map(super::hash::of_network);
+    }
+    for (name, volume) in &mut project.volumes {
+        let node = document.get("volumes").and_then(|volumes| volumes.get(name.as_str()));
+        volume.config_hash = node.map(super::hash::of_volume);
     }
     if faults.is_empty() { Ok(project) } else { Err(faults) }
 }

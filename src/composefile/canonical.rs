@@ -89,6 +89,7 @@ impl Service<'_> {
                 Err(_) if self.is_lenient => long.push(item),
                 Err(why) => {
                     self.faults.push(Diagnostic::error(item.span, format!("services.{}.ports[{index}]: {why}", self.name)));
+                    long.push(item);
                 }
             }
         }

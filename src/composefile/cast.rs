@@ -327,7 +327,8 @@ fn scalar_text(node: &Node) -> Cell {
 fn int_of(node: &Node) -> Option<i64> {
     match &node.value {
         Value::Int(number) => Some(*number),
-        Value::Float(number) => Some(*number as i64),
+        // What 63 bits do not hold is nothing that an engine takes, and docker compose makes something else of it.
+        Value::Float(number) => (number.abs() < 9.2e18).then_some(*number as i64),
         Value::Text(text) => text.parse().ok(),
         _ => None,
     }

@@ -39,6 +39,13 @@ pub(super) fn merge_label_files(
     }
 }
 
+/// The `label_file` of every service that has one, by service.
+pub(super) fn label_files(document: &Node) -> Map {
+    let services = document.entries("services");
+    let named = services.filter_map(|(name, service)| Some((name.to_owned(), service.get("label_file")?)));
+    named.map(|(name, files)| (name, entry(files.span, files.value.clone()))).collect()
+}
+
 /// Where env files are not merged they stay, without what is the default.
 pub(super) fn keep_env_files(document: &mut Node) {
     for (_, service) in document.entries_mut("services") {

@@ -128,7 +128,12 @@ pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_
         let env_files = item.get("env_file").map(texts).unwrap_or_default();
         let project_folder = item.get("project_directory").and_then(Node::as_str).map(|path| folder.join(path));
         let Some(first) = paths.first() else {
-            loader.diagnostics.push(Diagnostic::error(span, "an include needs a path"));
+            // Docker compose reads its env files, and goes on.
+            let missing = env_files.iter().map(|path| folder.join(path)).find(|path| !loader.files.exists(path));
+            loader.diagnostics.push(match missing {
+                Some(path) => Diagnostic::error(span, format!("open {}: no such file or directory", path.display())),
+                None => Diagnostic::warning(Some(span), "this includes nothing: it has no `path`"),
+            });
             continue;
         };
         if paths.iter().any(|path| path.starts_with("oci://") || path.starts_with("git@") || path.contains("://")) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::environment::PairFiles;
 use super::load::LoadOptions;
+use super::salvage::salvage;
 use super::{Diagnostic, Map, Node, Severity};
 use super::{cast, consistency, defaults, environment, normalise, profiles, validate};
 
@@ -16,6 +17,8 @@ pub(super) struct Request<'a> {
     /// Services by name; none: all.
     pub selection: &'a [String],
     pub options: LoadOptions,
+    /// How many of the faults the document was rid of already.
+    pub salvaged: usize,
 }
 
 /// A document in its final form.
@@ -24,6 +27,8 @@ pub(super) struct Finished {
     pub document: Node,
     /// Services that are left out, by profile or by selection.
     pub disabled: Map,
+    /// What each service's `label_file` named, by service: merged into `labels`, and part of docker compose's hash.
+    pub label_files: Map,
     /// Every profile that a service names, the ones left out among them.
     pub profiles: BTreeSet<String>,
 }
@@ -39,7 +44,7 @@ pub(super) fn finish(
     defaults::fill(&mut document);
     validate::check(&document, faults);
     normalise::look_up_listed(&mut document, request.environment);
-    if has_errors(faults) {
+    if !salvage(&mut document, faults.get(request.salvaged..).unwrap_or_default()) {
         return None;
     }
     if options.normalize {
@@ -49,7 +54,8 @@ pub(super) fn finish(
         document.set("name", super::Value::Text(request.project_name.to_owned()));
     }
     if !options.interpolate {
-        return Some(Finished { profiles: profiles::names(&document), document, disabled: Map::new() });
+        let profiles = profiles::names(&document);
+        return Some(Finished { profiles, document, disabled: Map::new(), label_files: Map::new() });
     }
     for section in ["networks", "volumes"] {
         for (_, object) in document.entries_mut(section).filter(|(_, object)| object.is_null()) {
@@ -66,17 +72,16 @@ pub(super) fn finish(
     profiles::enable_selected(&mut document, &mut disabled, request.profiles, request.selection);
     if !options.env_resolution {
         environment::keep_env_files(&mut document);
-    } else if !has_errors(faults) {
+    } else {
         environment::merge_env_files(&mut document, request.environment, files, faults);
     }
-    if !has_errors(faults) {
-        environment::merge_label_files(&mut document, request.environment, files, faults);
-    }
+    let label_files = environment::label_files(&document);
+    environment::merge_label_files(&mut document, request.environment, files, faults);
     profiles::select(&mut document, &mut disabled, request.selection, faults);
     if !options.all_resources {
         profiles::prune(&mut document);
     }
-    if has_errors(faults) { None } else { Some(Finished { document, disabled, profiles: all_profiles }) }
+    if has_errors(faults) { None } else { Some(Finished { document, disabled, label_files, profiles: all_profiles }) }
 }
 
 fn has_errors(faults: &[Diagnostic]) -> bool {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::environment::{Lookup, PairFiles};
 use super::interpolate::interpolate;
 use super::paths::{self, Base};
+use super::salvage::salvage;
 use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
 use super::{bind, canonical, defaults, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
 use crate::project::{Project, ProjectName};
@@ -107,6 +108,7 @@ pub struct Model {
     pub profiles: BTreeSet<String>,
     /// What interpolation saw.
     pub environment: BTreeMap<String, String>,
+    pub(super) label_files: super::Map,
     disabled: super::Map,
     working_dir: String,
     config_files: Vec<String>,
@@ -126,13 +128,18 @@ pub fn model(request: &LoadRequest, files: &mut dyn Files) -> Result<Model, Load
         unset: BTreeSet::new(),
         including: Vec::new(),
         not_found: false,
+        salvaged: 0,
     };
     let model = loader.load(request);
     let has_errors = loader.errors() > 0;
-    let Loader { sources, diagnostics, not_found, .. } = loader;
+    let Loader { sources, mut diagnostics, not_found, .. } = loader;
     match model {
         Some(model) if !has_errors => Ok(Model { sources, warnings: diagnostics, ..model }),
-        _ => Err(LoadFailure { diagnostics, sources, not_found }),
+        _ => {
+            // As one reads the files; phases found them in another order.
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+            Err(LoadFailure { diagnostics, sources, not_found })
+        }
     }
 }
 
@@ -149,6 +156,7 @@ impl Model {
             config_files: &self.config_files,
             environment_files: &self.environment_files,
             disabled: Some(&self.disabled),
+            label_files: Some(&self.label_files),
         };
         match bind::bind(&self.document, &surroundings) {
             Ok(project) => Ok(Loaded {
@@ -179,6 +187,8 @@ pub(super) struct Loader<'a> {
     unset: BTreeSet<String>,
     including: Vec<PathBuf>,
     not_found: bool,
+    /// How many diagnostics `salvage` has seen.
+    salvaged: usize,
 }
 
 impl Loader<'_> {
@@ -203,6 +213,7 @@ impl Loader<'_> {
             profiles: finished.profiles,
             environment: std::mem::take(&mut self.environment),
             disabled: finished.disabled,
+            label_files: finished.label_files,
             working_dir: folder.display().to_string(),
             config_files: files.iter().map(|file| file.display().to_string()).collect(),
             environment_files: env_files,
@@ -219,6 +230,7 @@ impl Loader<'_> {
             profiles: &profiles,
             selection: &request.services,
             options: self.options,
+            salvaged: self.salvaged,
         };
         let mut document = document;
         if self.options.resolve_paths {
@@ -258,6 +270,16 @@ impl Loader<'_> {
 
     fn errors(&self) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == super::Severity::Error).count()
+    }
+
+    /// Whether the phases can go on, with what has no error.
+    fn salvage(&mut self, document: &mut Node) -> bool {
+        let new = self.diagnostics.get(self.salvaged..).unwrap_or_default();
+        let goes_on = salvage(document, new);
+        if goes_on {
+            self.salvaged = self.diagnostics.len();
+        }
+        goes_on
     }
 
     fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {
@@ -370,7 +392,9 @@ impl Loader<'_> {
     }
 
     fn read_all(&mut self, files: &[PathBuf]) -> Option<Vec<(PathBuf, Vec<Node>)>> {
-        files.iter().map(|file| Some((file.clone(), self.documents(file, None)?))).collect()
+        // Each is read, so that each says what is wrong with it.
+        let read: Vec<_> = files.iter().map(|file| Some((file.clone(), self.documents(file, None)?))).collect();
+        read.into_iter().collect()
     }
 
     /// All files merged, each brought to canonical form on the way.
@@ -392,9 +416,10 @@ impl Loader<'_> {
                 extends::extend(&mut document, own_folder, &file.display().to_string(), self);
                 let base = merged.take().unwrap_or_else(|| Node::new(document.span, Value::Map(super::Map::new())));
                 let mut next = merge::merge(base, document, &mut self.diagnostics);
+                let goes_on = self.salvage(&mut next);
                 merge::enforce_unicity(&mut next);
                 schema::check(&next, &mut self.diagnostics);
-                if self.errors() > 0 {
+                if !(self.salvage(&mut next) && goes_on) {
                     return None;
                 }
                 if let Value::Map(map) = &mut next.value
@@ -405,7 +430,7 @@ impl Loader<'_> {
                 }
                 canonical::canonicalise(&mut next, !self.options.interpolate, &mut self.diagnostics);
                 merge::enforce_unicity(&mut next);
-                if self.errors() > 0 {
+                if !self.salvage(&mut next) {
                     return None;
                 }
                 merged = Some(next);

@@ -23,6 +23,7 @@ mod normalise;
 mod paths;
 mod profiles;
 mod render;
+mod salvage;
 mod scalar;
 mod schema;
 mod short_forms;

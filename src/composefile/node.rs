@@ -20,7 +20,7 @@ pub struct Source {
 }
 
 /// Byte range in a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span {
     pub source: SourceId,
     pub start: u32,

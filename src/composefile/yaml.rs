@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use granit_parser::{Event, Options, Parser, ScalarStyle, Tag as YamlTag, options};
 
 use super::scalar::resolve;
@@ -12,6 +14,8 @@ const VISITS_MAX: usize = 100_000;
 /// The files of large projects have more nodes of their own than that; these cost what they were written with.
 const NODES_MAX: usize = 5_000_000;
 const DEPTH_MAX: usize = 200;
+/// What `!!` stands for.
+const YAML_TAGS: &str = "tag:yaml.org,2002:";
 
 /// The documents of a text, in order; empty ones are left out.
 pub(super) fn parse(text: &str, source: SourceId) -> Result<Vec<Node>, Diagnostic> {
@@ -91,7 +95,7 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
         }
         let before = self.nodes;
         let (anchor, node) = match event {
-            Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), span)),
+            Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), span)?),
             Event::SequenceStart(_, anchor, tag) => (anchor, self.list(tag.as_deref(), span, depth)?),
             Event::MappingStart(_, anchor, tag) => (anchor, self.map(tag.as_deref(), span, depth)?),
             Event::Alias(id) => return self.alias(id, span),
@@ -116,14 +120,24 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
         Ok(node.clone())
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&YamlTag>, span: Span) -> Node {
-        let core = tag.and_then(|tag| if tag.is_yaml_core_schema() { Some(tag.suffix()) } else { None });
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&YamlTag>, span: Span) -> Result<Node, Diagnostic> {
+        let core = tag.filter(|tag| tag.handle() == YAML_TAGS).map(YamlTag::suffix);
         let value = match (core, style) {
             (Some("str"), _) => Value::Text(text.to_owned()),
+            (Some("binary"), _) => {
+                let message = "the value of `!!binary` is no text in base64";
+                decoded(text).ok_or_else(|| Diagnostic::error(span, message))?
+            }
             (None, style) if style != ScalarStyle::Plain => Value::Text(text.to_owned()),
-            _ => resolve(text),
+            (core, _) => {
+                let value = resolve(text);
+                if let Some(kind) = core.filter(|kind| !is_of_kind(&value, kind)) {
+                    return Err(Diagnostic::error(span, format!("`{text}` is not of the type that `!!{kind}` says")));
+                }
+                value
+            }
         };
-        Node { span, tag: meaning(tag), value }
+        Ok(Node { span, tag: meaning(tag), value })
     }
 
     fn list(&mut self, tag: Option<&YamlTag>, span: Span, depth: usize) -> Result<Node, Diagnostic> {
@@ -184,6 +198,25 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
         merged.into_iter().try_for_each(|node| merge_into(&mut map, node))?;
         Ok(Node { span: Span { end, ..span }, tag: meaning(tag), value: Value::Map(map) })
     }
+}
+
+/// Whether a plain value is what its tag says. A whole number is a float, too.
+fn is_of_kind(value: &Value, kind: &str) -> bool {
+    match kind {
+        "null" => matches!(value, Value::Null),
+        "bool" => matches!(value, Value::Bool(_)),
+        "int" => matches!(value, Value::Int(_)),
+        "float" => matches!(value, Value::Int(_) | Value::Float(_)),
+        "timestamp" => matches!(value, Value::Timestamp(_)),
+        _ => true,
+    }
+}
+
+/// The text that base64 stands for; lines may be broken.
+fn decoded(text: &str) -> Option<Value> {
+    let plain: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+    let bytes = BASE64_STANDARD.decode(plain).ok()?;
+    String::from_utf8(bytes).ok().map(Value::Text)
 }
 
 /// `<<`: keys of a map, or of each map of a list, that are not there yet.

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compose::Compose;
-use super::slot_spec::{Own, SlotSpec};
+use super::slot_spec::{Beside, Own, SlotSpec};
 use super::{limits, mounts, networks, ports};
 use crate::placement::reservation;
-use crate::project::{ContainerSpec, Endpoint, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash};
+use crate::project::{
+    ConfigHash, ContainerSpec, Endpoint, HashPart, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash,
+};
 use crate::world::{Labels, MountSeen};
 
 /// The version of docker compose whose labels and config hash these are (`com.docker.compose.version`).
@@ -92,14 +94,24 @@ impl<'c, 'a> Template<'c, 'a> {
     pub(super) fn fill(&self, fill: Fill<'_>) -> (SlotSpec, Vec<(String, Endpoint)>) {
         let common = if self.is_as_all(&fill) { Arc::clone(&self.spec) } else { Arc::new(self.adapted(&fill)) };
         let further = if self.endpoints.len() > 1 { self.endpoints_of(fill.number).split_off(1) } else { Vec::new() };
+        let beside = self.beside(&fill);
         let replaced = || self.service.container_name.clone().unwrap_or_else(|| format!("{}-{}", self.name, fill.number));
         let own = Own {
             number: Some(fill.number),
             image_id: fill.image_id,
             replaces: fill.is_replacement.then(replaced),
             alias: Some(fill.name),
+            beside,
         };
         (SlotSpec { common, own }, further)
+    }
+
+    /// What the hash of a container is made of that shares something with others.
+    fn beside(&self, fill: &Fill<'_>) -> Option<Beside> {
+        let ConfigHash::Beside(parts) = self.compose.project.config_hashes.get(self.name)? else { return None };
+        let name = |service: &String| Some((service.clone(), self.compose.neighbour_name(service, fill.number, fill.host)?));
+        let services = parts.iter().filter_map(|part| if let HashPart::Id(service) = part { Some(service) } else { None });
+        Some(Beside { parts: parts.clone(), containers: services.filter_map(name).collect() })
     }
 
     /// Whether neither the slot's host nor its number changes anything but what `Own` says.
@@ -220,7 +232,10 @@ fn labels(compose: &Compose<'_>, name: &ServiceName, service: &Service, hash: &S
         service: Some(name.to_string()),
         number: None,
         oneoff: false,
-        config_hash: project.config_hashes.get(name).cloned(),
+        config_hash: match project.config_hashes.get(name) {
+            Some(ConfigHash::Known(hash)) => Some(hash.clone()),
+            Some(ConfigHash::Beside(_)) | None => None,
+        },
         image: None,
         depends_on: Some(depends_on.join(",")),
         working_dir: Some(project.working_dir.clone()),

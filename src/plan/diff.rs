@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::compose::Compose;
+use super::config_hash;
 use super::images::is_same;
 use super::view::Filler;
 use super::{Cause, Recreate, networks};
@@ -196,20 +197,23 @@ impl<'a> Wanted<'a> {
         match self.recreate {
             Recreate::Never => return None,
             Recreate::Always => return Some(Cause::Requested),
-            Recreate::Specified => return self.spec_difference(compose, filler.container),
+            Recreate::Specified => return self.spec_difference(compose, filler),
             Recreate::Changed => {}
         }
-        self.spec_difference(compose, filler.container).or_else(|| self.image_difference(compose, filler))
+        self.spec_difference(compose, filler).or_else(|| self.image_difference(compose, filler))
     }
 
-    fn spec_difference(&self, compose: &Compose<'a>, container: &Container) -> Option<Cause> {
+    fn spec_difference(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
+        let container = filler.container;
         match &container.labels.spec {
             Some(spec) if *spec == self.hash => None,
             Some(spec) => Some(Cause::Changed { keys: spec.changed(&self.hash) }),
             // docker compose made it: its own hash says as much, while the networks are the same ones.
             None => {
                 let theirs = container.labels.config_hash.as_ref();
-                let is_same = theirs.is_some() && theirs == compose.project.config_hashes.get(self.name);
+                let is_same = theirs.is_some_and(|theirs| {
+                    config_hash::of_slot(compose, self.name, filler.number, filler.host).as_ref() == Some(theirs)
+                });
                 (!is_same).then_some(Cause::Forced)
             }
         }
@@ -241,7 +245,7 @@ impl<'a> Wanted<'a> {
     fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>, rests: bool) -> impl Ord + use<'a> {
         let container = claim.container;
         let is_fine = container.state == State::Running && matches!(container.health, Health::None | Health::Healthy);
-        let is_current = self.spec_difference(compose, container).is_none() && self.image_difference(compose, claim).is_none();
+        let is_current = self.spec_difference(compose, claim).is_none() && self.image_difference(compose, claim).is_none();
         let is_usable = !matches!(container.state, State::Dead | State::Removing);
         (
             compose.is_newer(container),

@@ -1,6 +1,6 @@
 //! `HostConfig`: resources, capabilities, namespaces and the long tail, as docker compose fills them in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ pub(super) fn host_config(service: &Service) -> HostConfig {
         }
     };
     put("Annotations", json!(service.annotations));
-    put("CapAdd", json!(service.cap_add));
-    put("CapDrop", json!(service.cap_drop));
+    put("CapAdd", capabilities(&service.cap_add));
+    put("CapDrop", capabilities(&service.cap_drop));
     put("CgroupParent", json!(service.cgroup_parent));
     put("CgroupnsMode", json!(service.cgroup));
     put("CpuCount", json!(service.cpu_count));
@@ -36,7 +36,6 @@ pub(super) fn host_config(service: &Service) -> HostConfig {
     put("Dns", json!(service.dns));
     put("DnsOptions", json!(service.dns_opt));
     put("DnsSearch", json!(service.dns_search));
-    put("ExtraHosts", service.extra_hosts.iter().map(|entry| entry.replacen('=', ":", 1)).collect());
     put("GroupAdd", json!(service.group_add));
     put("IpcMode", json!(service.ipc));
     put("Isolation", json!(service.isolation));
@@ -59,6 +58,8 @@ pub(super) fn host_config(service: &Service) -> HostConfig {
     put("UTSMode", json!(service.uts));
     put("Ulimits", ulimits(service));
     put("UsernsMode", json!(service.userns_mode));
+    // Docker compose sends an empty list where others send none, and the engine shows which it was.
+    rest.insert("ExtraHosts".to_owned(), service.extra_hosts.iter().map(|entry| entry.replacen('=', ":", 1)).collect());
     if let Some(init) = service.init {
         rest.insert("Init".to_owned(), init.into());
     }
@@ -83,6 +84,15 @@ const UNCONFINED_PATHS: &str = "systempaths=unconfined";
 
 fn nano_cpus(cpus: f64) -> i64 {
     (cpus * 1e9).round() as i64
+}
+
+/// As docker's own client spells them, in order: `net_admin` is `CAP_NET_ADMIN`.
+fn capabilities(names: &[String]) -> Value {
+    let spelled = |name: &String| match name.trim().to_ascii_uppercase() {
+        name if name == "ALL" || name.starts_with("CAP_") => name,
+        name => format!("CAP_{name}"),
+    };
+    names.iter().map(spelled).collect::<BTreeSet<_>>().into_iter().map(Value::from).collect()
 }
 
 /// `restart`, unless `deploy.restart_policy` is there. The engine counts attempts for `on-failure` only.

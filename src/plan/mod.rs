@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod compose;
+mod config_hash;
 mod container;
 mod contents;
 mod diff;

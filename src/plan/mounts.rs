@@ -51,7 +51,14 @@ pub(super) fn of_service(project: &Project, service: &Service, place: Place<'_>)
     for mount in by_target.values() {
         match bind_text(project, mount) {
             Some(text) => mounted.binds.push(text),
-            None => mounted.mounts.push(mount_spec(project, mount)),
+            None => {
+                let mut spec = mount_spec(project, mount);
+                if service.configs.iter().any(|grant| config_target(grant) == mount.target) {
+                    // As docker compose has it; it says them of secrets only.
+                    spec.options.remove("BindOptions");
+                }
+                mounted.mounts.push(spec);
+            }
         }
     }
     mounted
@@ -130,15 +137,17 @@ pub(super) fn volume_name<'a>(project: &'a Project, key: &'a str) -> &'a str {
     project.volumes.get(key).map_or(key, |volume| volume.name.as_str())
 }
 
-/// `SOURCE:TARGET:OPTIONS` for what that can say: the engine makes a missing host path for it, which `Mounts` does not before
-/// API 1.42, and it knows SELinux labels.
+/// `SOURCE:TARGET:OPTIONS` for what docker compose says in this form: the engine makes a missing host path for it, which `Mounts`
+/// does not before API 1.42, and it knows SELinux labels.
 fn bind_text(project: &Project, mount: &Mount) -> Option<String> {
     let source = mount.source.as_deref()?;
     let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
     let source = match mount.kind.as_str() {
         "bind" => {
             if let Some(bind) = &mount.bind {
-                if bind.create_host_path == Some(false) || bind.recursive.is_some() {
+                // Only this form has labels, and propagation, too.
+                let propagates = bind.propagation.is_some() && bind.selinux.is_none();
+                if bind.create_host_path == Some(false) || bind.recursive.is_some() || propagates {
                     return None;
                 }
                 options.extend(bind.selinux.as_deref());
@@ -147,11 +156,9 @@ fn bind_text(project: &Project, mount: &Mount) -> Option<String> {
             source
         }
         "volume" => {
-            if mount.volume.as_ref().is_some_and(|volume| !volume.labels.is_empty() || volume.subpath.is_some()) {
+            let is_for_mounts = |volume: &MountVolume| !volume.labels.is_empty() || volume.subpath.is_some() || volume.nocopy;
+            if mount.volume.as_ref().is_some_and(is_for_mounts) {
                 return None;
-            }
-            if mount.volume.as_ref().is_some_and(|volume| volume.nocopy) {
-                options.push("nocopy");
             }
             volume_name(project, source)
         }
@@ -167,7 +174,8 @@ fn mount_spec(project: &Project, mount: &Mount) -> MountSpec {
     });
     let mut options = BTreeMap::new();
     let mut put = |key: &str, value: Value| {
-        if !value.as_object().is_none_or(serde_json::Map::is_empty) {
+        // Those that were written stay, also when nothing is in them, as in docker compose's request.
+        if value.is_object() {
             options.insert(key.to_owned(), value);
         }
     };

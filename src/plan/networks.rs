@@ -49,8 +49,12 @@ pub(super) fn spec(compose: &Compose<'_>, key: &NetworkName, network: &Network) 
         enable_ipv6: network.enable_ipv6,
         labels,
     };
+    // Before docker compose's hash is among them, as in all networks that were made before it was.
     let definition = definition_hash(&spec);
     spec.labels.insert(keys::SPEC.to_owned(), definition);
+    if let Some(hash) = network.config_hash.as_ref().filter(|_| !crosses) {
+        spec.labels.insert(keys::CONFIG_HASH.to_owned(), hash.clone());
+    }
     spec
 }
 

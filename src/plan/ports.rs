@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::project::{EmptyObject, PortBinding, Service};
 
-/// `expose` and every published target, as `80/tcp`. Ranges of `expose` become one entry each.
+/// `expose` as it is written, and every published target as `80/tcp`. Ranges of `expose` become one entry each.
 pub(super) fn exposed(service: &Service) -> BTreeMap<String, EmptyObject> {
     let declared = service.expose.iter().flat_map(|text| {
         let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        numbers(ports).map(move |port| format!("{port}/{}", protocol.to_ascii_lowercase()))
+        let is_range = ports.contains('-');
+        numbers(ports).map(move |port| if is_range { format!("{port}/{}", protocol.to_ascii_lowercase()) } else { text.clone() })
     });
     let published = service.ports.iter().map(|port| format!("{}/{}", port.target, port.protocol));
     declared.chain(published).map(|key| (key, EmptyObject {})).collect()

@@ -3,11 +3,13 @@
 //! A plan for tens of thousands of replicas holds one request for each; most of their bytes are the same for all replicas of a
 //! service.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::project::ContainerSpec;
+use super::config_hash;
+use crate::project::{ContainerSpec, HashPart};
 use crate::world::keys;
 
 /// Serialises as the whole request.
@@ -29,6 +31,16 @@ pub(super) struct Own {
     pub(super) replaces: Option<String>,
     /// The slot's name for its container, by which it is found on its main network.
     pub(super) alias: Option<Arc<str>>,
+    /// Of a container that shares something with others, whose ids docker compose's hash has.
+    pub(super) beside: Option<Beside>,
+}
+
+/// What the hash is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Beside {
+    pub(super) parts: Vec<HashPart>,
+    /// Names of containers by service.
+    pub(super) containers: BTreeMap<String, String>,
 }
 
 impl SlotSpec {
@@ -43,6 +55,22 @@ impl SlotSpec {
             for endpoint in spec.networking_config.endpoints_config.values_mut() {
                 endpoint.aliases.insert(0, alias.to_string());
             }
+        }
+        spec
+    }
+
+    /// Names of the containers whose ids `whole_beside` asks for.
+    pub fn neighbours(&self) -> impl Iterator<Item = &str> {
+        self.own.beside.iter().flat_map(|beside| beside.containers.values()).map(String::as_str)
+    }
+
+    /// The request with docker compose's hash of a container that shares something with others: `ids` by their names.
+    pub fn whole_beside(&self, ids: &BTreeMap<String, String>) -> ContainerSpec {
+        let mut spec = self.whole();
+        if let Some(beside) = &self.own.beside {
+            let id = |service: &str| ids.get(beside.containers.get(service)?).map(String::as_str);
+            let hash = config_hash::of_parts(&beside.parts, &id);
+            spec.labels.extend(hash.map(|hash| (keys::CONFIG_HASH.to_owned(), hash)));
         }
         spec
     }

@@ -26,6 +26,9 @@ pub fn volume_spec(project: &ProjectName, key: &VolumeName, volume: &Volume) -> 
     labels.insert(keys::VOLUME.to_owned(), key.to_string());
     labels.insert(keys::PROJECT.to_owned(), project.to_string());
     labels.insert(keys::VERSION.to_owned(), COMPOSE_VERSION.to_owned());
+    if let Some(hash) = &volume.config_hash {
+        labels.insert(keys::CONFIG_HASH.to_owned(), hash.clone());
+    }
     VolumeSpec { name: volume.name.clone(), driver: volume.driver.clone(), driver_opts: volume.driver_opts.clone(), labels }
 }
 

@@ -122,8 +122,7 @@ pub struct HostConfig {
     pub binds: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountSpec>,
-    /// By `80/tcp`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// By `80/tcp`. Sent also when it is empty, as docker compose does: the engine shows which it was.
     pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_mode: Option<String>,

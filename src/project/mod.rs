@@ -1,6 +1,7 @@
 //! What should run. Plain values, checked at the door, that every other room speaks of.
 
 mod build;
+mod config_hash;
 mod container;
 mod content;
 mod duration;
@@ -12,6 +13,7 @@ mod spec_hash;
 mod suggest;
 
 pub use build::{ImageBuild, NEEDS_A_CLIENT, Unbuildable};
+pub use config_hash::{ConfigHash, HashPart};
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
     NetworkingConfig, PortBinding, Until, VolumeSpec,
@@ -63,7 +65,7 @@ pub struct Project {
     pub contents: BTreeMap<String, Content>,
     /// docker compose's own hash of each service, for `com.docker.compose.config-hash`.
     #[serde(default)]
-    pub config_hashes: BTreeMap<ServiceName, String>,
+    pub config_hashes: BTreeMap<ServiceName, ConfigHash>,
 }
 
 impl Project {

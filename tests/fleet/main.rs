@@ -1,5 +1,8 @@
 //! mcompose on several real engines.
 
+#[path = "../parity_bed/containers.rs"]
+#[expect(dead_code, reason = "the reasons are for the page that tests/parity.rs writes")]
+mod deliberate;
 mod harness;
 #[path = "../store_spec/mod.rs"]
 mod store_spec;
@@ -17,11 +20,14 @@ mod harness_itself;
 mod hosts;
 mod hosts_verbs;
 mod images;
+mod local;
 mod many;
 mod program;
 mod reference;
 mod refusals;
 mod registry;
+mod same_container;
 mod supervise;
 mod swarm;
+mod take_over;
 mod updates;

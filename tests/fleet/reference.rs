@@ -37,17 +37,23 @@ fn names(lines: &str) -> Vec<String> {
     names
 }
 
+/// What docker compose prints; it must succeed.
 fn docker_compose(host: &FleetHost, arguments: &[&str]) -> String {
-    let program = program();
-    // The reference is not to be trusted with the machine's memory.
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -v 4000000; exec timeout 20 \"$0\" \"$@\"", &program.display().to_string()])
-        .args(arguments)
-        .env("DOCKER_HOST", format!("unix://{}", host.socket().display()))
-        .output()
-        .expect("sh runs");
+    let output = command(host, arguments).output().expect("sh runs");
     assert!(output.status.success(), "docker compose {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// docker compose against this engine.
+pub fn command(host: &FleetHost, arguments: &[&str]) -> Command {
+    let program = program();
+    let mut command = Command::new("sh");
+    // The reference is not to be trusted with the machine's memory.
+    command
+        .args(["-c", "ulimit -v 4000000; exec timeout 100 \"$0\" \"$@\"", &program.display().to_string()])
+        .args(arguments)
+        .env("DOCKER_HOST", format!("unix://{}", host.socket().display()));
+    command
 }
 
 fn program() -> PathBuf {

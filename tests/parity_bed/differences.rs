@@ -30,6 +30,36 @@ pub const DELIBERATE: &[Deliberate] = &[
         case: "a number beyond what 63 bits hold",
         reason: "mcompose reads it as a number with an exponent; in quotes it stays as it is.",
     },
+    Deliberate {
+        section: "environment",
+        case: "an env file whose last line has no value and no end",
+        reason: "docker compose sets a variable without a name there; mcompose reads the line as with an end.",
+    },
+    Deliberate {
+        section: "interpolation",
+        case: "limits as variables, not replaced",
+        reason: "docker compose fails at a variable in `ulimits` which it is told not to replace.",
+    },
+    Deliberate {
+        section: "service",
+        case: "an option of logging that looks like an extension",
+        reason: "docker compose hands the driver an option `#extensions`; mcompose hands it the one that was written.",
+    },
+    Deliberate {
+        section: "yaml",
+        case: "a directive of YAML 1.2",
+        reason: "docker compose knows the directive of 1.1 only; both read the same files.",
+    },
+    Deliberate {
+        section: "yaml",
+        case: "an escaped slash",
+        reason: "YAML 1.2 has it, as JSON does; docker compose's YAML is older.",
+    },
+    Deliberate {
+        section: "yaml",
+        case: "a number that no engine takes",
+        reason: "docker compose makes a negative number of it; mcompose refuses it.",
+    },
 ];
 
 const SSH: &str = "docker compose loads it, but fails when it prints a key with a path as JSON.";

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use mcompose::composefile::{Support, support};
 
+use super::containers::DIFFERENCES;
 use super::differences::{DELIBERATE, Deliberate};
 use super::script::Script;
 
@@ -15,6 +16,7 @@ pub fn of(scripts: &[Script]) -> String {
     );
     attributes(&mut page);
     parity(&mut page, scripts);
+    containers(&mut page);
     page
 }
 
@@ -66,5 +68,26 @@ fn parity(page: &mut String, scripts: &[Script]) {
     page.push_str("\nWhere the two differ, it is on purpose:\n\n");
     for difference in DELIBERATE {
         let _ = writeln!(page, "- {}, “{}”: {}", difference.section, difference.case, difference.reason);
+    }
+}
+
+fn containers(page: &mut String) {
+    page.push_str(
+        "\n## Containers of docker compose and of mcompose\n\n\
+        tests/fleet/same_container.rs makes containers, networks and volumes from files that use every attribute which an engine of\n\
+        API 1.41 can honour, with docker compose 2.40.3 and with mcompose, and compares all that the engine tells of them.\n\
+        tests/fleet/take_over.rs lets each program go on with what the other one made. What differs does so on purpose:\n\n",
+    );
+    let mut reasons: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for difference in DIFFERENCES {
+        match reasons.iter_mut().find(|(_, reason, _)| *reason == difference.reason) {
+            Some((_, _, paths)) => paths.push(difference.path),
+            None => reasons.push((difference.attribute, difference.reason, vec![difference.path])),
+        }
+    }
+    for (attribute, reason, paths) in reasons {
+        let places: Vec<&str> = paths.into_iter().filter_map(|path| path.split_once('.')).map(|(_, place)| place).collect();
+        let first = places.first().copied().unwrap_or_default();
+        let _ = writeln!(page, "- `{attribute}`, seen in `{first}`: {reason}.");
     }
 }

@@ -23,6 +23,8 @@ pub struct Case {
     /// Everything but what is expected, as it is written.
     text: String,
     files: Vec<(String, String)>,
+    /// Files whose last line has no end.
+    unended: Vec<String>,
     pub environment: Vec<(String, String)>,
     /// What stands behind `compose`.
     pub arguments: Vec<String>,
@@ -80,6 +82,7 @@ impl Case {
             line,
             text: String::new(),
             files: Vec::new(),
+            unended: Vec::new(),
             environment: Vec::new(),
             arguments: vec!["config".to_owned()],
             folder: String::new(),
@@ -110,6 +113,7 @@ impl Case {
             "" if self.expected.is_none() => self.files.iter_mut().last().into_iter().for_each(|(_, text)| text.push('\n')),
             "" => {}
             "file" => self.files.push((rest.to_owned(), String::new())),
+            "unended" => self.unended.push(rest.to_owned()),
             "env" => {
                 let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
                 self.environment.push((key.to_owned(), value.to_owned()));
@@ -130,7 +134,8 @@ impl Case {
             let path = project.join(name);
             std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("the folder can be made");
             if !name.ends_with('/') {
-                std::fs::write(path, self.filled(text.trim_end_matches('\n'), folder) + "\n").expect("the file can be written");
+                let end = if self.unended.contains(name) { "" } else { "\n" };
+                std::fs::write(path, self.filled(text.trim_end_matches('\n'), folder) + end).expect("the file can be written");
             }
         }
     }

@@ -99,6 +99,7 @@ impl Writer {
                 _ => field.key,
             };
             match (node.get(field.key), field.json) {
+                (Some(Node { value: Value::Bool(false), .. }), Json::TrueOnly) => {}
                 (Some(value), _) => parts.push((name, Part::of(value, Some(field.form)))),
                 (None, Json::OrNull) => parts.push((name, Part::Literal("null"))),
                 (None, Json::Or(literal)) => parts.push((name, Part::Literal(literal))),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Path, Shape, Type};
+use super::{Others, Path, Shape, Type};
 use crate::composefile::{Diagnostic, Map, Node, Note, Value};
 use crate::project::nearest;
 
@@ -103,7 +103,7 @@ impl Walk<'_> {
         for (key, entry) in map {
             match kind.field(key) {
                 Some(field) => self.node(&entry.node, field.shape, &Path::Key(path, key)),
-                None if key.starts_with("x-") || kind.is_open => {}
+                None if kind.others == Others::All || (key.starts_with("x-") && kind.others == Others::Extensions) => {}
                 None => {
                     let mut found = Diagnostic::error(entry.key_span, format!("{}: unknown key", Path::Key(path, key)));
                     if let Some(near) = nearest(key, kind.fields.iter().map(|field| field.key)) {

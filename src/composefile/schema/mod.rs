@@ -13,26 +13,39 @@ pub use support::{Attribute, Support, support};
 
 pub(super) use check::{check, kind_of};
 pub(super) use path::Path;
-pub(super) use project_types::PROJECT;
+pub(super) use project_types::{NETWORK, PROJECT, VOLUME};
 pub(super) use service_types::{SERVICE, ULIMIT};
 
-/// A mapping with known keys. Keys that start with `x-` are always allowed in it.
+/// A mapping with known keys.
 #[derive(Debug)]
 pub(super) struct Type {
     /// In the order in which docker compose prints them; its `config-hash` depends on it.
     pub fields: &'static [Field],
-    /// Whether other keys are let through, too.
-    pub is_open: bool,
+    pub others: Others,
 }
 
 impl Type {
     const fn new(fields: &'static [Field]) -> Self {
-        Self { fields, is_open: false }
+        Self { fields, others: Others::Extensions }
+    }
+
+    /// The few that take no `x-` key.
+    const fn strict(fields: &'static [Field]) -> Self {
+        Self { fields, others: Others::None }
     }
 
     pub(super) fn field(&self, key: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.key == key)
     }
+}
+
+/// Which keys beside the known ones are let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Others {
+    None,
+    /// Those that start with `x-`.
+    Extensions,
+    All,
 }
 
 /// One attribute.
@@ -141,6 +154,8 @@ pub(super) enum Json {
     Renamed(&'static str),
     /// `null` where it is absent.
     OrNull,
+    /// Nothing where it is false, though that is not the same as absence.
+    TrueOnly,
     /// This where it is absent.
     Or(&'static str),
 }

@@ -1,7 +1,7 @@
 //! The top-level elements and their attributes, those of a service apart.
 
 use super::service_types::SERVICE;
-use super::{Form, Json, Shape, TEXT, TEXT_SET, Type, dict, field, flag, map, object, objects, options, text, texts};
+use super::{Form, Json, Others, Shape, TEXT, TEXT_SET, Type, dict, field, flag, map, object, objects, options, text, texts};
 
 /// The whole document.
 pub(in crate::composefile) const PROJECT: Type = Type::new(&[
@@ -30,9 +30,9 @@ const EXTERNAL: Shape = Shape::AnyOf(&[Shape::Bool, TEXT, Shape::Object(&EXTERNA
 const EXTERNAL_NAME: Type = Type::new(&[text("name")]);
 /// For configs and secrets the specification lets other keys through.
 const EXTERNAL_OPEN: Shape = Shape::AnyOf(&[Shape::Bool, TEXT, Shape::Object(&EXTERNAL_NAME_OPEN)]);
-const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], is_open: true };
+const EXTERNAL_NAME_OPEN: Type = Type { fields: &[text("name")], others: Others::All };
 
-const NETWORK: Type = Type::new(&[
+pub(in crate::composefile) const NETWORK: Type = Type::new(&[
     text("name"),
     text("driver"),
     options("driver_opts").note("those of a bridge are inert where the network crosses hosts"),
@@ -54,7 +54,7 @@ const IPAM: Type = Type::new(&[
 const IPAM_POOL: Type =
     Type::new(&[text("subnet"), text("gateway"), text("ip_range"), field("aux_addresses", Shape::Map(&TEXT), Form::Dict)]);
 
-const VOLUME: Type = Type::new(&[
+pub(in crate::composefile) const VOLUME: Type = Type::new(&[
     text("name"),
     text("driver"),
     options("driver_opts"),

@@ -1,9 +1,9 @@
 //! The attributes of a service.
 
 use super::{
-    COMMAND, EMPTY_HOOK, EXTRA_HOSTS, Form, Json, SCALAR_OR_NULL, Shape, TEXT, TEXT_LIST, TEXT_OR_INTEGER, TEXT_OR_NUMBER,
-    TEXT_SET, Type, bytes, command, decimal, dict, duration, env, field, flag, integer, map, number, object, objects, options,
-    text, text_or_texts, text_set, texts, words,
+    COMMAND, EMPTY_HOOK, EXTRA_HOSTS, Form, Json, Others, SCALAR_OR_NULL, Shape, TEXT, TEXT_LIST, TEXT_OR_INTEGER,
+    TEXT_OR_NUMBER, TEXT_SET, Type, bytes, command, decimal, dict, duration, env, field, flag, integer, map, number, object,
+    objects, options, text, text_or_texts, text_set, texts, words,
 };
 
 /// As `NEEDS_A_CLIENT` of `project/build.rs`.
@@ -181,7 +181,7 @@ const WATCH_RULE: Type = Type::new(&[
     field("initial_sync", Shape::Bool, Form::Flag),
 ]);
 
-const BLKIO: Type = Type::new(&[
+const BLKIO: Type = Type::strict(&[
     integer("weight").shape(Shape::Within(0, 65535)),
     objects("weight_device", Shape::List(&Shape::Object(&BLKIO_WEIGHT)), &BLKIO_WEIGHT),
     objects("device_read_bps", BLKIO_LIMITS, &BLKIO_LIMIT),
@@ -192,12 +192,12 @@ const BLKIO: Type = Type::new(&[
 
 const BLKIO_LIMITS: Shape = Shape::List(&Shape::Object(&BLKIO_LIMIT));
 
-const BLKIO_LIMIT: Type = Type::new(&[
+const BLKIO_LIMIT: Type = Type::strict(&[
     text("path").implies_zero().json(Json::Renamed("Path")),
     bytes("rate").shape(TEXT_OR_INTEGER).implies_zero().json(Json::Renamed("Rate")),
 ]);
 
-const BLKIO_WEIGHT: Type = Type::new(&[
+const BLKIO_WEIGHT: Type = Type::strict(&[
     text("path").implies_zero().json(Json::Renamed("Path")),
     integer("weight").shape(Shape::Within(0, 65535)).implies_zero().json(Json::Renamed("Weight")),
 ]);
@@ -266,7 +266,7 @@ const DEVICE_REQUEST: Type = Type {
         text_set("device_ids"),
         dict("options"),
     ],
-    is_open: true,
+    others: Others::All,
 };
 
 const DEVICE_RESERVATION: Type = Type::new(&[
@@ -306,7 +306,7 @@ const PROVIDER: Type = Type::new(&[
 
 const OPTION: Shape = Shape::AnyOf(&[TEXT, Shape::Number, Shape::Bool]);
 
-const ENV_FILE: Type = Type::new(&[
+const ENV_FILE: Type = Type::strict(&[
     text("path").required(),
     field("required", Shape::AnyOf(&[Shape::Bool, TEXT]), Form::Flag).keeps_zero(),
     text("format"),
@@ -366,7 +366,10 @@ const MOUNT: Type = Type::new(&[
 const MOUNT_BIND: Type = Type::new(&[
     words("selinux", &["z", "Z"]),
     text("propagation"),
-    flag("create_host_path"),
+    flag("create_host_path")
+        .keeps_zero()
+        .json(Json::TrueOnly)
+        .note("with `propagation` an engine before API 1.42 does not make a missing path, and refuses"),
     words("recursive", &["enabled", "disabled", "writable", "readonly"]).since("1.44"),
 ]);
 
@@ -377,7 +380,7 @@ const MOUNT_TMPFS: Type = Type::new(&[
     field("mode", Shape::Number, Form::Count),
 ]);
 
-const MOUNT_IMAGE: Type = Type::new(&[text("subpath")]);
+const MOUNT_IMAGE: Type = Type::new(&[text("subpath").since("1.48")]);
 
 const HOOK: Type = Type::new(&[
     field("command", COMMAND, Form::Command).required().json(Json::OrNull),

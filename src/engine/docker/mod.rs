@@ -50,8 +50,9 @@ const IMAGES_AT_ONCE: usize = 8;
 const STOP_UNKNOWN_MAX: Duration = Duration::from_secs(3600);
 const PULL_MAX: Duration = Duration::from_secs(3600);
 const SWARM_MAX: Duration = Duration::from_secs(60);
-/// A node joins or leaves the managers' quorum within a second or two, or 20 s when that costs the leader.
-const ROLE_TAKEN_MAX: Duration = Duration::from_secs(30);
+/// A node joins or leaves the managers' quorum within a second or two, 20 s when that costs the leader, or a minute where it has
+/// just found another manager.
+const ROLE_TAKEN_MAX: Duration = Duration::from_secs(90);
 /// An archive goes over the slowest of links.
 const ARCHIVE_MAX: Duration = Duration::from_secs(3600);
 /// Engines before 25 gather an image on disk before they send the first of it.
@@ -671,8 +672,10 @@ impl Engine for Docker {
         }
         if spec.ipam != Default::default() {
             let driver = spec.ipam.driver.as_deref().unwrap_or("default");
-            body["IPAM"] =
-                json!({ "Driver": driver, "Config": pools.map(without_nulls).collect::<Vec<_>>(), "Options": spec.ipam.options });
+            body["IPAM"] = json!({ "Driver": driver, "Config": pools.map(without_nulls).collect::<Vec<_>>() });
+            if !spec.ipam.options.is_empty() {
+                body["IPAM"]["Options"] = json!(spec.ipam.options);
+            }
         }
         self.post_json(format!("create network `{}`", spec.name), "/networks/create".to_owned(), &body, SWARM_MAX).await.map(drop)
     }
@@ -686,7 +689,7 @@ impl Engine for Docker {
         let request = VolumeCreateRequest {
             name: Some(spec.name.clone()),
             driver: Some(driver.to_owned()),
-            driver_opts: Some(spec.driver_opts.clone().into_iter().collect()),
+            driver_opts: (!spec.driver_opts.is_empty()).then(|| spec.driver_opts.clone().into_iter().collect()),
             labels: Some(spec.labels.clone().into_iter().collect()),
             cluster_volume_spec: None,
         };
