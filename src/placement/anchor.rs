@@ -12,7 +12,7 @@ use super::claims::{Claims, Holding};
 use super::scene::Scene;
 use super::site::Site;
 use crate::project::Project;
-use crate::world::Fabric;
+use crate::world::{Fabric, Moving, moving};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing<'a> {
@@ -27,6 +27,8 @@ pub(super) struct Anchor<'a> {
     /// Services that are not global and want a replica or more, in order; of volumes, those that may have one somewhere.
     pub(super) users: Vec<usize>,
     pub(super) home: Home,
+    /// Of a volume that moves: where what is called so is not whole, or out of date.
+    pub(super) stale: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +67,7 @@ impl Anchor<'_> {
 pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
     let mut anchors: Vec<Anchor> = Vec::new();
     for (thing, users) in things(scene, request, claims) {
-        anchors.push(Anchor { thing, users: users.into_iter().collect(), home: Home::Open });
+        anchors.push(Anchor { thing, users: users.into_iter().collect(), home: Home::Open, stale: None });
     }
     for (index, anchor) in anchors.iter().enumerate() {
         for user in &anchor.users {
@@ -77,7 +79,15 @@ pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
         return;
     }
     let existing = existing_volumes(scene);
+    let moving = moving(scene.sites.iter().filter_map(|site| Some((&site.host.name, site.seen?))));
     for index in 0..scene.anchors.len() {
+        if let Thing::Volume(name) = scene.anchors[index].thing
+            && let Some(moving) = moving.get(name)
+        {
+            scene.anchors[index].home = home_while_moving(scene, moving, existing.get(name));
+            scene.anchors[index].stale = scene.sites.iter().position(|site| site.host.name == *moving.stale());
+            continue;
+        }
         scene.anchors[index].home = match scene.anchors[index].thing {
             Thing::Volume(name) => home_of_volume(scene, claims, name, &scene.anchors[index].users, existing.get(name)),
             Thing::Network(_) => Home::Open,
@@ -144,6 +154,13 @@ fn existing_volumes<'a>(scene: &Scene<'a>) -> BTreeMap<&'a str, Bits> {
         }
     }
     existing
+}
+
+/// Where the marks say that it lives; nowhere if that host is not in the inventory, or answers and does not have it.
+fn home_while_moving(scene: &Scene, moving: &Moving, existing: Option<&Bits>) -> Home {
+    let home = scene.sites.iter().position(|site| site.host.name == *moving.home());
+    let has = |site: &usize| scene.sites[*site].seen.is_none() || existing.is_some_and(|sites| sites.has(*site));
+    home.filter(has).map_or_else(|| Home::OneOf(Bits::none(scene.sites.len())), Home::At)
 }
 
 /// In this order: where most containers of its users have it mounted; where the last record says that its users are, if that

@@ -63,7 +63,8 @@ impl<'a> Draft<'a> {
 
     fn has_data(&self, holding: &Holding) -> bool {
         let mounts = &holding.container.mounts;
-        self.scene.anchors_of(holding.service).any(|anchor| match anchor.thing {
+        let mut anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
+        anchors.any(|anchor| match anchor.thing {
             Thing::Volume(name) => mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name),
             Thing::Network(_) => false,
         })
@@ -155,7 +156,8 @@ impl<'a> Draft<'a> {
         if filters::is_of_capacity(misfit) || others().is_some() {
             return None;
         }
-        let volumes = self.scene.anchors_of(holding.service).filter_map(|anchor| match anchor.thing {
+        let anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
+        let volumes = anchors.filter_map(|anchor| match anchor.thing {
             Thing::Volume(name) => Some(name),
             Thing::Network(_) => None,
         });

@@ -157,6 +157,10 @@ pub enum Misfit {
         volume: String,
         host: HostName,
     },
+    /// It was being moved, and where it lives by the marks of that there is none.
+    VolumeNowhere {
+        volume: String,
+    },
     /// It must be beside another service's replica, which lives elsewhere or nowhere.
     NotBeside {
         service: ServiceName,

@@ -11,7 +11,10 @@ pub(in crate::placement) fn misfit(scene: &Scene, query: Query) -> Option<Misfit
         if anchor.allows(query.site) {
             return None;
         }
-        let host = scene.sites[anchor.somewhere()?].host.name.clone();
-        Some(Misfit::VolumeElsewhere { volume: volume.to_owned(), host })
+        let volume = volume.to_owned();
+        Some(match anchor.somewhere() {
+            Some(site) => Misfit::VolumeElsewhere { volume, host: scene.sites[site].host.name.clone() },
+            None => Misfit::VolumeNowhere { volume },
+        })
     })
 }
