@@ -81,11 +81,13 @@ impl Entry {
         Ok(Self { kind, mode, uid, gid, mtime, size, target, device, xattrs, digest: None })
     }
 
-    /// Writes it under a name, with its content if it has one.
-    pub(super) fn write<W: Write>(&self, out: &mut Builder<W>, name: &[u8], content: impl Read) -> io::Result<()> {
-        let target =
-            if self.kind == EntryType::Link { joined(prefix_of(name), &normal(&self.target)) } else { self.target.clone() };
-        self.write_as(out, self.kind, name, &target, content)
+    /// Writes it at its path below a folder that stands for the volume, with its content if it has one.
+    pub(super) fn write<W: Write>(&self, out: &mut Builder<W>, folder: &[u8], path: &[u8], content: impl Read) -> io::Result<()> {
+        let target = match self.kind {
+            EntryType::Link => joined(folder, &normal(&self.target)),
+            _ => self.target.clone(),
+        };
+        self.write_as(out, self.kind, &joined(folder, path), &target, content)
     }
 
     /// Writes it as another name of what is at `target`.
@@ -125,11 +127,6 @@ impl Entry {
             }
         }
     }
-}
-
-/// The folder of an archive that stands for the volume itself: the first of a name.
-fn prefix_of(name: &[u8]) -> &[u8] {
-    name.split(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
 /// A path of an index below a folder, as archives have it; the folder itself for none.

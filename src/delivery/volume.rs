@@ -22,10 +22,13 @@ use crate::engine::{Engine, EngineError, ErrorKind};
 const ROUNDS_MAX: usize = 4;
 /// So many files are asked for by themselves; more are picked out of the whole.
 const SINGLE_FILES_MAX: usize = 64;
+/// Archives are unpacked at the writer's root: an engine looks for the other name of a file from there when it gives a link its mode,
+/// which the change of owner before has taken a set-user-id bit from.
+const ROOT: &str = "/";
 /// A volume's folder in its parent, where the engine keeps local volumes.
-const DATA: &[u8] = b"_data";
+const DATA: &[u8] = b"content/_data";
 /// Beside it, while it is made anew.
-const BESIDE: &[u8] = b"mcompose";
+const BESIDE: &[u8] = b"content/mcompose";
 
 type Archive = BoxStream<'static, Result<bytes::Bytes, EngineError>>;
 
@@ -124,11 +127,11 @@ impl Copy<'_> {
     async fn first(&self) -> Result<(), EngineError> {
         let there = self.index(self.target, &self.checker, "compared").await?;
         if there.index.keys().all(Vec::is_empty) {
-            return self.send(None).await;
+            return self.send(None, false).await;
         }
         let here = self.index(self.source, &self.reader, "compared").await?;
         let changed = Difference::between(&here.index, &there.index).changed;
-        if changed.is_empty() { Ok(()) } else { self.send(Some((changed, here.index))).await }
+        if changed.is_empty() { Ok(()) } else { self.send(Some((changed, here.index)), false).await }
     }
 
     /// While nobody writes: until both are the same.
@@ -147,7 +150,7 @@ impl Copy<'_> {
             }
             let Difference { changed, vanished } = difference;
             if !changed.is_empty() {
-                self.send(Some((changed, here.index.clone()))).await?;
+                self.send(Some((changed, here.index.clone())), true).await?;
             }
             if vanished.is_some() {
                 self.rename_all(&here.index).await?;
@@ -160,16 +163,15 @@ impl Copy<'_> {
         Err(self.failed(format!("what was copied is not the same as what is there, `{first}` for one")))
     }
 
-    /// Sends what changed, or all.
-    async fn send(&self, changed: Option<(BTreeSet<Vec<u8>>, Index)>) -> Result<(), EngineError> {
-        let singles = changed.as_ref().and_then(|(changed, index)| single_files(changed, index));
+    /// Sends what changed, or all. `by_name`: a few files are asked for by their names, which must be there still.
+    async fn send(&self, changed: Option<(BTreeSet<Vec<u8>>, Index)>, by_name: bool) -> Result<(), EngineError> {
+        let singles = changed.as_ref().filter(|_| by_name).and_then(|(changed, index)| single_files(changed, index));
+        let is_single = singles.is_some();
         let (readers, mut archives) = mpsc::channel::<Reader>(1);
         let pack = move |out: &mut Pipe| {
             let mut out = Builder::new(out);
             let packed = match &changed {
-                Some((changed, index)) if singles_of(changed, index) => {
-                    pack_singles(&mut out, changed, index, &mut || archives.blocking_recv())
-                }
+                Some((changed, index)) if is_single => pack_singles(&mut out, changed, index, &mut || archives.blocking_recv()),
                 _ => pack_whole(&mut out, changed.as_ref().map(|(changed, _)| changed), archives.blocking_recv()),
             };
             packed.and_then(|()| out.finish()).map_err(PackError::Unwanted)
@@ -187,7 +189,7 @@ impl Copy<'_> {
             drop(readers);
             Ok(())
         };
-        let sent = packed_into(pack, |pieces| self.target.put_archive(&self.writer, MOUNTED_AT, pieces));
+        let sent = packed_into(pack, |pieces| self.target.put_archive(&self.writer, ROOT, pieces));
         let (fed, sent): (Result<(), EngineError>, _) = tokio::join!(feed, sent);
         fed.and(sent.unwrap_or_else(|error| Err(self.failed(error.to_string()))))
     }
@@ -206,7 +208,7 @@ impl Copy<'_> {
                 let mut out = Builder::new(out);
                 step(&mut out, &index).and_then(|()| out.finish()).map_err(PackError::Unwanted)
             };
-            let sent = packed_into(pack, |pieces| self.target.put_archive(&self.writer, MOUNTED_AT, pieces)).await;
+            let sent = packed_into(pack, |pieces| self.target.put_archive(&self.writer, ROOT, pieces)).await;
             sent.map_err(|error| self.failed(error.to_string()))??;
         }
         Ok(())
@@ -232,11 +234,6 @@ impl Difference {
     }
 }
 
-/// Whether what changed is asked for file by file.
-fn singles_of(changed: &BTreeSet<Vec<u8>>, index: &Index) -> bool {
-    single_files(changed, index).is_some()
-}
-
 /// The paths of the files to ask for, where they are few.
 fn single_files(changed: &BTreeSet<Vec<u8>>, index: &Index) -> Option<Vec<String>> {
     let files = changed.iter().filter(|path| index.get(*path).is_some_and(super::entries::Entry::is_file));
@@ -253,13 +250,12 @@ fn pack_singles(
 ) -> io::Result<()> {
     for path in changed {
         let Some(entry) = index.get(path) else { continue };
-        let name = joined(DATA, path);
         if !entry.is_file() {
-            entry.write(out, &name, io::empty())?;
+            entry.write(out, DATA, path, io::empty())?;
             continue;
         }
         let archive = next().ok_or_else(broken)?;
-        let is_whole = walk(archive, |_, found, content| found.write(out, &name, content))?;
+        let is_whole = walk(archive, |_, found, content| found.write(out, DATA, path, content))?;
         if !is_whole {
             return Err(broken());
         }
@@ -275,7 +271,7 @@ fn broken() -> io::Error {
 fn pack_whole(out: &mut Builder<&mut Pipe>, changed: Option<&BTreeSet<Vec<u8>>>, archive: Option<Reader>) -> io::Result<()> {
     let archive = archive.ok_or_else(broken)?;
     walk(archive, |path, entry, content| match changed.is_none_or(|changed| changed.contains(&path)) {
-        true => entry.write(out, &joined(DATA, &path), content),
+        true => entry.write(out, DATA, &path, content),
         false => Ok(()),
     })?;
     Ok(())
@@ -285,7 +281,7 @@ fn pack_whole(out: &mut Builder<&mut Pipe>, changed: Option<&BTreeSet<Vec<u8>>>,
 fn names(out: &mut Builder<&mut Pipe>, index: &Index, to: &[u8], from: &[u8]) -> io::Result<()> {
     for (path, entry) in index {
         match entry.is_folder() {
-            true => entry.write(out, &joined(to, path), io::empty())?,
+            true => entry.write(out, to, path, io::empty())?,
             false => entry.write_link(out, &joined(to, path), &joined(from, path))?,
         }
     }

@@ -8,9 +8,10 @@ use std::io::Read;
 use bytes::Bytes;
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::state::{Cluster, Fail};
+use super::state::{Cluster, Fail, FakeVolume};
 use super::storage::volume_of_folder;
 use crate::project::HostName;
+use crate::world::MountSeen;
 
 /// The engine's name for a volume's own folder.
 pub(super) const DATA: &str = "_data";
@@ -44,11 +45,9 @@ impl FakeFile {
 
 impl Cluster {
     pub(super) fn put_archive(&mut self, host: &HostName, container: &str, path: &str, archive: &[u8]) -> Result<(), Fail> {
-        let Some((volume, folder)) = self.volume_at(host, container, path)? else { return Ok(()) };
-        match self.hosts.get_mut(host).and_then(|state| state.volumes.get_mut(&volume)) {
-            Some(volume) => unpack(&mut volume.files, &folder, archive).map_err(|error| Fail::failed(error.to_string())),
-            None => Ok(()),
-        }
+        let mounts = self.host_mut(host)?.container(container)?.mounts.clone();
+        let Some(state) = self.hosts.get_mut(host) else { return Ok(()) };
+        unpack(&mut state.volumes, &mounts, path, archive).map_err(|error| Fail::failed(error.to_string()))
     }
 
     pub(super) fn get_archive(&mut self, host: &HostName, container: &str, path: &str) -> Result<Bytes, Fail> {
@@ -63,18 +62,20 @@ impl Cluster {
 
     /// The volume that a container mounts at a path or above it, and the path in the folder that the engine keeps for it.
     fn volume_at(&mut self, host: &HostName, container: &str, path: &str) -> Result<Option<(String, String)>, Fail> {
-        let path = path.trim_end_matches("/.");
-        let found = self.host_mut(host)?.container(container)?;
-        let place = found.mounts.iter().find_map(|mount| {
-            let rest = path.strip_prefix(mount.target.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-            let (volume, folder) = match mount.kind.as_str() {
-                "volume" => (mount.name.clone(), DATA),
-                _ => (volume_of_folder(&mount.source)?, ""),
-            };
-            Some((volume, normal(&format!("{folder}{rest}"))))
-        });
-        Ok(place)
+        Ok(place(&self.host_mut(host)?.container(container)?.mounts, path))
     }
+}
+
+fn place(mounts: &[MountSeen], path: &str) -> Option<(String, String)> {
+    let path = format!("/{}", normal(path));
+    mounts.iter().find_map(|mount| {
+        let rest = path.strip_prefix(mount.target.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        let (volume, folder) = match mount.kind.as_str() {
+            "volume" => (mount.name.clone(), DATA),
+            _ => (volume_of_folder(&mount.source)?, ""),
+        };
+        Some((volume, normal(&format!("{folder}{rest}"))))
+    })
 }
 
 fn normal(path: &str) -> String {
@@ -85,11 +86,13 @@ fn joined(folder: &str, path: &str) -> String {
     normal(&format!("{folder}/{path}"))
 }
 
-fn unpack(files: &mut Files, folder: &str, archive: &[u8]) -> std::io::Result<()> {
+/// What is not for a volume is the container's own, and passed over.
+fn unpack(volumes: &mut BTreeMap<String, FakeVolume>, mounts: &[MountSeen], folder: &str, archive: &[u8]) -> std::io::Result<()> {
     for entry in Archive::new(archive).entries()? {
         let mut entry = entry?;
         let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
-        let path = joined(folder, &name);
+        let Some((volume, path)) = place(mounts, &joined(folder, &name)) else { continue };
+        let Some(files) = volumes.get_mut(&volume).map(|volume| &mut volume.files) else { continue };
         let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned()).unwrap_or_default();
         let mut file = FakeFile { header: entry.header().clone(), target, bytes: Vec::new() };
         let kind = file.header.entry_type();
@@ -105,7 +108,7 @@ fn unpack(files: &mut Files, folder: &str, archive: &[u8]) -> std::io::Result<()
             files.retain(|other, _| *other != path && !other.starts_with(&below));
         }
         if kind == EntryType::Link {
-            let target = joined(folder, &file.target);
+            let target = place(mounts, &joined(folder, &file.target)).map(|(_, path)| path).unwrap_or_default();
             file = files
                 .get(&target)
                 .cloned()
