@@ -75,7 +75,10 @@ impl Relocating<'_> {
         let world = self.replicas().look(&project).await;
         let asked = self.asked(&project, &world);
         let (plan, then) = match course(&asked, &self.request(&record))? {
-            Course::Nothing => return Ok(self.stage.note(&self.there_already())),
+            Course::Nothing => {
+                self.stage.note(&self.there_already());
+                return Ok(());
+            }
             Course::Begin(moving) => {
                 (asked.begin(&moving), format!("its replicas start on {}, and what is on {} goes", moving.to, moving.from))
             }

@@ -185,7 +185,7 @@ fn one_host<'a>(world: &'a World, name: &str, host: Option<&str>) -> Result<(&'a
     let marks = world.moving();
     let mut holders = holders(world, name);
     // A copy that is not whole, or out of date, is nobody's data.
-    holders.retain(|(holder, _)| !marks.get(name).is_some_and(|moving| moving.stale() == *holder));
+    holders.retain(|(holder, _)| marks.get(name).is_none_or(|moving| moving.stale() != *holder));
     let wanted: Vec<_> = holders.iter().filter(|(holder, _)| host.is_none_or(|host| holder.as_str() == host)).collect();
     match wanted.as_slice() {
         [one] => Ok(**one),

@@ -151,8 +151,7 @@ pub(super) fn walk(
 ) -> io::Result<bool> {
     let mut ended = Ended { input: archive, is_at_end: false };
     let mut is_whole = true;
-    let mut entries = Archive::new(&mut ended);
-    for entry in entries.entries()? {
+    for entry in Archive::new(&mut ended).entries()? {
         let read = entry.and_then(|mut entry| {
             let (path, found) = (normal(&entry.path_bytes()), Entry::of(&mut entry)?);
             Ok((path, found, entry))
@@ -170,7 +169,6 @@ pub(super) fn walk(
             break;
         }
     }
-    drop(entries);
     // The blocks of zeros that end an archive are not read to their end by those who know them.
     let is_whole = is_whole && !ended.is_at_end;
     // What is left of it is nothing but zeros; a reader that goes too early ends the call with an error.

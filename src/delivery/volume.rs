@@ -30,6 +30,8 @@ const DATA: &[u8] = b"content/_data";
 /// Beside it, while it is made anew.
 const BESIDE: &[u8] = b"content/mcompose";
 
+/// One archive of the four that make a volume's folder anew.
+type Names = fn(&mut Builder<&mut Pipe>, &Index) -> io::Result<()>;
 type Archive = BoxStream<'static, Result<bytes::Bytes, EngineError>>;
 
 /// What copying works with: a container on each side that never runs and has the volume.
@@ -196,7 +198,7 @@ impl Copy<'_> {
 
     /// Makes the volume's folder anew out of the files that are to stay, without moving a byte of them.
     async fn rename_all(&self, index: &Index) -> Result<(), EngineError> {
-        let steps: [fn(&mut Builder<&mut Pipe>, &Index) -> io::Result<()>; 4] = [
+        let steps: [Names; 4] = [
             |out, index| names(out, index, BESIDE, DATA),
             |out, _| empty_file(out, DATA),
             |out, index| names(out, index, DATA, BESIDE),

@@ -56,6 +56,7 @@ impl Misfit {
             Self::MaxReplicas { limit: 1 } => format!("{has} one replica already (max_replicas_per_node)"),
             Self::MaxReplicas { limit } => format!("{has} {limit} replicas already (max_replicas_per_node)"),
             Self::VolumeElsewhere { volume, host } => format!("{does} have volume `{volume}`, which lives on `{host}`"),
+            Self::FolderElsewhere { folder, host } => format!("{does} have what was written to `{folder}`, which is on `{host}`"),
             Self::VolumeNowhere { volume } => {
                 format!("{does} have volume `{volume}` whole, which was being moved (`mcompose volume mv` goes on)")
             }

@@ -99,6 +99,8 @@ pub enum Why {
     Best { fitting: u32, hosts: u32 },
     /// Its volume lives there.
     Volume { volume: String },
+    /// What it writes into this folder of the host is there.
+    Folder { folder: String },
     /// It shares a namespace, volumes or a host-only network with another service's replica.
     With { service: ServiceName },
     /// One replica on each host.
@@ -155,6 +157,11 @@ pub enum Misfit {
     /// The volume that the slot owns lives elsewhere.
     VolumeElsewhere {
         volume: String,
+        host: HostName,
+    },
+    /// What the slot wrote into a folder of a host is on that host.
+    FolderElsewhere {
+        folder: String,
         host: HostName,
     },
     /// It was being moved, and where it lives by the marks of that there is none.

@@ -243,7 +243,8 @@ impl<'a> Relocation<'a> {
         let known = request.known.iter().filter(|(slot, _)| !users.contains(&slot.service));
         let known = known.map(|(slot, host)| (slot.clone(), host.clone())).collect();
         let placement = place(self.project, self.hosts, &world, &Request { known, ..request.clone() });
-        for (slot, refusal) in placement.refused.iter().filter(|(slot, _)| users.contains(&slot.service)) {
+        let refused = placement.refused.iter().find(|(slot, _)| users.contains(&slot.service));
+        if let Some((slot, refusal)) = refused {
             let why = refusal.misfits.get(&moving.to).map_or_else(|| refusal.to_string(), |misfit| format!("it {misfit}"));
             return Err(Unmovable::Unfit { slot: slot.to_string(), host: moving.to.clone(), why });
         }

@@ -1,5 +1,4 @@
 //! Volumes that move from host to host while something writes into them.
-#![expect(clippy::disallowed_methods, reason = "the test kills what it started")]
 
 use serde_json::Value;
 

@@ -396,7 +396,7 @@ impl Engine for FakeEngine {
     async fn put_archive(&self, container: &str, path: &str, archive: Pieces) -> Result<(), EngineError> {
         let call = format!("unpack an archive into container `{container}`");
         let (came, end) = all_that_comes(archive).await;
-        let run = |cluster: &mut Cluster, host: &HostName| cluster.put_archive(host, container, path, &came).and_then(|()| end);
+        let run = |cluster: &mut Cluster, host: &HostName| cluster.put_archive(host, container, path, &came).and(end);
         self.call(Kind::Changes, call, run).await
     }
 
