@@ -359,6 +359,7 @@ impl Desk {
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             contents: BTreeMap::new(),
+            data_folders: Default::default(),
             config_hashes: BTreeMap::new(),
         };
         let file = InventoryFile { path: self.path.clone(), text: self.text() };

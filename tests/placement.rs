@@ -5,7 +5,7 @@ mod placing;
 use std::collections::BTreeSet;
 
 use mcompose::placement::{Orphans, Request, place, rebalance, seats_to_remember};
-use mcompose::world::{NetworkSeen, Swarm, SwarmMember};
+use mcompose::world::{NetworkSeen, Swarm, SwarmMember, VolumeSeen, Way};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
 
 const THREE: &[&str] = &["alpha", "beta", "gamma"];
@@ -468,6 +468,86 @@ fn a_volume_on_an_unreachable_host_is_never_started_empty_elsewhere() {
     check(&project, &hosts, &world, &request, expect);
     let request = Request { lost: [name("alpha")].into(), ..request };
     check(&project, &hosts, &world, &request, &expect.replace("unreachable)", "lost, and volume `p_data` with it)"));
+}
+
+#[test]
+fn who_wrote_into_a_folder_of_a_host_stays_there_with_all_that_write_to_it() {
+    let hosts = hosts(&["alpha", "beta"]);
+    let bind = "{type: bind, source: /srv/p/data, target: /data}";
+    let text = format!(
+        "services:\n  db: {{volumes: [{bind}]}}\n  backup: {{volumes: [{bind}]}}\n  reader: {{volumes: [{{type: bind, source: \
+         /srv/p/data, target: /data, read_only: true}}]}}\n"
+    );
+    let mut project = project(&text);
+    project.data_folders = ["/srv/p/data".to_owned()].into();
+    let mut world = empty(&hosts);
+    put(&mut world, "beta", "p-db-1", "bind=/srv/p/data");
+    let expect = "
+        backup.1 beta (folder /srv/p/data)
+        db.1 beta (stays)
+        reader.1 alpha (best of 2/2)";
+    check(&project, &hosts, &world, &Request::default(), expect);
+
+    let drained = placing::hosts(&["alpha", "beta drain"]);
+    let expect = "
+        backup.1 nowhere: 1 host is drained, 1 does not have what was written to `/srv/p/data`, which is on `beta`
+        db.1 beta (held: host `beta` is drained, but what it wrote to `/srv/p/data` is there)
+        reader.1 alpha (best of 1/2)";
+    check(&project, &drained, &world, &Request::default(), expect);
+
+    // Without a container the record knows, also of a host that is lost.
+    let request = known(&[("db.1", "beta")]);
+    let expect = "
+        backup.1 beta (folder /srv/p/data)
+        db.1 beta (folder /srv/p/data)
+        reader.1 alpha (best of 2/2)";
+    check(&project, &hosts, &empty(&hosts), &request, expect);
+    cut(&mut world, "beta");
+    let request = Request { lost: [name("beta")].into(), ..request };
+    let expect = "
+        backup.1 nowhere: 1 host is unreachable, 1 does not have what was written to `/srv/p/data`, which is on `beta`
+        db.1 beta (held: host `beta` is lost, and what was written to its `/srv/p/data` with it)
+        reader.1 alpha (best of 1/2)";
+    check(&project, &hosts, &world, &request, expect);
+
+    // A folder that is none for data binds nobody.
+    project.data_folders.clear();
+    let ended = told(&place(&project, &drained, &empty(&hosts), &Request::default()));
+    assert_eq!(ended.matches("alpha (best of 1/2)").count(), 3, "{ended}");
+}
+
+#[test]
+fn a_volume_that_moves_lives_where_its_marks_say() {
+    let hosts = hosts(&["alpha", "beta", "gamma"]);
+    let project = project("services: {db: {volumes: [{type: volume, source: data, target: /d}]}}\nvolumes: {data: {}}");
+    let volumes = ["p_data".to_owned()].into();
+    let mark = |world: &mut mcompose::world::World, host: &str, way: Way| {
+        let spec = way.mark(&volumes, &name("alpha"), &name("beta"));
+        let seen = VolumeSeen { name: spec.name, labels: spec.labels, ..VolumeSeen::default() };
+        at(world, host).volumes.push(seen);
+    };
+    let mut world = empty(&hosts);
+    put(&mut world, "alpha", "p-db-1", "exited=0 mount=p_data");
+    volume(&mut world, "beta", "p_data");
+    mark(&mut world, "beta", Way::Incoming);
+    check(&project, &hosts, &world, &Request::default(), "db.1 alpha (stays)");
+    // The host where it lives does not answer: neither the half copy nor an empty volume elsewhere will do.
+    let mut away = world.clone();
+    cut(&mut away, "alpha");
+    let expect = "db.1 nowhere: 2 hosts do not have volume `p_data`, which lives on `alpha`, 1 is unreachable";
+    check(&project, &hosts, &away, &Request::default(), expect);
+    check(&project, &hosts, &away, &known(&[("db.1", "alpha")]), "db.1 alpha (held: host `alpha` is unreachable)");
+    // It has moved.
+    mark(&mut world, "alpha", Way::Outgoing);
+    check(&project, &hosts, &world, &known(&[("db.1", "alpha")]), "db.1 beta (volume p_data)");
+    let mut away = world.clone();
+    cut(&mut away, "beta");
+    let expect = "db.1 nowhere: 2 hosts do not have volume `p_data`, which lives on `beta`, 1 is unreachable";
+    check(&project, &hosts, &away, &Request::default(), expect);
+    // And is gone where it moved to: what is left on the old host is out of date.
+    at(&mut world, "beta").volumes.clear();
+    let expect = "db.1 nowhere: 3 hosts do not have volume `p_data` whole, which was being moved (`mcompose volume mv` goes on)";
+    check(&project, &hosts, &world, &Request::default(), expect);
 }
 
 #[test]

@@ -13,8 +13,9 @@ use crate::engine::Engines;
 use crate::plan::Plan;
 use crate::ui::Ui;
 
-struct Terminal<'a> {
-    session: &'a Session,
+/// A command's terminal.
+pub(super) struct Terminal<'a> {
+    pub(super) session: &'a Session,
 }
 
 impl Stage for Terminal<'_> {

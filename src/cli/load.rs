@@ -115,6 +115,7 @@ pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &
         return Err(Failure::Told(exit::COMPOSE_FILE));
     }
     loaded.project.contents = found.contents;
+    loaded.project.data_folders = found.data_folders;
     session.cargo = found.cargo;
     Ok(session)
 }
@@ -206,6 +207,7 @@ fn project_of_containers(name: &ProjectName, world: &World) -> Project {
         configs: BTreeMap::new(),
         secrets: BTreeMap::new(),
         contents: BTreeMap::new(),
+        data_folders: BTreeSet::new(),
         config_hashes: BTreeMap::new(),
     }
 }

@@ -28,6 +28,7 @@ mod panic;
 mod plan;
 mod port;
 mod ps;
+pub mod relocate;
 mod rollback;
 mod scale;
 mod session;
@@ -39,6 +40,7 @@ mod up;
 mod updates;
 mod version;
 mod volume;
+mod volume_mv;
 mod watch;
 mod why;
 

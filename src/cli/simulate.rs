@@ -111,6 +111,7 @@ fn fate(slot: &Slot, placement: &Placement, failing: &BTreeSet<HostName>) -> Fat
         (Some(seat), _) if failing.contains(&seat.host) => Fate::Held(match &seat.why {
             Why::Held { because } => because.clone(),
             Why::Volume { volume } => format!("its volume `{volume}` is there"),
+            Why::Folder { folder } => format!("what it wrote to `{folder}` is there"),
             _ => "it must not be started elsewhere".to_owned(),
         }),
         (Some(seat), _) => Fate::Moves(seat.host.clone()),

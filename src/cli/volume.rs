@@ -10,12 +10,13 @@ use crate::delivery::{CopyError, load_volume, save_volume};
 use crate::plan::volume_spec;
 use crate::project::{HostName, Project};
 use crate::ui::{Template, Ui};
-use crate::world::{SeenHost, VolumeSeen, World, keys};
+use crate::world::{Moving, SeenHost, VolumeSeen, Way, World, keys};
 
 /// Volumes on the hosts
 #[derive(Debug, clap::Subcommand)]
 pub enum VolumeVerb {
     Ls(LsArgs),
+    Mv(super::volume_mv::MvArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Rm(RmArgs),
@@ -79,6 +80,7 @@ pub async fn run(verb: &VolumeVerb, globals: &Globals, ui: Ui) -> Result<u8, Fai
     let world = session.look_and_warn().await?;
     match verb {
         VolumeVerb::Ls(args) => list(args, &project, &world, ui),
+        VolumeVerb::Mv(args) => super::volume_mv::run(args, &session, &project, &world).await,
         VolumeVerb::Backup(args) => {
             let name = engine_name(&project, &args.volume)?;
             let (host, seen) = one_host(&world, &name, args.host.as_deref())?;
@@ -120,6 +122,10 @@ fn list(args: &LsArgs, project: &Project, world: &World, ui: Ui) -> Result<u8, F
         label || project.volumes.values().any(|declared| declared.name == volume.name)
     };
     let rows = world.seen_hosts().flat_map(|(host, seen)| seen.volumes.iter().map(move |volume| (host, seen, volume)));
+    let marks = world.moving();
+    let object = |(host, seen, volume): (&HostName, &SeenHost, &VolumeSeen)| {
+        object((host, seen, volume), marks.get(&volume.name).filter(|moving| moving.stale() == host))
+    };
     let mut objects: Vec<Value> = rows.filter(|(_, _, volume)| args.all || is_ours(volume)).map(object).collect();
     objects.sort_by_key(|object| (text(object, "Name"), text(object, "Host")));
     match template {
@@ -134,11 +140,16 @@ fn list(args: &LsArgs, project: &Project, world: &World, ui: Ui) -> Result<u8, F
     Ok(exit::OK)
 }
 
-fn object((host, seen, volume): (&HostName, &SeenHost, &VolumeSeen)) -> Value {
+/// `stale`: the move that it is not whole in, or was left behind by.
+fn object((host, seen, volume): (&HostName, &SeenHost, &VolumeSeen), stale: Option<&Moving>) -> Value {
+    let stale = stale.map(|moving| match moving.has_moved {
+        true => format!("out of date: moved to {}", moving.to),
+        false => format!("not whole: comes from {}", moving.from),
+    });
     let label = |key: &str| volume.labels.get(key).cloned().unwrap_or_default();
     json!({
         "Name": volume.name, "Host": host, "Project": label(keys::PROJECT), "Volume": label(keys::VOLUME), "Driver": volume.driver,
-        "UsedBy": users(seen, &volume.name).join(", "),
+        "UsedBy": stale.into_iter().chain(users(seen, &volume.name)).collect::<Vec<_>>().join(", "),
     })
 }
 
@@ -155,7 +166,7 @@ fn users(seen: &SeenHost, volume: &str) -> Vec<String> {
 }
 
 /// What the engines call a volume of the project.
-fn engine_name(project: &Project, volume: &str) -> Result<String, Failure> {
+pub(super) fn engine_name(project: &Project, volume: &str) -> Result<String, Failure> {
     let declared = project.volumes.iter().find(|(key, declared)| key.as_str() == volume || declared.name == volume);
     declared.map(|(_, declared)| declared.name.clone()).ok_or_else(|| unknown(project, volume))
 }
@@ -171,7 +182,10 @@ fn holders<'a>(world: &'a World, name: &str) -> Vec<(&'a HostName, &'a SeenHost)
 }
 
 fn one_host<'a>(world: &'a World, name: &str, host: Option<&str>) -> Result<(&'a HostName, &'a SeenHost), Failure> {
-    let holders = holders(world, name);
+    let marks = world.moving();
+    let mut holders = holders(world, name);
+    // A copy that is not whole, or out of date, is nobody's data.
+    holders.retain(|(holder, _)| marks.get(name).is_none_or(|moving| moving.stale() != *holder));
     let wanted: Vec<_> = holders.iter().filter(|(holder, _)| host.is_none_or(|host| holder.as_str() == host)).collect();
     match wanted.as_slice() {
         [one] => Ok(**one),
@@ -208,9 +222,16 @@ async fn remove(args: &RmArgs, session: &Session, project: &Project, world: &Wor
     if !args.force && !session.ui.confirm(&question) {
         return Err(Failure::said("nothing was removed", "--force removes without asking".to_owned(), exit::FAILURE));
     }
+    let left = holders(world, &name).len() - chosen.len();
     for (host, _) in chosen {
         engine(session, host)?.remove_volume(&name).await?;
         session.ui.note(&format!("volume `{name}` on {host} is removed"));
+    }
+    // With the last of them goes what an interrupted move says of them.
+    if let Some(moving) = world.moving().get(&name).filter(|moving| left == 0 && moving.volumes.len() == 1) {
+        for (way, host) in [(Way::Incoming, &moving.to), (Way::Outgoing, &moving.from)] {
+            engine(session, host)?.remove_volume(&way.mark_name(&moving.volumes)).await?;
+        }
     }
     Ok(exit::OK)
 }

@@ -135,6 +135,7 @@ fn seat_text(slot: &Slot, placement: &Placement) -> String {
         Why::Held { because } => format!("it is held there: {because}"),
         Why::Best { fitting, hosts } => format!("the best of {fitting} fitting hosts out of {hosts}"),
         Why::Volume { volume } => format!("its volume `{volume}` lives there"),
+        Why::Folder { folder } => format!("what it wrote to `{folder}` is there"),
         Why::With { service } => format!("it must be beside a replica of `{service}`"),
         Why::Global => "there is one on each host".to_owned(),
     };

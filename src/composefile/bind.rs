@@ -41,6 +41,7 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
         configs: section(document, "configs", &mut faults),
         secrets: section(document, "secrets", &mut faults),
         contents: Default::default(),
+        data_folders: Default::default(),
         config_hashes: Default::default(),
     };
     project.services = section(document, "services", &mut faults);

@@ -23,7 +23,7 @@ const IMAGE: (&str, &str) = ("mcompose-carrier", "1");
 /// A file is read in pieces of this.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Where a carrier has the volume.
-const MOUNTED_AT: &str = "/content";
+pub(super) const MOUNTED_AT: &str = "/content";
 
 /// Puts a content into its volume on `to`: from this machine's files, or from the volume of the host `from`. What an earlier
 /// delivery left undone is done again.
@@ -120,8 +120,19 @@ fn failed(host: &HostName, content: &Content, kind: ErrorKind, message: String) 
 
 /// Makes a container that never runs and mounts the volume. Its name begins with `mcompose_`: one of the name that is there already
 /// is an interrupted delivery's, and nobody else's.
-async fn hold(engine: &dyn Engine, name: &str, volume: &str, label: &str) -> Result<(), EngineError> {
-    let spec = spec(volume, label);
+pub(super) async fn hold(engine: &dyn Engine, name: &str, volume: &str, label: &str) -> Result<(), EngineError> {
+    hold_mount(engine, name, "volume", volume, label).await
+}
+
+/// As `hold`, of a volume or of a folder of the host.
+pub(super) async fn hold_mount(
+    engine: &dyn Engine,
+    name: &str,
+    kind: &str,
+    source: &str,
+    label: &str,
+) -> Result<(), EngineError> {
+    let spec = spec(kind, source, label);
     for _ in 0..2 {
         match engine.create(name, &spec).await {
             Err(error) if error.kind == ErrorKind::NotFound => engine.import_image(IMAGE.0, IMAGE.1, empty_archive()).await?,
@@ -132,10 +143,10 @@ async fn hold(engine: &dyn Engine, name: &str, volume: &str, label: &str) -> Res
     engine.create(name, &spec).await.map(drop)
 }
 
-fn spec(volume: &str, label: &str) -> ContainerSpec {
+fn spec(kind: &str, source: &str, label: &str) -> ContainerSpec {
     let mount = MountSpec {
-        kind: "volume".to_owned(),
-        source: Some(volume.to_owned()),
+        kind: kind.to_owned(),
+        source: Some(source.to_owned()),
         target: MOUNTED_AT.to_owned(),
         ..MountSpec::default()
     };

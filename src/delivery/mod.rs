@@ -3,9 +3,11 @@
 mod carry;
 mod context;
 mod copy;
+mod entries;
 mod pack;
 mod pipe;
 mod survey;
+mod volume;
 
 pub use carry::{carry, load_volume, save_volume};
 pub use context::Context;
@@ -13,3 +15,4 @@ pub use copy::{CopyError, copy_in, copy_out};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
 pub use pipe::{Pipe, Reader, packed_into, pipe};
 pub use survey::{Cargo, Problem, Survey, survey};
+pub use volume::copy_volume;

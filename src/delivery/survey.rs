@@ -1,7 +1,7 @@
 //! What a project needs of this machine's files, read and hashed.
 #![expect(clippy::disallowed_methods, reason = "it asks what there is")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,8 @@ const SECRET_ROUNDS: u32 = 100_000;
 pub struct Survey {
     /// For `Project::contents`.
     pub contents: BTreeMap<String, Content>,
+    /// For `Project::data_folders`.
+    pub data_folders: BTreeSet<String>,
     pub cargo: Cargo,
     pub problems: Vec<Problem>,
 }
@@ -69,8 +71,9 @@ pub fn survey(project: &Project, to_others: bool, environment: &BTreeMap<String,
     let mut surveyor = Surveyor { project, environment, limit, found: Survey::default() };
     for (name, service) in &project.services {
         if to_others {
-            let binds = service.volumes.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_deref());
-            binds.for_each(|source| surveyor.bind(name, source));
+            let binds = service.volumes.iter().filter(|mount| mount.kind == "bind");
+            let binds = binds.filter_map(|mount| Some((mount.source.as_deref()?, mount.read_only)));
+            binds.for_each(|(source, is_read_only)| surveyor.bind(name, source, is_read_only));
         }
         let kinds = [("config", &service.configs, &project.configs), ("secret", &service.secrets, &project.secrets)];
         for (kind, grants, objects) in kinds {
@@ -93,12 +96,18 @@ struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
-    fn bind(&mut self, service: &ServiceName, source: &str) {
+    fn bind(&mut self, service: &ServiceName, source: &str, is_read_only: bool) {
         let base = Path::new(&self.project.working_dir);
         let path = Path::new(source);
         // A folder that is missing, or empty, is one for data: the host's own.
         let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        if self.project.working_dir.is_empty() || !path.starts_with(base) || !path.exists() || is_empty() {
+        if self.project.working_dir.is_empty() || !path.starts_with(base) {
+            return;
+        }
+        if !path.exists() || is_empty() {
+            if !is_read_only {
+                self.found.data_folders.insert(source.to_owned());
+            }
             return;
         }
         let name = path

@@ -11,13 +11,15 @@ use super::bits::Bits;
 use super::claims::{Claims, Holding};
 use super::scene::Scene;
 use super::site::Site;
-use crate::project::Project;
-use crate::world::Fabric;
+use crate::project::{Mount, Project};
+use crate::world::{Fabric, Moving, moving};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing<'a> {
     /// By the engine's name.
     Volume(&'a str),
+    /// A folder for data on the host itself, by its path.
+    Folder(&'a str),
     Network(&'a str),
 }
 
@@ -27,6 +29,8 @@ pub(super) struct Anchor<'a> {
     /// Services that are not global and want a replica or more, in order; of volumes, those that may have one somewhere.
     pub(super) users: Vec<usize>,
     pub(super) home: Home,
+    /// Of a volume that moves: where what is called so is not whole, or out of date.
+    pub(super) stale: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +69,7 @@ impl Anchor<'_> {
 pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
     let mut anchors: Vec<Anchor> = Vec::new();
     for (thing, users) in things(scene, request, claims) {
-        anchors.push(Anchor { thing, users: users.into_iter().collect(), home: Home::Open });
+        anchors.push(Anchor { thing, users: users.into_iter().collect(), home: Home::Open, stale: None });
     }
     for (index, anchor) in anchors.iter().enumerate() {
         for user in &anchor.users {
@@ -77,9 +81,18 @@ pub(super) fn settle(scene: &mut Scene, request: &Request, claims: &Claims) {
         return;
     }
     let existing = existing_volumes(scene);
+    let moving = moving(scene.sites.iter().filter_map(|site| Some((&site.host.name, site.seen?))));
     for index in 0..scene.anchors.len() {
+        if let Thing::Volume(name) = scene.anchors[index].thing
+            && let Some(moving) = moving.get(name)
+        {
+            scene.anchors[index].home = home_while_moving(scene, moving, existing.get(name));
+            scene.anchors[index].stale = scene.sites.iter().position(|site| site.host.name == *moving.stale());
+            continue;
+        }
         scene.anchors[index].home = match scene.anchors[index].thing {
             Thing::Volume(name) => home_of_volume(scene, claims, name, &scene.anchors[index].users, existing.get(name)),
+            Thing::Folder(path) => home_of_folder(scene, claims, path, &scene.anchors[index].users),
             Thing::Network(_) => Home::Open,
         };
     }
@@ -99,8 +112,11 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
     let mut things: BTreeMap<Thing<'a>, BTreeSet<usize>> = BTreeMap::new();
     // Who is on no host, since no host will do, pulls no volume anywhere.
     let is_somewhere = |index: usize| {
-        let has_volume =
-            || scene.asks[index].service.volumes.iter().any(|mount| mount.kind == "volume" && mount.source.is_some());
+        let holds_data = |mount: &Mount| {
+            let source = mount.source.as_deref();
+            source.is_some_and(|source| mount.kind == "volume" || is_data_folder(project, mount, source))
+        };
+        let has_volume = || scene.asks[index].service.volumes.iter().any(holds_data);
         let is_held = |site: &Site| site.seen.is_none() && (!site.is_lost || has_volume());
         let is_known = || claims.known.iter().any(|(other, _, site)| *other == index && is_held(&scene.sites[*site]));
         scene.asks[index].meets.count() > 0 || !claims.of(index).is_empty() || is_known()
@@ -114,6 +130,11 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
                 things.entry(Thing::Volume(&volume.name)).or_default().insert(index);
             }
         }
+        for mount in service.volumes.iter().filter(|_| is_somewhere(index)) {
+            if let Some(source) = mount.source.as_deref().filter(|source| is_data_folder(project, mount, source)) {
+                things.entry(Thing::Folder(source)).or_default().insert(index);
+            }
+        }
         // Who is on no host now may be on one when a host joins; the others are not to move then.
         if request.fabric == Fabric::Bridge && scene.sites.len() > 1 {
             for network in service.networks.keys().filter_map(|key| project.networks.get(key)) {
@@ -124,8 +145,31 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
         }
     }
     // Replicas of one service do not need each other over the network.
-    things.retain(|thing, users| matches!(thing, Thing::Volume(_)) || users.len() > 1);
+    things.retain(|thing, users| !matches!(thing, Thing::Network(_)) || users.len() > 1);
     things
+}
+
+/// Whether a service writes there, on whichever host it is.
+fn is_data_folder(project: &Project, mount: &Mount, source: &str) -> bool {
+    mount.kind == "bind" && !mount.read_only && project.data_folders.contains(source)
+}
+
+/// Where most containers of its users have it mounted; else where the last record says that they are. The host of the first one to
+/// write there keeps them all, since no other host has what was written.
+fn home_of_folder(scene: &Scene, claims: &Claims, path: &str, users: &[usize]) -> Home {
+    let mounts = |holding: &Holding| {
+        holding.container.mounts.iter().any(|mount| mount.kind == "bind" && mount.source.trim_end_matches('/') == path)
+    };
+    if let Some(site) = busiest(scene, claims, users, mounts) {
+        return Home::At(site);
+    }
+    let mut known: BTreeMap<usize, u32> = BTreeMap::new();
+    for (user, number, site) in claims.known.iter().filter(|(user, ..)| users.contains(user)) {
+        if *number <= scene.asks[*user].replicas {
+            *known.entry(*site).or_default() += 1;
+        }
+    }
+    most(&known).map_or(Home::Open, Home::At)
 }
 
 /// Volumes of anchors that exist, with their hosts.
@@ -144,6 +188,13 @@ fn existing_volumes<'a>(scene: &Scene<'a>) -> BTreeMap<&'a str, Bits> {
         }
     }
     existing
+}
+
+/// Where the marks say that it lives; nowhere if that host is not in the inventory, or answers and does not have it.
+fn home_while_moving(scene: &Scene, moving: &Moving, existing: Option<&Bits>) -> Home {
+    let home = scene.sites.iter().position(|site| site.host.name == *moving.home());
+    let has = |site: &usize| scene.sites[*site].seen.is_none() || existing.is_some_and(|sites| sites.has(*site));
+    home.filter(has).map_or_else(|| Home::OneOf(Bits::none(scene.sites.len())), Home::At)
 }
 
 /// In this order: where most containers of its users have it mounted; where the last record says that its users are, if that

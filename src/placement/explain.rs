@@ -56,6 +56,10 @@ impl Misfit {
             Self::MaxReplicas { limit: 1 } => format!("{has} one replica already (max_replicas_per_node)"),
             Self::MaxReplicas { limit } => format!("{has} {limit} replicas already (max_replicas_per_node)"),
             Self::VolumeElsewhere { volume, host } => format!("{does} have volume `{volume}`, which lives on `{host}`"),
+            Self::FolderElsewhere { folder, host } => format!("{does} have what was written to `{folder}`, which is on `{host}`"),
+            Self::VolumeNowhere { volume } => {
+                format!("{does} have volume `{volume}` whole, which was being moved (`mcompose volume mv` goes on)")
+            }
             Self::VolumeMissing { volume } => format!("{does} have the external volume `{volume}`"),
             Self::NotBeside { service } => format!("{} no replica of `{service}` to be beside", number.pick("runs", "run")),
             Self::Plugin { kind, name } => format!("{lacks} the {kind} plugin `{name}`"),

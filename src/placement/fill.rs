@@ -316,6 +316,7 @@ impl Draft<'_> {
         let settled = |anchor: &&anchor::Anchor| anchor.is_settled();
         match self.scene.anchors_of(service).find(settled).map(|anchor| (anchor.thing, &anchor.users)) {
             Some((Thing::Volume(name), _)) => WhyDraft::Volume(name.to_owned()),
+            Some((Thing::Folder(path), _)) => WhyDraft::Folder(path.to_owned()),
             Some((Thing::Network(_), users)) => {
                 let other = users.iter().find(|user| **user != service && !self.seats[**user].is_empty());
                 other.map_or(WhyDraft::Best { fitting }, |other| WhyDraft::With(*other))

@@ -12,6 +12,7 @@ use super::filters::{self, Query, Stance};
 use super::place::{Draft, SeatDraft, Stuck, WhyDraft};
 use super::{Misfit, filters::availability};
 use crate::project::Slot;
+use crate::world::MountSeen;
 
 impl<'a> Draft<'a> {
     /// Goes through all services, those that others must be beside first; and before all, through those replicas whose containers
@@ -63,8 +64,9 @@ impl<'a> Draft<'a> {
 
     fn has_data(&self, holding: &Holding) -> bool {
         let mounts = &holding.container.mounts;
-        self.scene.anchors_of(holding.service).any(|anchor| match anchor.thing {
-            Thing::Volume(name) => mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name),
+        let mut anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
+        anchors.any(|anchor| match anchor.thing {
+            Thing::Volume(_) | Thing::Folder(_) => mounts.iter().any(|mount| holds(anchor.thing, mount)),
             Thing::Network(_) => false,
         })
     }
@@ -155,14 +157,16 @@ impl<'a> Draft<'a> {
         if filters::is_of_capacity(misfit) || others().is_some() {
             return None;
         }
-        let volumes = self.scene.anchors_of(holding.service).filter_map(|anchor| match anchor.thing {
-            Thing::Volume(name) => Some(name),
-            Thing::Network(_) => None,
-        });
+        let anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
+        let things = anchors.map(|anchor| anchor.thing);
         let mounts = &holding.container.mounts;
-        let mut mounted = volumes.filter(|name| mounts.iter().any(|mount| mount.kind == "volume" && mount.name == *name));
-        let volume = mounted.next()?;
+        let thing = things.into_iter().find(|thing| mounts.iter().any(|mount| holds(*thing, mount)))?;
         let name = &self.scene.sites[holding.site].host.name;
+        let volume = match thing {
+            Thing::Volume(volume) => volume,
+            Thing::Folder(path) => return Some(format!("host `{name}` {misfit}, but what it wrote to `{path}` is there")),
+            Thing::Network(_) => return None,
+        };
         Some(match misfit {
             Misfit::VolumeElsewhere { volume: other, host } if other == volume => {
                 format!("its data is in volume `{volume}` of host `{name}`, though the others use the one of `{host}`")
@@ -185,18 +189,25 @@ impl<'a> Draft<'a> {
         let name = &self.scene.sites[site].host.name;
         let because = if self.scene.sites[site].is_lost {
             // A slot whose data is lost with the host is not started on an empty volume.
-            let volume = self.scene.anchors_of(service).find_map(|anchor| match anchor.thing {
-                Thing::Volume(name) => Some(name),
-                Thing::Network(_) => None,
-            });
-            match volume {
-                Some(volume) => format!("host `{name}` is lost, and volume `{volume}` with it"),
-                None => return false,
+            let thing = self.scene.anchors_of(service).map(|anchor| anchor.thing);
+            match thing.into_iter().find(|thing| !matches!(thing, Thing::Network(_))) {
+                Some(Thing::Volume(volume)) => format!("host `{name}` is lost, and volume `{volume}` with it"),
+                Some(Thing::Folder(path)) => format!("host `{name}` is lost, and what was written to its `{path}` with it"),
+                Some(Thing::Network(_)) | None => return false,
             }
         } else {
             format!("host `{name}` is unreachable")
         };
         self.seat(Query { service, number, site, stance: Stance::Keep }, WhyDraft::Held(because));
         true
+    }
+}
+
+/// Whether a container's mount is this volume, or this folder for data.
+fn holds(thing: Thing, mount: &MountSeen) -> bool {
+    match thing {
+        Thing::Volume(name) => mount.kind == "volume" && mount.name == name,
+        Thing::Folder(path) => mount.kind == "bind" && mount.source.trim_end_matches('/') == path,
+        Thing::Network(_) => false,
     }
 }

@@ -99,6 +99,8 @@ pub enum Why {
     Best { fitting: u32, hosts: u32 },
     /// Its volume lives there.
     Volume { volume: String },
+    /// What it writes into this folder of the host is there.
+    Folder { folder: String },
     /// It shares a namespace, volumes or a host-only network with another service's replica.
     With { service: ServiceName },
     /// One replica on each host.
@@ -156,6 +158,15 @@ pub enum Misfit {
     VolumeElsewhere {
         volume: String,
         host: HostName,
+    },
+    /// What the slot wrote into a folder of a host is on that host.
+    FolderElsewhere {
+        folder: String,
+        host: HostName,
+    },
+    /// It was being moved, and where it lives by the marks of that there is none.
+    VolumeNowhere {
+        volume: String,
     },
     /// It must be beside another service's replica, which lives elsewhere or nowhere.
     NotBeside {

@@ -48,6 +48,7 @@ pub(super) enum WhyDraft {
         fitting: u32,
     },
     Volume(String),
+    Folder(String),
     /// Index of the other service.
     With(usize),
     Global,
@@ -196,8 +197,10 @@ impl<'a> Draft<'a> {
             drafts.sort_unstable_by_key(|draft| draft.number);
             for draft in drafts.drain(..) {
                 // One that came back to the host of its container after all has stayed.
-                let is_new =
-                    matches!(draft.why, WhyDraft::Best { .. } | WhyDraft::Volume(_) | WhyDraft::With(_) | WhyDraft::Global);
+                let is_new = matches!(
+                    draft.why,
+                    WhyDraft::Best { .. } | WhyDraft::Volume(_) | WhyDraft::Folder(_) | WhyDraft::With(_) | WhyDraft::Global
+                );
                 let has_stayed = is_new && self.claims.is_at(service, draft.number, draft.site);
                 let why = match draft.why {
                     _ if has_stayed => Why::Stays,
@@ -205,6 +208,7 @@ impl<'a> Draft<'a> {
                     WhyDraft::Held(because) => Why::Held { because },
                     WhyDraft::Best { fitting } => Why::Best { fitting, hosts },
                     WhyDraft::Volume(volume) => Why::Volume { volume },
+                    WhyDraft::Folder(folder) => Why::Folder { folder },
                     WhyDraft::With(other) => Why::With { service: asks[other].name.clone() },
                     WhyDraft::Global => Why::Global,
                 };

@@ -215,6 +215,7 @@ impl Plan {
                 op,
                 Op::Deliver { .. }
                     | Op::CreateVolume(_)
+                    | Op::CopyVolume { .. }
                     | Op::RemoveVolume { .. }
                     | Op::Pull { .. }
                     | Op::Ship { .. }

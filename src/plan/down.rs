@@ -6,6 +6,7 @@ use super::compose::Compose;
 use super::contents;
 use super::draft::Draft;
 use super::order;
+use super::relocate::marks_of;
 use super::teardown::Leaving;
 use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject};
 use crate::project::{HostName, Service, Slot};
@@ -173,6 +174,12 @@ impl<'a> Down<'_, 'a> {
         }
         let names: BTreeSet<&str> =
             compose.project.volumes.values().filter(|volume| !volume.external).map(|volume| volume.name.as_str()).collect();
+        for (host, marks) in marks_of(compose.world, &names) {
+            for name in marks {
+                let op = Op::RemoveVolume { name: name.to_owned() };
+                self.draft.step(host, Subject::Volume(name.to_owned()), op, Cause::Requested, Vec::new());
+            }
+        }
         for (host, seen) in compose.world.seen_hosts() {
             for volume in seen.volumes.iter().filter(|volume| names.contains(volume.name.as_str())) {
                 let mounting = |container: &&Container| container.mounts.iter().any(|mount| mount.name == volume.name);

@@ -72,6 +72,7 @@ mod tests {
             configs: Default::default(),
             secrets: Default::default(),
             contents: Default::default(),
+            data_folders: Default::default(),
             config_hashes: Default::default(),
         }
     }

@@ -197,8 +197,18 @@ impl<'c, 'a> Refusals<'c, 'a> {
                     "{}: {} is delivered to hosts and read-only there; what is to be written to belongs in a volume",
                     self.name, content.name
                 ),
+                None if mount.read_only
+                    || self.service.mode().is_global()
+                    || !self.compose.project.data_folders.contains(source) =>
+                {
+                    format!(
+                        "{}: `{source}` is empty or missing here, so it is meant as the path on {} itself",
+                        self.name, remote.host
+                    )
+                }
                 None => format!(
-                    "{}: `{source}` is empty or missing here, so it is meant as the path on {} itself",
+                    "{}: `{source}` is empty or missing here, so it is meant as the path on {} itself, which keeps the service \
+                     from now on: no other host has what is written there",
                     self.name, remote.host
                 ),
             };

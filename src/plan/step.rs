@@ -125,6 +125,13 @@ pub enum Op {
         volume: Box<VolumeSpec>,
         from: Option<HostName>,
     },
+    /// What the host `from` has of the volume. `in_use`: while it may still be written to, so that some of it may be missing; else
+    /// all that differs, and it ends well only if both are the same.
+    CopyVolume {
+        name: String,
+        from: HostName,
+        in_use: bool,
+    },
     Pull {
         image: String,
         platform: Option<String>,

@@ -41,6 +41,8 @@ fn kind(op: &Op) -> u8 {
         Op::Await { .. } => 1,
         Op::Exec { .. } => 2,
         Op::Delay { .. } => 3,
+        Op::CopyVolume { in_use: true, .. } => 5,
+        Op::CopyVolume { in_use: false, .. } => 6,
         _ => 0,
     }
 }
@@ -67,6 +69,12 @@ fn group_text(steps: &[&Step]) -> String {
         Op::Ship { from, bytes, .. } => {
             let bytes = u64::try_from(*bytes).unwrap_or_default();
             format!("ship {what} ({}) to {host} from {from}: {}", size(bytes), cause_on(&first.cause, host))
+        }
+        Op::CopyVolume { from, in_use: true, .. } => {
+            format!("copy {what} to {host} from {from} while it is in use: {}", cause_on(&first.cause, host))
+        }
+        Op::CopyVolume { from, .. } => {
+            format!("copy what changed of {what} to {host} from {from}, and check it: {}", cause_on(&first.cause, host))
         }
         Op::Tally { .. } => format!("tally of {what}: {}", first.cause),
         Op::Await { until: Until::Lasting, at_most_secs, .. } => {
@@ -144,6 +152,7 @@ fn verb(op: &Op) -> String {
         Op::RemoveNetwork { .. } | Op::RemoveVolume { .. } | Op::RemoveImage { .. } | Op::Remove { .. } => "remove",
         Op::Pull { .. } => "pull",
         Op::Deliver { .. } => "deliver",
+        Op::CopyVolume { .. } => "copy",
         Op::Ship { .. } => "ship",
         Op::Build(_) => "build",
         Op::Connect { network, .. } => return format!("connect to {network}"),

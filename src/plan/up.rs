@@ -12,6 +12,7 @@ use super::diff::{Action, Turn, Wake, Wanted};
 use super::draft::Draft;
 use super::order::{self, Chosen};
 use super::outdated::Outdated;
+use super::relocate::unfinished;
 use super::resources::Resources;
 use super::teardown::Leaving;
 use super::view::Filler;
@@ -106,6 +107,9 @@ impl<'a, 'c> Upping<'a, 'c> {
         let compose = self.compose;
         for (host, why) in compose.world.unreachable_hosts() {
             self.draft.note(Note::HostUnreachable { host: host.clone(), why: why.to_owned() });
+        }
+        for text in unfinished(compose.project, compose.world) {
+            self.draft.note(Note::Remark { text });
         }
         for (name, service) in order::services(compose.project, &self.goal.services, self.goal.deps) {
             let is_named = match &self.goal.services {

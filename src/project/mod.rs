@@ -63,6 +63,9 @@ pub struct Project {
     /// What of this machine's files the services need on their hosts, by `bind_key` and `grant_key`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contents: BTreeMap<String, Content>,
+    /// Sources of bind mounts below the project's folder where there is nothing on this machine: folders for data, each host's own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data_folders: BTreeSet<String>,
     /// docker compose's own hash of each service, for `com.docker.compose.config-hash`.
     #[serde(default)]
     pub config_hashes: BTreeMap<ServiceName, ConfigHash>,

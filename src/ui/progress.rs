@@ -144,6 +144,7 @@ fn words(op: &Op) -> (&'static str, &'static str) {
         Op::Ship { .. } => ("Shipping", "Shipped"),
         Op::Build(_) => ("Building", "Built"),
         Op::Deliver { .. } => ("Delivering", "Delivered"),
+        Op::CopyVolume { .. } => ("Copying", "Copied"),
         Op::Connect { .. } => ("Connecting", "Connected"),
         Op::Start { .. } => ("Starting", "Started"),
         Op::Stop { .. } => ("Stopping", "Stopped"),

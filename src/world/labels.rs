@@ -31,6 +31,11 @@ pub mod keys {
     pub const CONTENT: &str = "io.mcompose.content";
     /// On such a volume: the project that it was made for.
     pub const CONTENT_PROJECT: &str = "io.mcompose.content.project";
+    /// On marks of volumes that move: their names, separated by commas.
+    pub const INCOMING: &str = "io.mcompose.incoming";
+    pub const OUTGOING: &str = "io.mcompose.outgoing";
+    pub const MOVED_FROM: &str = "io.mcompose.moved-from";
+    pub const MOVED_TO: &str = "io.mcompose.moved-to";
 }
 
 /// What mcompose reads from a container's labels. `rest` keeps every label that is none of these.

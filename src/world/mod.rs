@@ -1,8 +1,10 @@
 //! What is, as last seen. One snapshot of every host; not seen is not absent.
 
 mod labels;
+mod moving;
 
 pub use labels::{Labels, Reservation, keys};
+pub use moving::{Moving, Way, moving};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -22,6 +22,7 @@ mod hosts_verbs;
 mod images;
 mod local;
 mod many;
+mod moves;
 mod program;
 mod reference;
 mod refusals;

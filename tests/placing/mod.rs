@@ -107,12 +107,12 @@ pub fn cut(world: &mut World, host: &str) {
     world.hosts.insert(name(host), Sight::Unreachable { why: "no route to host".to_owned() });
 }
 
-/// Puts a container on a host; words say the rest: `created exited=1 healthy unhealthy revision=2 created_at=5 mount=NAME
+/// Puts a container on a host; words say the rest: `created exited=1 healthy unhealthy revision=2 created_at=5 mount=NAME bind=PATH
 /// port=80 port=10.0.0.1:80 memory=BYTES gpu=1`.
 pub fn put(world: &mut World, host: &str, container_name: &str, words: &str) {
     let container = container(container_name, words);
     let seen = at(world, host);
-    for mount in &container.mounts {
+    for mount in container.mounts.iter().filter(|mount| mount.kind == "volume") {
         if !seen.volumes.iter().any(|volume| volume.name == mount.name) {
             seen.volumes.push(VolumeSeen { name: mount.name.clone(), driver: "local".to_owned(), ..VolumeSeen::default() });
         }
@@ -167,6 +167,9 @@ fn container(name: &str, words: &str) -> Container {
             "mount" => {
                 container.mounts.push(MountSeen { kind: "volume".to_owned(), name: value.to_owned(), ..MountSeen::default() })
             }
+            "bind" => {
+                container.mounts.push(MountSeen { kind: "bind".to_owned(), source: value.to_owned(), ..MountSeen::default() })
+            }
             "port" => {
                 let (ip, port) = value.rsplit_once(':').unwrap_or(("0.0.0.0", value));
                 let host_port = port.parse().ok();
@@ -199,6 +202,7 @@ pub fn told(placement: &Placement) -> String {
             Why::Stays => "stays".to_owned(),
             Why::Held { because } => format!("held: {because}"),
             Why::Best { fitting, hosts } => format!("best of {fitting}/{hosts}"),
+            Why::Folder { folder } => format!("folder {folder}"),
             Why::Volume { volume } => format!("volume {volume}"),
             Why::With { service } => format!("with {service}"),
             Why::Global => "global".to_owned(),

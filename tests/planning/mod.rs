@@ -74,6 +74,7 @@ pub fn project(text: &str) -> Project {
         configs: serde_json::from_value(part("configs")).expect("configs"),
         secrets: serde_json::from_value(part("secrets")).expect("secrets"),
         contents: BTreeMap::new(),
+        data_folders: Default::default(),
         config_hashes: BTreeMap::new(),
     }
 }

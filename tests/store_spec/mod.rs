@@ -26,6 +26,7 @@ pub fn project(project: &str, image: &str) -> Project {
         configs: BTreeMap::new(),
         secrets: BTreeMap::new(),
         contents: BTreeMap::new(),
+        data_folders: Default::default(),
         config_hashes: BTreeMap::new(),
     }
 }

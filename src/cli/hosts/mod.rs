@@ -16,6 +16,8 @@ mod remove;
 mod rows;
 
 pub use error::HostsError;
+pub(super) use moving::{Moving, Scene};
+
 pub use fleet::{Fleet, InventoryFile, look_for, steps_to_form};
 
 use clap::Subcommand;

@@ -17,31 +17,31 @@ use crate::world::{Fabric, Question, World};
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// What moving works with.
-pub(super) struct Moving<'a> {
-    pub(super) inventory: &'a Inventory,
-    pub(super) engines: &'a Engines,
-    pub(super) fabric: &'a Fabric,
-    pub(super) store: &'a dyn Store,
-    pub(super) stage: &'a dyn Stage,
+pub(in crate::cli) struct Moving<'a> {
+    pub(in crate::cli) inventory: &'a Inventory,
+    pub(in crate::cli) engines: &'a Engines,
+    pub(in crate::cli) fabric: &'a Fabric,
+    pub(in crate::cli) store: &'a dyn Store,
+    pub(in crate::cli) stage: &'a dyn Stage,
 }
 
 /// What a project is placed in.
-pub(super) struct Scene<'a> {
-    pub(super) project: &'a Project,
-    pub(super) hosts: &'a [Host],
-    pub(super) world: &'a World,
-    pub(super) request: Request,
+pub(in crate::cli) struct Scene<'a> {
+    pub(in crate::cli) project: &'a Project,
+    pub(in crate::cli) hosts: &'a [Host],
+    pub(in crate::cli) world: &'a World,
+    pub(in crate::cli) request: Request,
     /// Slots of services that a verb has stopped.
-    pub(super) stopped: BTreeSet<Slot>,
+    pub(in crate::cli) stopped: BTreeSet<Slot>,
 }
 
 /// Who says where the replicas are to be.
-pub(super) type Choose<'a> = &'a (dyn Fn(&Scene<'_>) -> Placement + Sync);
+pub(in crate::cli) type Choose<'a> = &'a (dyn Fn(&Scene<'_>) -> Placement + Sync);
 
 impl Moving<'_> {
     /// Moves the replicas of a project's newest record to where `choose` has them, under its lock. False where not all could be;
     /// nothing where there is no record.
-    pub(super) async fn project(
+    pub(in crate::cli) async fn project(
         &self,
         project: &ProjectName,
         command: &str,
@@ -56,14 +56,22 @@ impl Moving<'_> {
 
     async fn locked(&self, project: &ProjectName, lock: &Lock, choose: Choose<'_>) -> Result<Option<bool>, HostsError> {
         let Some(record) = self.store.latest(project).await? else { return Ok(None) };
-        let plan = self.planned(&record, &record.scaled(), choose).await?;
+        let plan = self.planned(&record, &record.scaled(), choose, None).await?;
         let unmet = plan.notes.iter().filter(|note| matches!(note, Note::Unplaced { .. } | Note::Held { .. }));
         unmet.clone().for_each(|note| self.stage.note(&note.to_string()));
         let met = unmet.count() == 0;
         Ok(Some(self.stage.carry_out(self.engines, &plan, Some(lock.lost())).await.is_success() && met))
     }
 
-    async fn planned(&self, record: &Record, project: &Project, choose: Choose<'_>) -> Result<Plan, HostsError> {
+    /// The plan that brings the replicas of a record to where `choose` has them, which is written down. `wait_secs`: it ends with
+    /// waits until all of them are ready.
+    pub(in crate::cli) async fn planned(
+        &self,
+        record: &Record,
+        project: &Project,
+        choose: Choose<'_>,
+        wait_secs: Option<u64>,
+    ) -> Result<Plan, HostsError> {
         let world = self.look(project).await;
         let placement = choose(&self.scene(record, project, &world));
         let seats = seats_to_remember(project, &placement, &record.seats);
@@ -76,6 +84,7 @@ impl Moving<'_> {
             recreate: Recreate::Never,
             recreate_deps: Recreate::Never,
             gently: true,
+            wait_secs,
             ..Up::default()
         };
         let inputs = Inputs {
@@ -92,12 +101,12 @@ impl Moving<'_> {
     }
 
     /// The hosts with what they have of the project's images.
-    pub(super) async fn look(&self, project: &Project) -> World {
+    pub(in crate::cli) async fn look(&self, project: &Project) -> World {
         let images = project.services.iter().map(|(name, service)| service.image_name(project.name.as_str(), name.as_str()));
         look_for(self.engines, &Question { images: images.collect() }).await
     }
 
-    pub(super) fn scene<'x>(&'x self, record: &Record, project: &'x Project, world: &'x World) -> Scene<'x> {
+    pub(in crate::cli) fn scene<'x>(&'x self, record: &Record, project: &'x Project, world: &'x World) -> Scene<'x> {
         let request = Request { known: record.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
         let stopped = record.seats.keys().filter(|slot| record.halted.contains(&slot.service)).cloned().collect();
         Scene { project, hosts: &self.inventory.hosts, world, request, stopped }

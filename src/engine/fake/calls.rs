@@ -218,6 +218,18 @@ fn holds(host: &FakeHostState, container: &str, until: Until) -> Result<bool, Fa
     }
 }
 
+/// The bytes of an archive, and whether it ended well.
+async fn all_that_comes(mut archive: Pieces) -> (Vec<u8>, Result<(), Fail>) {
+    let mut came = Vec::new();
+    while let Some(piece) = archive.next().await {
+        match piece {
+            Ok(piece) => came.extend_from_slice(&piece),
+            Err(error) => return (came, Err(Fail::new(ErrorKind::Unreachable, error.to_string()))),
+        }
+    }
+    (came, Ok(()))
+}
+
 async fn whole(archive: Pieces) -> Result<Vec<u8>, Fail> {
     let pieces: Result<Vec<_>, _> = archive.try_collect().await;
     pieces.map(|pieces| pieces.concat()).map_err(|error| Fail::new(ErrorKind::Unreachable, error.to_string()))
@@ -383,8 +395,9 @@ impl Engine for FakeEngine {
 
     async fn put_archive(&self, container: &str, path: &str, archive: Pieces) -> Result<(), EngineError> {
         let call = format!("unpack an archive into container `{container}`");
-        let whole = whole(archive).await;
-        self.call(Kind::Changes, call, |cluster, host| cluster.put_archive(host, container, path, whole?)).await
+        let (came, end) = all_that_comes(archive).await;
+        let run = |cluster: &mut Cluster, host: &HostName| cluster.put_archive(host, container, path, &came).and(end);
+        self.call(Kind::Changes, call, run).await
     }
 
     async fn get_archive(

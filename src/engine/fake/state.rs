@@ -216,8 +216,8 @@ pub(super) struct Disk {
 pub(super) struct FakeVolume {
     pub(super) seen: VolumeSeen,
     pub(super) is_anonymous: bool,
-    /// The archive that was unpacked into it.
-    pub(super) content: Vec<u8>,
+    /// In the folder that the engine keeps for it: its own, `_data`, and whatever was put beside that.
+    pub(super) files: super::archives::Files,
 }
 
 impl FakeHostState {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::archives::FakeFile;
 use super::state::{Cluster, Fail, FakeHostState, FakeVolume, mixed};
 use crate::engine::ErrorKind;
 use crate::project::{ContainerSpec, HostName, VolumeSpec};
@@ -65,12 +66,24 @@ impl FakeHostState {
     pub(super) fn put_volume(&mut self, name: &str, labels: BTreeMap<String, String>) {
         let driver = "local".to_owned();
         let seen = VolumeSeen { name: name.to_owned(), driver, labels, ..VolumeSeen::default() };
-        self.volumes.entry(name.to_owned()).or_insert(FakeVolume { seen, is_anonymous: false, content: Vec::new() });
+        self.volumes.entry(name.to_owned()).or_insert(FakeVolume { seen, is_anonymous: false, files: no_files() });
     }
 
     pub(super) fn uses_volume(&self, name: &str) -> bool {
         self.containers.values().flat_map(|container| &container.mounts).any(|mount| mount.kind == "volume" && mount.name == name)
     }
+}
+
+/// Of an empty volume.
+fn no_files() -> super::archives::Files {
+    let folder = FakeFile::of(tar::EntryType::Directory, 0o755, Vec::new());
+    [(super::archives::DATA.to_owned(), folder)].into()
+}
+
+/// The volume whose folder on the host this is.
+pub(super) fn volume_of_folder(source: &str) -> Option<String> {
+    let name = source.strip_prefix("/var/lib/docker/volumes/")?;
+    (!name.contains('/')).then(|| name.to_owned())
 }
 
 fn anonymous_name(id: &str, index: usize) -> String {
@@ -92,7 +105,7 @@ impl Cluster {
             return Err(Fail::not_found(format!("plugin \"{driver}\" not found")));
         }
         let seen = VolumeSeen { name: spec.name.clone(), driver, options: spec.driver_opts.clone(), labels: spec.labels.clone() };
-        state.volumes.insert(spec.name.clone(), FakeVolume { seen, is_anonymous: false, content: Vec::new() });
+        state.volumes.insert(spec.name.clone(), FakeVolume { seen, is_anonymous: false, files: no_files() });
         Ok(())
     }
 

@@ -258,10 +258,11 @@ impl Machine {
     /// come and was not read. After so long that a host could have been lost and back, nothing that was known of any holds.
     fn wake_up(&mut self, now_ms: u64) {
         let overslept_ms = now_ms.saturating_sub(self.wake_ms().max(self.stepped_ms));
+        let slept_ms = now_ms - self.stepped_ms.min(now_ms);
         self.stepped_ms = now_ms;
         if overslept_ms >= OVERSLEPT_MS {
             for (name, watch) in &mut self.watches {
-                watch.unheard(overslept_ms);
+                watch.unheard(slept_ms);
                 if overslept_ms >= self.lost_after_ms_of.get(name).copied().unwrap_or(self.settings.lost_after_ms) {
                     watch.ask_anew(now_ms);
                 }

@@ -118,10 +118,10 @@ impl Watch {
         self.watched_since_ms = self.watched_since_ms.saturating_add(for_ms);
     }
 
-    /// What was known of it is old: it is looked at, and one that was lost has to be silent for as long once more.
+    /// What was known of it is old: it is looked at, and one that was lost or in doubt has to be silent for as long once more.
     pub fn ask_anew(&mut self, now_ms: u64) {
         self.look_due_ms = now_ms;
-        if self.state == State::Lost {
+        if self.is_silent() {
             (self.state, self.heard_ms) = (State::Doubtful, now_ms);
         }
     }
