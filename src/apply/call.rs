@@ -115,6 +115,11 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
             let login = login(image).await;
             engine.pull(image, platform.as_deref(), login.as_ref().map(Login::header), &tell).await
         }
+        Op::Push { image } => {
+            let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
+            let login = login(image).await;
+            engine.push(image, login.as_ref().map(Login::header), &tell).await
+        }
         Op::RemoveImage { image } => engine.remove_image(image).await,
         Op::Create { name, spec } => engine.create(name, &spec.whole()).await.map(drop),
         Op::Connect { container, network, endpoint } => engine.connect(network, container.as_str(), endpoint).await,

@@ -1,6 +1,8 @@
 //! The command line: a file per verb. The only user of clap; shared flags are here.
 
+mod attach;
 mod attached;
+mod attending;
 mod build;
 mod carry;
 mod config;
@@ -24,21 +26,28 @@ mod load;
 mod logs;
 mod ls;
 mod moment;
+mod one_off;
 mod panic;
 mod plan;
 mod port;
 mod ps;
+mod push;
 mod rollback;
+mod run;
 mod scale;
 mod session;
 mod signals;
 mod simulate;
+mod stats;
 mod supervise;
+mod terminal;
+mod top;
 mod unit;
 mod up;
 mod updates;
 mod version;
 mod volume;
+mod wait;
 mod watch;
 mod why;
 
@@ -126,6 +135,7 @@ enum Verb {
     Unpause(lifecycle::UnpauseArgs),
     Pull(lifecycle::PullArgs),
     Build(build::BuildArgs),
+    Push(push::PushArgs),
     #[command(subcommand)]
     Image(image::ImageVerb),
     Images(images::ImagesArgs),
@@ -139,6 +149,11 @@ enum Verb {
     Events(events::EventsArgs),
     Why(why::WhyArgs),
     Exec(exec::ExecArgs),
+    Attach(attach::AttachArgs),
+    Top(top::TopArgs),
+    Stats(stats::StatsArgs),
+    Wait(wait::WaitArgs),
+    Run(run::RunArgs),
     Cp(cp::CpArgs),
     #[command(subcommand)]
     Volume(volume::VolumeVerb),
@@ -197,6 +212,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Unpause(args) => lifecycle::unpause(args, globals, ui).await,
         Verb::Pull(args) => lifecycle::pull(args, globals, ui).await,
         Verb::Build(args) => build::run(args, globals, ui).await,
+        Verb::Push(args) => push::run(args, globals, ui).await,
         Verb::Images(args) => images::run(args, globals, ui).await,
         Verb::Port(args) => port::run(args, globals, ui).await,
         Verb::Image(verb) => image::run(verb, globals, ui).await,
@@ -207,6 +223,11 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Ls(args) => ls::run(args, globals, ui).await,
         Verb::Events(args) => events::run(args, globals, ui).await,
         Verb::Why(args) => why::run(args, globals, ui).await,
+        Verb::Run(args) => run::run(args, globals, ui).await,
+        Verb::Attach(args) => attach::run(args, globals, ui).await,
+        Verb::Top(args) => top::run(args, globals, ui).await,
+        Verb::Stats(args) => stats::run(args, globals, ui).await,
+        Verb::Wait(args) => wait::run(args, globals, ui).await,
         Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Cp(args) => cp::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,

@@ -53,6 +53,15 @@ pub(super) fn is_there(compose: &Compose<'_>, seen: &SeenHost, image: &str) -> b
     compose.meant(image).is_none_or(|meant| is_same(has, meant.image))
 }
 
+/// Id of the image that a new container on the host will have, where it is known already.
+pub(super) fn id_on<'a>(compose: &Compose<'a>, image: &str, host: &HostName) -> Option<&'a str> {
+    let seen = compose.seen(host)?;
+    match compose.meant(image) {
+        Some(meant) if !is_there(compose, seen, image) => Some(meant.image.id.as_str()),
+        _ => seen.images.get(image).map(|image| image.id.as_str()),
+    }
+}
+
 /// The shipments of a plan.
 #[derive(Debug, Default)]
 pub(super) struct Shipments<'a> {

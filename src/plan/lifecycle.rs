@@ -33,7 +33,7 @@ pub(super) fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             State::Paused => Some(Op::Unpause { container: reference(filler) }),
             _ => None,
         }),
-        Goal::Up(_) | Goal::Down { .. } | Goal::Pull { .. } | Goal::Build { .. } => {}
+        Goal::Up(_) | Goal::Down { .. } | Goal::Pull { .. } | Goal::Build { .. } | Goal::Run(_) | Goal::Push { .. } => {}
     }
     life.draft.finish(&compose.project.name)
 }

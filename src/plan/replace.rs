@@ -6,7 +6,7 @@
 
 use super::container::{Fill, Template};
 use super::diff::{Action, Turn, Wake, Wanted};
-use super::images::is_there;
+use super::images;
 use super::mounts;
 use super::order;
 use super::roll;
@@ -187,15 +187,6 @@ impl<'a, 'c> Upping<'a, 'c> {
         self.start(stage, &cause, before_start, ContainerRef::Name(stage.name.clone()), steps);
     }
 
-    /// Id of the image that a new container on the host will have, where it is known already.
-    fn image_id(&self, image: &str, host: &HostName) -> Option<&'a str> {
-        let seen = self.compose.seen(host)?;
-        match self.compose.meant(image) {
-            Some(meant) if !is_there(self.compose, seen, image) => Some(meant.image.id.as_str()),
-            _ => seen.images.get(image).map(|image| image.id.as_str()),
-        }
-    }
-
     /// What the old container's stop waits for: that the new one is made and could start, so that the gap is short. Where
     /// another replica waits for the old one's place, it goes at once.
     fn leave_after(&self, stage: &Stage<'_, 'a>, old: &Filler<'a>, created: &Created) -> Vec<StepId> {
@@ -228,7 +219,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             Some(template) => template.fill(&Fill {
                 number: stage.turn.number,
                 host,
-                image_id: self.image_id(&stage.wanted.image, host),
+                image_id: images::id_on(self.compose, &stage.wanted.image, host),
                 inherited,
                 is_replacement: stage.turn.is_replaced(),
             }),

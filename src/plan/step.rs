@@ -135,6 +135,10 @@ pub enum Op {
     RemoveImage {
         image: String,
     },
+    /// To the registry of its name, with this machine's password for it.
+    Push {
+        image: String,
+    },
     Create {
         name: String,
         spec: Box<SlotSpec>,

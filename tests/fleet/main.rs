@@ -18,6 +18,7 @@ mod hosts;
 mod hosts_verbs;
 mod images;
 mod many;
+mod one_off;
 mod program;
 mod reference;
 mod refusals;

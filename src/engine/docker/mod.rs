@@ -4,6 +4,7 @@
 mod build;
 mod exec;
 mod http;
+mod session;
 mod streams;
 mod wire;
 
@@ -16,6 +17,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use bollard::models::{SwarmInitRequest, SwarmJoinRequest, VolumeCreateRequest};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use hyper::Method;
@@ -27,8 +29,8 @@ use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
 use super::{
-    Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
-    LogQuery, Node, Pieces, df_command, free_of_df,
+    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
+    LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -576,6 +578,26 @@ impl Engine for Docker {
         self.post("resize a command's terminal".to_owned(), path, QUICK_MAX).await
     }
 
+    async fn attach(&self, container: &str, stdin: bool, detach_keys: Option<&str>) -> Result<Attached, EngineError> {
+        self.attach_to(container, stdin, detach_keys).await
+    }
+
+    async fn resize(&self, container: &str, columns: u16, rows: u16) -> Result<(), EngineError> {
+        self.container_call("resize", container, &format!("?h={rows}&w={columns}"), QUICK_MAX).await
+    }
+
+    async fn ending(&self, container: &str, when: Ending) -> Result<BoxFuture<'static, Result<i64, EngineError>>, EngineError> {
+        self.ending_of(container, when).await
+    }
+
+    async fn processes(&self, container: &str) -> Result<Processes, EngineError> {
+        self.processes_of(container).await
+    }
+
+    async fn usage(&self, container: &str, follow: bool) -> Result<BoxStream<'static, Result<Usage, EngineError>>, EngineError> {
+        self.usage_of(container, follow).await
+    }
+
     async fn logs(
         &self,
         container: &str,
@@ -704,6 +726,10 @@ impl Engine for Docker {
         let call = Call { what, method: Method::POST, path, body: None, bound: PULL_MAX };
         let response = self.http.send_with_login(Some(self.version().await?), &call, login).await?;
         self.to_end(&call, streams::pull(response.into_body(), progress)).await
+    }
+
+    async fn push(&self, image: &str, login: Option<&str>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), EngineError> {
+        self.push_to_registry(image, login, progress).await
     }
 
     async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {

@@ -20,6 +20,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// The registry has from now on what it is given, as something that a host may be given back.
+    pub(super) fn push(&mut self, host: &HostName, image: &str) -> Result<(), Fail> {
+        self.image(host, image)?;
+        self.registry.entry(image.to_owned()).or_default().get_or_insert(0);
+        Ok(())
+    }
+
     pub(super) fn save(&mut self, host: &HostName, image: &str) -> Result<Vec<u8>, Fail> {
         let seen = self.image(host, image)?;
         Ok(json!([image, seen.id, seen.size_bytes, seen.created]).to_string().into_bytes())
