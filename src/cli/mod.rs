@@ -253,3 +253,29 @@ impl Globals {
         Ui::new(ansi, self.progress.as_deref(), no_color)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_verb_are_the_same() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_has_dockers_short_flags_and_the_inventory_by_its_name() {
+        let cases: &[(&[&str], Option<&str>)] = &[
+            (&["-i", "a.toml", "run", "-it", "web", "-i", "x"], Some("a.toml")),
+            (&["run", "-i", "--inventory", "b.toml", "web"], Some("b.toml")),
+            (&["-i", "a.toml", "run", "-i=false", "-T", "web"], Some("a.toml")),
+        ];
+        for (words, expect) in cases {
+            let cli = Cli::try_parse_from(["mcompose"].iter().chain(*words)).expect("it is a good command line");
+            let Verb::Run(args) = &cli.verb else { panic!("it is a run") };
+            assert_eq!(args.inventory(&cli.globals).as_deref(), *expect, "{words:?}");
+        }
+    }
+}

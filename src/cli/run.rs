@@ -11,12 +11,15 @@ use super::{Failure, Globals, exit, load};
 use crate::composefile::Loaded;
 use crate::engine::{Ending, Engine};
 use crate::plan::{Building, Goal, Run, Selection, Up};
-use crate::project::{Project, Service, ServiceName};
+use crate::project::{Project, ServiceName};
 use crate::ui::Ui;
 
 /// Run a one-off command on a service: in a container of its own, on a host that suits the service
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
+    /// The hosts file: here without its short form, which is -i of docker compose
+    #[arg(long, id = "inventory", value_name = "FILE")]
+    inventory: Option<String>,
     #[command(flatten)]
     one_off: OneOffArgs,
     /// Build image before starting container
@@ -49,22 +52,29 @@ pub struct RunArgs {
     /// Use the service's network useAliases in the network(s) the container connects to
     #[arg(long)]
     use_aliases: bool,
-    #[arg(value_name = "SERVICE")]
-    service: String,
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    /// What follows the service is the command's, flags too
+    #[arg(trailing_var_arg = true, required = true, value_names = ["SERVICE", "COMMAND"], num_args = 1..)]
+    words: Vec<String>,
+}
+
+impl RunArgs {
+    pub(super) fn inventory(&self, globals: &Globals) -> Option<String> {
+        self.inventory.clone().or_else(|| globals.inventory.clone())
+    }
 }
 
 /// The exit code is the container's.
 pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    let globals = &Globals { inventory: args.inventory(globals), ..globals.clone() };
     let ui = if args.quiet || args.quiet_pull || args.quiet_build { ui.quiet() } else { ui };
-    let named = std::slice::from_ref(&args.service);
+    let Some((named, command)) = args.words.split_first() else { return Ok(exit::USAGE) };
+    let named = std::slice::from_ref(named);
     let mut loaded = load::project_file(globals, named, ui)?;
     load::selection(named, &loaded.project)?;
     let tty = args.one_off.wants_tty();
-    let one_off = args.one_off.read(&args.command, &loaded.environment, tty)?;
-    let Some((service, declared)) = loaded.project.services.get_key_value(args.service.as_str()) else {
-        return Err(load::no_such_service(&args.service, &loaded.project));
+    let one_off = args.one_off.read(command, &loaded.environment, tty)?;
+    let Some((service, declared)) = loaded.project.services.get_key_value(named[0].as_str()) else {
+        return Err(load::no_such_service(&named[0], &loaded.project));
     };
     let (service, made_from) = (service.clone(), one_off.of(declared));
     let slug = slug();
@@ -79,7 +89,7 @@ pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
         use_aliases: args.use_aliases,
     };
     let mut session = load::provisioned(globals, ui, &mut loaded, "run").await?;
-    let code = with_what_it_needs(args, &session, &loaded.project, &goal.made_from).await?;
+    let code = with_what_it_needs(args, &session, &loaded.project, &goal).await?;
     if code != exit::OK {
         return Ok(code);
     }
@@ -104,14 +114,14 @@ pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
 }
 
 /// What the service depends on, brought up, and its image where that is built.
-async fn with_what_it_needs(args: &RunArgs, session: &Session, project: &Project, made_from: &Service) -> Result<u8, Failure> {
+async fn with_what_it_needs(args: &RunArgs, session: &Session, project: &Project, goal: &Run) -> Result<u8, Failure> {
     let needed: BTreeSet<ServiceName> = match args.no_deps {
         true => BTreeSet::new(),
-        false => made_from.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned().collect(),
+        false => goal.made_from.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned().collect(),
     };
     let mut goals = Vec::new();
     let mut builds = needed.clone();
-    builds.extend(project.services.keys().find(|name| name.as_str() == args.service).cloned());
+    builds.insert(goal.service.clone());
     if project.services.values().any(|service| service.build.is_some()) {
         let building = Building { missing_only: !args.build, deps: !args.no_deps, ..Building::default() };
         goals.push(Goal::Build { services: Selection::Only(builds), building });

@@ -128,8 +128,8 @@ pub trait Engine: Send + Sync {
     async fn load(&self, image: &str, archive: Pieces) -> Result<(), EngineError>;
     /// The ids of all images.
     async fn images(&self) -> Result<Vec<String>, EngineError>;
-    /// The digests of an image's layers, the lowest first.
-    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError>;
+    /// What an image consists of.
+    async fn image(&self, image: &str) -> Result<ImageParts, EngineError>;
     /// Builds an image. `context`: its archive, unless the engine fetches it. `dockerfile`: its path there.
     async fn build(
         &self,
@@ -230,6 +230,15 @@ pub enum Ending {
     Next,
     /// The engine removes it by itself when it has ended, which is then done too.
     Removed,
+}
+
+/// What an image consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageParts {
+    /// As the engine's store names it: by its configuration, or by its manifest.
+    pub id: String,
+    /// The digests of its layers, the lowest first.
+    pub layers: Vec<String>,
 }
 
 /// A table of processes.

@@ -32,6 +32,9 @@ volumes:
   data: {}
 ";
 
+/// Ends when it is told to, with a code of its own.
+const LOOP: &str = "trap 'exit 3' INT; echo ready; while :; do sleep 0.1; done";
+
 #[test]
 fn a_command_runs_beside_the_replicas_with_input_output_and_code() {
     let project = Project::new(shared(), "once", COMPOSE);
@@ -50,7 +53,7 @@ fn a_command_runs_beside_the_replicas_with_input_output_and_code() {
     assert_eq!(ended.stdout, "kept\none three four\n/bin\n1000\n");
 
     // Input is read to its end, and what is large arrives whole.
-    let mut child = project.piped(&["run", "--rm", "tool", "sh", "-c", "wc -c; echo end"]);
+    let mut child = project.piped(&["run", "--rm", "--entrypoint", "sh -c", "tool", "wc -c; echo end"]);
     child.stdin.take().expect("it is piped").write_all(&vec![b'x'; 1 << 20]).expect("it is read");
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1048576\nend\n");
@@ -61,8 +64,7 @@ fn a_command_runs_beside_the_replicas_with_input_output_and_code() {
     project.ok(&["ps", "-a"]).assert_says(&["once-kept", "Exited (0)"]);
     assert_eq!(project.run(&["plan", "--no-deps", "db"]).code.map(|code| code == 0), Some(true));
 
-    let running =
-        project.start(&["run", "--rm", "tool", "sh", "-c", "trap 'exit 3' INT; echo ready; while :; do sleep 0.1; done"]);
+    let running = project.start(&["run", "--rm", "--entrypoint", "sh -c", "tool", LOOP]);
     wait_until("it runs", || running.stdout().contains("ready"));
     running.interrupt();
     assert_eq!(running.wait().code, Some(3), "a signal is the container's");
@@ -106,6 +108,10 @@ fn comparable(inspected: &Value, project: &str) -> Value {
     }
     labels.remove("io.mcompose.reservation");
     found["Config"]["Hostname"] = Value::Null;
+    // docker compose takes them from a map in Go, whose order is another each time.
+    if let Some(variables) = found["Config"]["Env"].as_array_mut() {
+        variables.sort_by_key(ToString::to_string);
+    }
     let networks = found["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
     let id = inspected["Id"].as_str().unwrap_or_default();
     let aliases = |network: &Value| -> Vec<String> {
@@ -150,4 +156,41 @@ fn its_container_is_the_one_that_docker_compose_makes() {
     ours.ok(&["down", "-v"]);
     docker_compose(host, &["-p", "onceb", "-f", &file, "down", "-v"]);
     ours.assert_gone();
+}
+
+#[test]
+fn what_runs_is_watched_attached_to_and_waited_for_with_its_host() {
+    let compose = "services:
+  web:
+    image: mcompose-demo:1
+    entrypoint: ['sh', '-c', \"trap 'exit 3' TERM; while read line; do echo got $$line; done; sleep 100 & wait $$!\"]
+    stdin_open: true
+    stop_grace_period: 5s
+    deploy: {replicas: 2, placement: {max_replicas_per_node: 1}}
+";
+    let project = Project::new(shared(), "watched", compose);
+    project.ok(&["up", "-d"]);
+    let (host, _) = project.replica("web-2");
+    let lines =
+        |text: &str| text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let top = lines(&project.ok(&["top"]).stdout);
+    assert_eq!(top[0][..4], ["SERVICE", "#", "HOST", "UID"]);
+    assert!(top.iter().any(|row| row[..3] == ["web", "2", &host.name] && row.contains(&"sh".to_owned())), "{top:?}");
+    let stats = project.ok(&["stats", "--no-stream", "--format", "json", "web"]).stdout;
+    let rows: Vec<Value> = stats.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let row = rows.iter().find(|row| row["Name"] == "watched-web-2").unwrap_or_else(|| panic!("{stats}"));
+    assert_eq!((row["Host"].as_str(), row["PIDs"].as_str()), (Some(host.name.as_str()), Some("1")));
+
+    let mut child = project.piped(&["attach", "--index", "2", "web"]);
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(b"one\ntwo\n").expect("it is read");
+    wait_until("the lines are in its log", || project.ok(&["logs", "web"]).stdout.contains("got two"));
+    let waiting = project.start(&["wait", "web"]);
+    project.ok(&["stop", "web"]);
+    let ended = waiting.wait();
+    assert_eq!((ended.code, ended.stdout.matches("exited with status code 3").count()), (Some(3), 2), "{}", ended.everything());
+    let output = child.wait_with_output().expect("it ends with its container");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(3), "got one\ngot two\n"));
+    project.ok(&["down"]);
+    project.assert_gone();
 }

@@ -29,8 +29,8 @@ use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
 use super::{
-    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
-    LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
+    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
+    Inspected, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -210,7 +210,7 @@ impl Docker {
             .map_err(|message| self.http.error(&call.what, ErrorKind::Failed, message))
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
+    async fn image_answer(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
         match self.get("look at an image", &format!("/images/{}/json", escape_path(reference))).await {
             Ok(image) => Ok(Some(image)),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -223,7 +223,7 @@ impl Docker {
     /// The images that were asked about, those that are here.
     async fn images(&self, question: &Question) -> Result<BTreeMap<String, ImageSeen>, EngineError> {
         let asked = question.images.iter().cloned().map(|reference| async move {
-            let image = self.image(&reference).await?;
+            let image = self.image_answer(&reference).await?;
             Ok(image.map(|image| (reference, image.read())))
         });
         let asked: Vec<_> = asked.collect();
@@ -753,11 +753,12 @@ impl Engine for Docker {
         Ok(rows.iter().filter_map(|row| row["Id"].as_str().map(str::to_owned)).collect())
     }
 
-    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError> {
+    async fn image(&self, image: &str) -> Result<ImageParts, EngineError> {
         let answer: Value =
             self.get(&format!("look at image `{image}`"), &format!("/images/{}/json", escape_path(image))).await?;
         let layers = answer["RootFS"]["Layers"].as_array().into_iter().flatten();
-        Ok(layers.filter_map(|layer| layer.as_str().map(str::to_owned)).collect())
+        let layers = layers.filter_map(|layer| layer.as_str().map(str::to_owned)).collect();
+        Ok(ImageParts { id: answer["Id"].as_str().unwrap_or_default().to_owned(), layers })
     }
 
     async fn build(

@@ -16,8 +16,8 @@ use super::logs::{end_of, events_of, stream_of};
 use super::pace::{Caller, paced_events};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
-    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
-    LogQuery, Node, Piece, Pieces, Processes, Usage,
+    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
+    Inspected, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State, keys};
@@ -510,8 +510,8 @@ impl Engine for FakeEngine {
         self.call(Kind::Reads, "list images".to_owned(), |cluster, host| cluster.images(host)).await
     }
 
-    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError> {
-        self.call(Kind::Reads, format!("look at image `{image}`"), |cluster, host| cluster.layers(host, image)).await
+    async fn image(&self, image: &str) -> Result<ImageParts, EngineError> {
+        self.call(Kind::Reads, format!("look at image `{image}`"), |cluster, host| cluster.image_parts(host, image)).await
     }
 
     async fn build(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::state::{Cluster, Fail};
 use super::time::rfc3339;
-use crate::engine::ErrorKind;
+use crate::engine::{ErrorKind, ImageParts};
 use crate::project::{HostName, ImageBuild};
 use crate::world::ImageSeen;
 
@@ -47,8 +47,9 @@ impl Cluster {
     }
 
     /// One layer, by the image's id.
-    pub(super) fn layers(&mut self, host: &HostName, image: &str) -> Result<Vec<String>, Fail> {
-        Ok(vec![self.image(host, image)?.id.clone()])
+    pub(super) fn image_parts(&mut self, host: &HostName, image: &str) -> Result<ImageParts, Fail> {
+        let id = self.image(host, image)?.id.clone();
+        Ok(ImageParts { layers: vec![id.clone()], id })
     }
 
     fn image(&self, host: &HostName, image: &str) -> Result<&ImageSeen, Fail> {
