@@ -121,6 +121,9 @@ impl Stage {
                     ImageBuild { tags: vec![(*image).to_owned()], context: "http://x".to_owned(), ..ImageBuild::default() };
                 self.bed().fake_build(host, &build);
             }
+            ["containerd", host] => {
+                self.bed().fake.host(host).set_info(|info| info.storage_driver = "overlayfs".to_owned());
+            }
             ["keeps", digests @ ..] => {
                 self.bed().kept = Some(digests.iter().map(|digest| digest.repeat(40)).collect());
             }

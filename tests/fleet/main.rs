@@ -20,6 +20,7 @@ mod images;
 mod many;
 mod one_off;
 mod program;
+mod push;
 mod reference;
 mod refusals;
 mod registry;

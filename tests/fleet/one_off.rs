@@ -1,5 +1,4 @@
 //! One-off containers: `run`, as docker compose 2.40.3 makes them, on a host of placement's choice.
-#![expect(clippy::disallowed_methods, reason = "the test writes and reads the project's files")]
 
 use std::io::Write;
 
@@ -62,7 +61,6 @@ fn a_command_runs_beside_the_replicas_with_input_output_and_code() {
     project.ok(&["run", "--name", "once-kept", "tool", "true"]);
     assert!(!project.ok(&["ps"]).stdout.contains("once-kept"));
     project.ok(&["ps", "-a"]).assert_says(&["once-kept", "Exited (0)"]);
-    assert_eq!(project.run(&["plan", "--no-deps", "db"]).code.map(|code| code == 0), Some(true));
 
     let running = project.start(&["run", "--rm", "--entrypoint", "sh -c", "tool", LOOP]);
     wait_until("it runs", || running.stdout().contains("ready"));
@@ -119,7 +117,13 @@ fn comparable(inspected: &Value, project: &str) -> Value {
         aliases.filter(|alias| !id.starts_with(*alias)).map(str::to_owned).collect()
     };
     let networks: Vec<_> = networks.iter().map(|(name, network)| (name.clone(), aliases(network))).collect();
-    serde_json::json!({ "name": found["Name"], "config": found["Config"], "host": found["HostConfig"], "networks": networks })
+    let part = |key: &str| -> Value {
+        // What is empty is not said by the one, and said to be empty by the other.
+        let is_empty = |value: &Value| value.is_null() || *value == serde_json::json!([]) || *value == serde_json::json!({});
+        let entries = found[key].as_object().into_iter().flatten().filter(|(_, value)| !is_empty(value));
+        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    serde_json::json!({ "name": found["Name"], "config": part("Config"), "host": part("HostConfig"), "networks": networks })
 }
 
 #[test]

@@ -2,20 +2,29 @@
 
 use serde_json::{Value, json};
 
-use super::state::{Cluster, Fail};
+use super::state::{Cluster, Fail, FakeHostState};
 use super::time::rfc3339;
 use crate::engine::{ErrorKind, ImageParts};
 use crate::project::{HostName, ImageBuild};
 use crate::world::ImageSeen;
 
+impl FakeHostState {
+    /// What an image that came from no registry is given: nothing, but by containerd's store (seen with 28.5) its own id.
+    fn digests_of(&self, image: &str, id: &str) -> Vec<String> {
+        let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
+        if self.info.storage_driver == "overlay2" { Vec::new() } else { vec![format!("{name}@{id}")] }
+    }
+}
+
 impl Cluster {
     /// Each build is another image, of the time when it was made.
     pub(super) fn build(&mut self, host: &HostName, build: &ImageBuild) -> Result<(), Fail> {
         let (id, created) = (format!("sha256:{}", self.new_id()), rfc3339(self.now_ms));
-        let seen = ImageSeen { id, digests: Vec::new(), size_bytes: 5_000_000, created };
         let state = self.host_mut(host)?;
         for tag in &build.tags {
-            state.images.insert(tag.clone(), seen.clone());
+            let digests = state.digests_of(tag, &id);
+            let seen = ImageSeen { id: id.clone(), digests, size_bytes: 5_000_000, created: created.clone() };
+            state.images.insert(tag.clone(), seen);
         }
         Ok(())
     }
@@ -37,8 +46,10 @@ impl Cluster {
         let saved: Value = serde_json::from_slice(archive).map_err(|_| damaged())?;
         let text = |index: usize| saved[index].as_str().map(str::to_owned).ok_or_else(damaged);
         let (image, id, created) = (text(0)?, text(1)?, text(3)?);
-        let seen = ImageSeen { id, digests: Vec::new(), size_bytes: saved[2].as_i64().unwrap_or_default(), created };
-        self.host_mut(host)?.images.insert(image, seen);
+        let state = self.host_mut(host)?;
+        let digests = state.digests_of(&image, &id);
+        let seen = ImageSeen { id, digests, size_bytes: saved[2].as_i64().unwrap_or_default(), created };
+        state.images.insert(image, seen);
         Ok(())
     }
 
