@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::project::{Project, Service, ServiceName, Slot};
+use crate::world::World;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Goal {
@@ -73,9 +74,9 @@ pub enum Goal {
 impl Goal {
     /// The project that is placed and planned for the goal: as it is, but for `Run`, whose container is the one slot of a service of
     /// its own.
-    pub fn about<'a>(&self, project: &'a Project) -> Cow<'a, Project> {
+    pub fn about<'a>(&self, project: &'a Project, world: &World) -> Cow<'a, Project> {
         match self {
-            Self::Run(run) => Cow::Owned(run.joined(project)),
+            Self::Run(run) => Cow::Owned(run.joined(project, world)),
             _ => Cow::Borrowed(project),
         }
     }
@@ -117,8 +118,17 @@ impl Run {
             .expect("a service's name with more of such letters")
     }
 
-    fn joined(&self, project: &Project) -> Project {
+    /// Of the other services there are as many slots as have a container: nothing is kept free for those that have none.
+    fn joined(&self, project: &Project, world: &World) -> Project {
         let mut joined = project.clone();
+        let mut last: BTreeMap<ServiceName, u32> = BTreeMap::new();
+        for slot in world.containers_of(&project.name).filter_map(|(_, container)| container.slot()) {
+            let last = last.entry(slot.service).or_default();
+            *last = slot.number.get().max(*last);
+        }
+        for (name, service) in joined.services.iter_mut().filter(|(_, service)| !service.mode().is_global()) {
+            service.scale = Some(last.get(name).copied().unwrap_or_default());
+        }
         let image = self.made_from.image_name(project.name.as_str(), self.service.as_str());
         let made = Service { image: Some(image), container_name: Some(self.name.clone()), ..self.made_from.clone() };
         let hash = project.config_hashes.get(&self.service).cloned();

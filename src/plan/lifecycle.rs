@@ -256,6 +256,14 @@ impl<'a> Life<'_, 'a> {
             filler.container.state.is_up().then(op)
         };
         self.each(services, kill);
+        for (host, container) in self.compose.view.oneoffs.iter().copied() {
+            let service = container.labels.service.as_deref().unwrap_or_default();
+            let is_meant = services.has(service) && self.compose.project.services.contains_key(service);
+            if let Some(op) = kill(&Filler { number: 0, host, container }).filter(|_| is_meant) {
+                let subject = Subject::Container(container.name.clone());
+                self.draft.step(host, subject, op, Cause::Requested, Vec::new());
+            }
+        }
         if !orphans {
             return;
         }

@@ -70,12 +70,12 @@ fn a_command_runs_beside_the_replicas_with_input_output_and_code() {
     project.run(&["run", "tool", "no-such-program"]).assert_refused(&["no-such-program"]);
     project.run(&["run", "nothing"]).assert_refused(&["no such service: nothing"]);
     project.run(&["run", "--on", "h9", "tool", "true"]).assert_refused(&["fits nowhere"]);
-    project.ok(&["down", "-v"]);
+    project.ok(&["down", "-v", "--remove-orphans"]);
     project.assert_gone();
 }
 
 #[test]
-fn one_that_is_left_alone_is_found_by_its_id_and_goes_with_the_project() {
+fn one_that_is_left_alone_is_found_by_its_id_and_goes_with_the_orphans() {
     let project = Project::new(shared(), "onceback", COMPOSE);
     for host in ["h1", "h2", "h3"] {
         let id = project.ok(&["run", "-d", "--on", host, "--no-deps", "-p", "18124:80", "web"]).stdout;
@@ -92,7 +92,9 @@ fn one_that_is_left_alone_is_found_by_its_id_and_goes_with_the_project() {
     let (host, web) = project.replica("web-1");
     let (_, addresses) = host.exec(&web, &["nslookup", "web"]);
     assert_eq!(addresses.matches("Address").count().saturating_sub(1), 2, "{addresses}");
-    project.ok(&["down", "-v"]);
+    project.ok(&["down"]).assert_says(&["is left: --remove-orphans"]);
+    assert_eq!(project.running().len(), 3, "somebody may wait for what they do");
+    project.ok(&["down", "-v", "--remove-orphans"]);
     project.assert_gone();
 }
 
@@ -147,12 +149,12 @@ fn its_container_is_the_one_that_docker_compose_makes() {
         let mine = arguments("oncea");
         let id = ours.ok(&mine.iter().map(String::as_str).collect::<Vec<_>>()).stdout;
         let made = comparable(&host.get(&format!("/containers/{}/json", id.trim())), "oncea");
-        ours.ok(&["down"]);
+        ours.ok(&["down", "--remove-orphans"]);
         let reference = arguments("onceb");
         let reference: Vec<&str> = ["-p", "onceb", "-f", &file].into_iter().chain(reference.iter().map(String::as_str)).collect();
         let id = docker_compose(host, &reference);
         let expected = comparable(&host.get(&format!("/containers/{}/json", id.trim())), "onceb");
-        // Its `down` leaves one-off containers of services whose profile is not active.
+        // Its `down` leaves one-off containers, and --remove-orphans those of services whose profile is not active.
         assert!(host.api("DELETE", "/containers/onceb-x?force=1", None).is_success());
         docker_compose(host, &["-p", "onceb", "-f", &file, "down"]);
         for part in ["name", "config", "host", "networks"] {

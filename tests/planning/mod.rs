@@ -184,7 +184,7 @@ impl Bed {
     }
 
     pub fn plan_in(&self, goal: &Goal, world: &World) -> Plan {
-        let project = goal.about(&self.project);
+        let project = goal.about(&self.project, world);
         let placement = self.place_as(&project, world);
         let fabric = self.fabric(world);
         let inputs = Inputs {
