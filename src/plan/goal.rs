@@ -130,7 +130,10 @@ impl Run {
             service.scale = Some(last.get(name).copied().unwrap_or_default());
         }
         let image = self.made_from.image_name(project.name.as_str(), self.service.as_str());
-        let made = Service { image: Some(image), container_name: Some(self.name.clone()), ..self.made_from.clone() };
+        let mut made = Service { image: Some(image), container_name: Some(self.name.clone()), ..self.made_from.clone() };
+        if !self.deps {
+            made.depends_on.clear();
+        }
         let hash = project.config_hashes.get(&self.service).cloned();
         joined.config_hashes.extend(hash.map(|hash| (self.key(), hash)));
         joined.services.insert(self.key(), made);

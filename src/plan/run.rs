@@ -95,9 +95,6 @@ impl<'a> Running<'_, 'a> {
     /// Waits until the conditions of `depends_on` hold; that what is needed runs is another goal, and reached before.
     fn await_needed(&mut self, service: &'a Service) -> Vec<StepId> {
         let mut waits = Vec::new();
-        if !self.goal.deps {
-            return waits;
-        }
         for (needed, dependency) in &service.depends_on {
             let until = match dependency.condition {
                 Condition::ServiceStarted => continue,
