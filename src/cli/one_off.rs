@@ -82,8 +82,8 @@ impl OneOffArgs {
             labels: self.labels()?,
             user: self.user.clone(),
             working_dir: self.workdir.clone(),
-            cap_add: self.cap_add.clone(),
-            cap_drop: self.cap_drop.clone(),
+            cap_add: self.cap_add.iter().map(|name| capability(name)).collect(),
+            cap_drop: self.cap_drop.iter().map(|name| capability(name)).collect(),
             mounts: mounts.map_err(|why| usage("--volume", why))?,
             ports: if self.service_ports { Ports::OfTheService } else { Ports::These(ports) },
             pull_policy: self.pull.clone(),
@@ -115,6 +115,12 @@ impl OneOffArgs {
         };
         self.label.iter().map(entry).collect()
     }
+}
+
+/// In the form that docker compose gives to those of a command line.
+fn capability(name: &str) -> String {
+    let name = name.to_ascii_uppercase();
+    if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
 }
 
 /// A relative path is one of where the command is given.
