@@ -175,24 +175,29 @@ fn ship(fleet: &Fleet) {
     fs::write(&inventory, text).expect("the fleet's folder is writable");
     let file = fleet.folder.join("ship.yaml");
     fs::write(&file, "name: ship\nservices: {}\n").expect("the fleet's folder is writable");
-    let (mut theirs, mut ours, mut their_bytes, mut our_bytes) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut by_socket, mut by_ssh, mut ours, mut their_bytes, mut our_bytes) = (Vec::new(), Vec::new(), Vec::new(), 0, 0);
     for run in 0..3 {
-        for (number, is_ours) in [(2 * run, false), (2 * run + 1, true)] {
+        for number in 3 * run..3 * run + 3 {
             let image = format!("new:{number}");
             build(&builder, source, &image, "common:1", NEW_MIB, number as u8 + 2);
             let before = bytes(fleet);
-            if is_ours {
-                ours.push(timed(|| mcompose(fleet, &inventory, &file, &["image", "ship", &image])));
-                our_bytes = bytes(fleet) - before;
-            } else {
-                theirs.push(timed(|| fleet.hosts.iter().for_each(|host| save_and_load(source, host, &image))));
-                their_bytes = 3 * saved_bytes(source, &image);
+            match number % 3 {
+                0 => by_socket.push(timed(|| fleet.hosts.iter().for_each(|host| save_and_load(source, host, &image)))),
+                1 => {
+                    by_ssh.push(timed(|| fleet.hosts.iter().for_each(|host| save_and_load_by_ssh(fleet, source, host, &image))));
+                    their_bytes = bytes(fleet) - before;
+                }
+                _ => {
+                    ours.push(timed(|| mcompose(fleet, &inventory, &file, &["image", "ship", &image])));
+                    our_bytes = bytes(fleet) - before;
+                }
             }
         }
     }
-    report(&format!("docker save | docker load of {COMMON_MIB}+{NEW_MIB} MiB to 3 hosts, unix sockets"), theirs);
+    report(&format!("docker save | docker load of {COMMON_MIB}+{NEW_MIB} MiB to 3 hosts, unix sockets"), by_socket);
+    report(&format!("docker save | ssh docker load of {COMMON_MIB}+{NEW_MIB} MiB to 3 hosts, one after the other"), by_ssh);
     report(&format!("mcompose image ship of {COMMON_MIB}+{NEW_MIB} MiB to 3 hosts, over SSH"), ours);
-    println!("bytes: docker save | docker load {their_bytes}, mcompose {our_bytes} on the hosts' network");
+    println!("bytes: docker save | ssh docker load {their_bytes}, mcompose {our_bytes} on the hosts' network");
 }
 
 fn build(builder: &Fleet, host: &FleetHost, image: &str, base: &str, mib: usize, seed: u8) {
@@ -223,13 +228,15 @@ fn save_and_load(from: &FleetHost, to: &FleetHost, image: &str) {
     assert!(status.expect("bash starts").success(), "{script}");
 }
 
-fn saved_bytes(from: &FleetHost, image: &str) -> u64 {
-    let script = format!("docker -H {} save {image} | wc -c", socket(from));
-    let output = Command::new("bash").args(["-c", &script]).output().expect("bash starts");
-    String::from_utf8_lossy(&output.stdout).trim().parse().expect("wc prints a number")
+fn save_and_load_by_ssh(fleet: &Fleet, from: &FleetHost, to: &FleetHost, image: &str) {
+    let key = fleet.folder.join("id_ed25519");
+    let options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
+    let ssh = format!("ssh {options} -i {} root@{}", key.display(), to.address);
+    let script = format!("set -o pipefail; docker -H {} save {image} | {ssh} docker load", socket(from));
+    let status = Command::new("bash").args(["-c", &script]).stdout(Stdio::null()).status();
+    assert!(status.expect("bash starts").success(), "{script}");
 }
 
-/// What went to the fleet's hosts.
 fn bytes(fleet: &Fleet) -> u64 {
     fleet.hosts.iter().map(FleetHost::received_bytes).sum()
 }

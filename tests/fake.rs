@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcompose::engine::fake::{Behaviour, Fake, Fault, FaultRule};
-use mcompose::engine::{Engine, EngineError, ErrorKind, LogQuery};
+use mcompose::engine::{Ending, Engine, EngineError, ErrorKind, LogQuery};
 use mcompose::project::{
     ContainerSpec, Endpoint, EngineRestartPolicy, HostConfig, MountSpec, NetworkSpec, NetworkingConfig, PortBinding, Role, Until,
 };
@@ -296,5 +296,31 @@ fn a_host_that_left_its_swarm_is_in_none() {
         assert!(told(alpha.swarm_leave(false).await).starts_with("Failed: You are attempting to leave"));
         alpha.swarm_leave(true).await.expect("forced");
         assert_eq!(fake.snapshot().seen("alpha").map(|seen| seen.swarm.clone()), Some(Swarm::Inactive));
+    });
+}
+
+#[test]
+fn an_end_is_told_to_who_asked_before_it_and_what_removes_itself_is_gone_then() {
+    run(async {
+        let fake = Fake::new(&["alpha"]);
+        fake.host("alpha").add_image("demo:1");
+        let engine = engine(&fake, "alpha");
+        let mut once = spec();
+        once.host_config.rest.insert("AutoRemove".to_owned(), true.into());
+        engine.create("once", &once).await.expect("it is created");
+        let ending = engine.ending("once", Ending::Removed).await.expect("it is there");
+        engine.start("once").await.expect("it starts");
+        engine.kill("once", "SIGKILL").await.expect("it runs");
+        assert_eq!(ending.await.expect("the engine tells"), 137);
+        assert_eq!(state(&fake, "alpha", "once"), None);
+
+        fake.behave("demo:1", Behaviour { exits: Some((Duration::from_secs(9), 3)), ..Behaviour::default() });
+        up(&engine, "stays", &spec()).await.expect("it starts");
+        let ending = engine.ending("stays", Ending::Stopped).await.expect("it is there");
+        assert_eq!(ending.await.expect("the engine tells"), 3);
+        assert_eq!(state(&fake, "alpha", "stays"), Some(State::Exited { code: Some(3) }));
+        let again = engine.ending("stays", Ending::Stopped).await.expect("it is there");
+        assert_eq!(again.await.expect("it has ended already"), 3);
+        assert_eq!(told(engine.ending("none", Ending::Next).await.map(drop)), "NotFound: No such container: none");
     });
 }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use mcompose::apply::StepEnd;
 use mcompose::delivery::{Owner, Source};
 use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
-use mcompose::plan::{Building, Goal, Plan, Recreate, Rmi, Selection, Up};
-use mcompose::project::{Availability, ContainerSpec, Content, ImageBuild, ServiceName};
+use mcompose::plan::{Building, Goal, Plan, Recreate, Rmi, Run, Selection, Up};
+use mcompose::project::{Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName};
 use planning::{Bed, project};
 
 #[test]
@@ -121,6 +121,9 @@ impl Stage {
                     ImageBuild { tags: vec![(*image).to_owned()], context: "http://x".to_owned(), ..ImageBuild::default() };
                 self.bed().fake_build(host, &build);
             }
+            ["containerd", host] => {
+                self.bed().fake.host(host).set_info(|info| info.storage_driver = "overlayfs".to_owned());
+            }
             ["keeps", digests @ ..] => {
                 self.bed().kept = Some(digests.iter().map(|digest| digest.repeat(40)).collect());
             }
@@ -149,6 +152,10 @@ impl Stage {
                 let fault = Fault::Fail { kind: mcompose::engine::ErrorKind::Failed, message: "out of luck".to_owned() };
                 self.bed().fake.fault(FaultRule::once(&call.join(" "), fault));
             }
+            ["once", service, options @ ..] => {
+                let goal = self.once(service, options);
+                return self.show(&goal);
+            }
             [verb, options @ ..] => return self.plan(verb, options),
             [] => {}
         }
@@ -170,8 +177,31 @@ impl Stage {
     }
 
     fn plan(&mut self, verb: &str, options: &[&str]) -> String {
-        let goal = goal(verb, options);
-        let plan = self.bed().plan(&goal);
+        self.show(&goal(verb, options))
+    }
+
+    /// `run` is a container of nobody here, so the verb is `once`. Its slug is the same each time, so that its name can be written.
+    fn once(&mut self, service: &str, options: &[&str]) -> Goal {
+        let has = |flag: &str| options.contains(&flag);
+        let project = &self.bed().project;
+        let (service, declared) = project.services.get_key_value(service).expect("a service of the file");
+        let host = options.iter().find_map(|option| HostName::new(option.strip_prefix("--on=")?).ok());
+        let ports = if has("--service-ports") { Ports::OfTheService } else { Ports::default() };
+        let slug = "0123456789abcdef".repeat(4);
+        Goal::Run(Box::new(Run {
+            service: service.clone(),
+            made_from: OneOff { host, ports, ..OneOff::default() }.of(declared),
+            name: Run::default_name(project, service, &slug),
+            slug,
+            deps: !has("--no-deps"),
+            start: !has("--no-start"),
+            auto_remove: has("--rm"),
+            use_aliases: has("--use-aliases"),
+        }))
+    }
+
+    fn show(&mut self, goal: &Goal) -> String {
+        let plan = self.bed().plan(goal);
         let text = mcompose::plan::text(&plan);
         self.plan = Some(plan);
         if text.is_empty() { "nothing to do\n".to_owned() } else { text }
@@ -276,6 +306,7 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             let building = Building { missing_only: has("--missing"), ..Building::default() };
             Goal::Build { services, building }
         }
+        "push" => Goal::Push { services, include_deps: has("--include-deps"), tolerant: false },
         "pull" => Goal::Pull { services, always: has("--always"), include_deps: has("--include-deps") },
         _ => panic!("`{verb}` is no command of a scenario"),
     }

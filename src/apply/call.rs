@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{Event, StepEnd};
 use crate::delivery::{Cargo, carry, copy_volume};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
-use crate::image::{Login, Shipment, login, ship};
+use crate::image::{Harbour, Login, Shipment, login, ship};
 use crate::plan::{Op, Step, StepId};
 use crate::project::{Endpoint, HostName};
 
@@ -27,6 +27,7 @@ const LOG_TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Means<'a> {
     pub(super) engines: &'a Engines,
     pub(super) cargo: &'a Cargo,
+    pub(super) harbour: &'a Harbour,
 }
 
 /// Makes the step's call and returns how it ended. What a swarm refuses for a moment is tried again, for a bounded time.
@@ -85,7 +86,7 @@ async fn rejoin(engines: &Engines, step: &Step, endpoints: &mut BTreeMap<String,
 }
 
 async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> Result<(), EngineError> {
-    let Means { engines, cargo } = means;
+    let Means { engines, cargo, harbour } = means;
     let engine = engine_of(engines, &step.host, &step.op)?;
     match &step.op {
         Op::SwarmInit { advertise } => engine.swarm_init(advertise).await,
@@ -102,9 +103,9 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         Op::CreateVolume(spec) => engine.create_volume(spec).await,
         Op::RemoveVolume { name } => engine.remove_volume(name).await,
         Op::Ship { image, from, whole, .. } => {
-            let source = engine_of(engines, from, &step.op)?;
+            engine_of(engines, from, &step.op)?;
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
-            ship(Shipment { image, whole: *whole }, source, engine, &tell).await
+            ship(Shipment { image, whole: *whole, harbour }, &engines[from], engine, &tell).await
         }
         Op::Build(build) => {
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
@@ -120,6 +121,11 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
             let login = login(image).await;
             engine.pull(image, platform.as_deref(), login.as_ref().map(Login::header), &tell).await
+        }
+        Op::Push { image } => {
+            let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
+            let login = login(image).await;
+            engine.push(image, login.as_ref().map(Login::header), &tell).await
         }
         Op::RemoveImage { image } => engine.remove_image(image).await,
         Op::Create { name, spec } => {

@@ -12,6 +12,7 @@ use super::call::{Means, carry_out};
 use super::{Event, Outcome, StepEnd};
 use crate::delivery::Cargo;
 use crate::engine::{EngineError, Engines, ErrorKind};
+use crate::image::Harbour;
 use crate::plan::{Op, Plan, Step, StepId, Tolerance};
 use crate::project::HostName;
 
@@ -41,15 +42,20 @@ pub async fn apply(
     mut interrupt: watch::Receiver<bool>,
 ) -> Outcome {
     let mut walk = Walk::new(plan, limits, &events);
+    let harbour = Harbour::expecting(plan.steps.iter().filter_map(|step| match &step.op {
+        Op::Ship { image, from, .. } => Some((image.as_str(), from)),
+        _ => None,
+    }));
     let mut running = FuturesUnordered::new();
     loop {
         let interrupted = *interrupt.borrow_and_update();
         while !interrupted && let Some(id) = walk.begin() {
             let _ = events.send(Event::Started { step: id });
             let (step, events, interrupt) = (&plan.steps[id.0], &events, interrupt.clone());
+            let means = Means { engines, cargo, harbour: &harbour };
             running.push(async move {
                 let begun = Instant::now();
-                let end = carry_out(Means { engines, cargo }, step, id, events, interrupt).await;
+                let end = carry_out(means, step, id, events, interrupt).await;
                 (id, end, begun.elapsed())
             });
         }

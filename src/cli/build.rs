@@ -19,6 +19,9 @@ pub struct BuildArgs {
     /// Always attempt to pull a newer version of the image
     #[arg(long)]
     pull: bool,
+    /// Push service images
+    #[arg(long)]
+    push: bool,
     /// Don't print anything but errors
     #[arg(short, long)]
     quiet: bool,
@@ -40,8 +43,11 @@ pub async fn run(args: &BuildArgs, globals: &Globals, ui: Ui) -> Result<u8, Fail
         args: build_args(&args.build_arg, &loaded.environment)?,
     };
     let session = load::session(globals, ui, Some(&loaded.project), "build").await?;
-    let goal = Goal::Build { services, building };
-    session.change(&[goal], &loaded.project, &BTreeMap::new(), Keep::Same).await
+    let mut goals = vec![Goal::Build { services: services.clone(), building }];
+    if args.push {
+        goals.push(Goal::Push { services, include_deps: args.with_dependencies, tolerant: false });
+    }
+    session.change(&goals, &loaded.project, &BTreeMap::new(), Keep::Same).await
 }
 
 fn build_args(args: &[String], environment: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {

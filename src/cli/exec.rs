@@ -1,16 +1,12 @@
 //! `mcompose exec`
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::io::AsyncWriteExt;
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::session::Session;
+use super::terminal::{Raw, Screen, carry};
 use super::{Failure, Globals, exit, load};
-use crate::engine::{Attached, Engine, EngineError, ExecCommand};
+use crate::engine::{Engine, ExecCommand};
 use crate::project::Project;
 use crate::ui::Ui;
 use crate::world::{Labels, State};
@@ -68,7 +64,8 @@ pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
     let id = attached.id.clone();
     // What is typed goes to the command as it is, Ctrl-C included.
     let raw = if tty { Raw::begin() } else { None };
-    let carried = carry(engine.as_ref(), attached, tty).await;
+    let screen = if tty { Screen::OfCommand } else { Screen::None };
+    let carried = carry(engine.as_ref(), attached, screen, true).await;
     drop(raw);
     carried?;
     let code = engine.exec_code(&id).await?;
@@ -100,70 +97,4 @@ pub(super) async fn replicas(
         return Err(Failure::said(error, "`mcompose ps` shows what runs, and where".to_owned(), exit::FAILURE));
     }
     Ok(found)
-}
-
-/// Until the command ends: input to it, output from it, and the terminal's size whenever that changes.
-async fn carry(engine: &dyn Engine, attached: Attached, tty: bool) -> Result<(), EngineError> {
-    let Attached { id, mut input, mut output } = attached;
-    let feeding = tokio::spawn(async move {
-        let mut stdin = tokio::io::stdin();
-        let _ = tokio::io::copy(&mut stdin, &mut input).await;
-        let _ = input.shutdown().await;
-    });
-    let mut resized = signal(SignalKind::window_change()).ok().filter(|_| tty);
-    if tty {
-        resize(engine, &id).await;
-    }
-    let ended = loop {
-        let piece = tokio::select! {
-            piece = output.next() => piece,
-            Some(Some(())) = async { Some(resized.as_mut()?.recv().await) }, if resized.is_some() => {
-                resize(engine, &id).await;
-                continue;
-            }
-        };
-        match piece {
-            None => break Ok(()),
-            Some(Err(error)) => break Err(error),
-            Some(Ok(piece)) => {
-                let mut stdout = std::io::stdout().lock();
-                let written = match piece.is_stderr {
-                    true => std::io::stderr().lock().write_all(&piece.bytes),
-                    false => stdout.write_all(&piece.bytes).and_then(|()| stdout.flush()),
-                };
-                // Nobody reads any more.
-                if written.is_err() {
-                    break Ok(());
-                }
-            }
-        }
-    };
-    feeding.abort();
-    ended
-}
-
-/// A size that cannot be told is no failure: the command began with one of its own.
-async fn resize(engine: &dyn Engine, id: &str) {
-    if let Ok(size) = tcgetwinsize(std::io::stdout()) {
-        let _ = engine.exec_resize(id, size.ws_col, size.ws_row).await;
-    }
-}
-
-/// The terminal as it was, put back at the end.
-struct Raw(Termios);
-
-impl Raw {
-    fn begin() -> Option<Self> {
-        let before = tcgetattr(std::io::stdin()).ok()?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(std::io::stdin(), OptionalActions::Now, &raw).ok()?;
-        Some(Self(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
-    }
 }

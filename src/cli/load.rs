@@ -99,6 +99,12 @@ fn link_options() -> LinkOptions {
 /// As `session`, for verbs that make replicas: with the files that the project's services need, read and hashed.
 pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &str) -> Result<Session, Failure> {
     let mut session = session(globals, ui, Some(&loaded.project), verb).await?;
+    provide(globals, &mut session, loaded)?;
+    Ok(session)
+}
+
+/// Reads and hashes the files that the project's services need.
+pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) -> Result<(), Failure> {
     let to_others = session.inventory.hosts.iter().any(|host| !host.is_local());
     let limit = globals.deliver_max.saturating_mul(1 << 20);
     let found = survey(&loaded.project, to_others, &loaded.environment, limit);
@@ -110,14 +116,14 @@ pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &
                 PackError::Changed { .. } => "run the command again",
                 _ => "correct it, or mount an absolute path that is on the hosts",
             };
-            ui.error(&Report::of(problem, Some(hint.to_owned())));
+            session.ui.error(&Report::of(problem, Some(hint.to_owned())));
         }
         return Err(Failure::Told(exit::COMPOSE_FILE));
     }
     loaded.project.contents = found.contents;
     loaded.project.data_folders = found.data_folders;
     session.cargo = found.cargo;
-    Ok(session)
+    Ok(())
 }
 
 /// The inventory that is meant, or the local engine.

@@ -1,6 +1,8 @@
 //! The command line: a file per verb. The only user of clap; shared flags are here.
 
+mod attach;
 mod attached;
+mod attending;
 mod build;
 mod carry;
 mod config;
@@ -24,23 +26,30 @@ mod load;
 mod logs;
 mod ls;
 mod moment;
+mod one_off;
 mod panic;
 mod plan;
 mod port;
 mod ps;
+mod push;
 pub mod relocate;
 mod rollback;
+mod run;
 mod scale;
 mod session;
 mod signals;
 mod simulate;
+mod stats;
 mod supervise;
+mod terminal;
+mod top;
 mod unit;
 mod up;
 mod updates;
 mod version;
 mod volume;
 mod volume_mv;
+mod wait;
 mod watch;
 mod why;
 
@@ -128,6 +137,7 @@ enum Verb {
     Unpause(lifecycle::UnpauseArgs),
     Pull(lifecycle::PullArgs),
     Build(build::BuildArgs),
+    Push(push::PushArgs),
     #[command(subcommand)]
     Image(image::ImageVerb),
     Images(images::ImagesArgs),
@@ -141,6 +151,11 @@ enum Verb {
     Events(events::EventsArgs),
     Why(why::WhyArgs),
     Exec(exec::ExecArgs),
+    Attach(attach::AttachArgs),
+    Top(top::TopArgs),
+    Stats(stats::StatsArgs),
+    Wait(wait::WaitArgs),
+    Run(run::RunArgs),
     Cp(cp::CpArgs),
     #[command(subcommand)]
     Volume(volume::VolumeVerb),
@@ -199,6 +214,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Unpause(args) => lifecycle::unpause(args, globals, ui).await,
         Verb::Pull(args) => lifecycle::pull(args, globals, ui).await,
         Verb::Build(args) => build::run(args, globals, ui).await,
+        Verb::Push(args) => push::run(args, globals, ui).await,
         Verb::Images(args) => images::run(args, globals, ui).await,
         Verb::Port(args) => port::run(args, globals, ui).await,
         Verb::Image(verb) => image::run(verb, globals, ui).await,
@@ -209,6 +225,11 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Ls(args) => ls::run(args, globals, ui).await,
         Verb::Events(args) => events::run(args, globals, ui).await,
         Verb::Why(args) => why::run(args, globals, ui).await,
+        Verb::Run(args) => run::run(args, globals, ui).await,
+        Verb::Attach(args) => attach::run(args, globals, ui).await,
+        Verb::Top(args) => top::run(args, globals, ui).await,
+        Verb::Stats(args) => stats::run(args, globals, ui).await,
+        Verb::Wait(args) => wait::run(args, globals, ui).await,
         Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Cp(args) => cp::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,
@@ -232,5 +253,31 @@ impl Globals {
         };
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Ui::new(ansi, self.progress.as_deref(), no_color)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_verb_are_the_same() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_has_dockers_short_flags_and_the_inventory_by_its_name() {
+        let cases: &[(&[&str], Option<&str>)] = &[
+            (&["-i", "a.toml", "run", "-it", "web", "-i", "x"], Some("a.toml")),
+            (&["run", "-i", "--inventory", "b.toml", "web"], Some("b.toml")),
+            (&["-i", "a.toml", "run", "-i=false", "-T", "web"], Some("a.toml")),
+        ];
+        for (words, expect) in cases {
+            let cli = Cli::try_parse_from(["mcompose"].iter().chain(*words)).expect("it is a good command line");
+            let Verb::Run(args) = &cli.verb else { panic!("it is a run") };
+            assert_eq!(args.inventory(&cli.globals).as_deref(), *expect, "{words:?}");
+        }
     }
 }

@@ -141,6 +141,8 @@ impl Session {
             ..Request::default()
         };
         let hosts = &self.inventory.hosts;
+        let about = goal.about(project, &world);
+        let project = about.as_ref();
         let placement = place(project, hosts, &world, &request);
         // What is shown is shown as the newest record would have it done.
         let revision =

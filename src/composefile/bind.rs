@@ -65,6 +65,11 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
     if faults.is_empty() { Ok(project) } else { Err(faults) }
 }
 
+/// One value that stands by itself, or why it is not what it should be.
+pub(super) fn value<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, String> {
+    T::deserialize(Reader { node }).map_err(|mismatch| mismatch.to_string())
+}
+
 /// The entries of a top-level element. `x-*` keys, which have no type, are passed over below.
 fn section<K, V>(document: &Node, key: &str, faults: &mut Vec<Diagnostic>) -> BTreeMap<K, V>
 where

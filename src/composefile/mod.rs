@@ -11,6 +11,7 @@ mod dotenv;
 mod environment;
 mod extends;
 mod finish;
+pub mod flags;
 mod go;
 mod hash;
 pub mod interop;

@@ -1,10 +1,15 @@
 //! Between streams and threads that read or write and block, with a bound on what is in between.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::pack::PackError;
 use crate::engine::{EngineError, Pieces};
@@ -13,30 +18,62 @@ use crate::engine::{EngineError, Pieces};
 const PIECES_MAX: usize = 8;
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The writing end. A piece goes off once it is full, the last with `finish`; it blocks while nobody reads.
+/// The writing end. A piece goes off once it is full, the last with `finish`; it blocks while nobody reads, where it is impatient no longer
+/// than that. Dropped without `finish`, its stream ends with an error.
 pub struct Pipe {
     sender: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
+    patience: Option<Duration>,
+    is_whole: Arc<AtomicBool>,
 }
 
 /// A pipe's two ends.
 pub fn pipe() -> (Pipe, BoxStream<'static, io::Result<Bytes>>) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let pieces = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
-    (Pipe { sender, buffer: Vec::with_capacity(PIECE_BYTES) }, pieces.boxed())
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let state = Some((receiver, Arc::clone(&is_whole)));
+    let pieces = stream::unfold(state, |state| async move {
+        let (mut receiver, is_whole) = state?;
+        match receiver.recv().await {
+            Some(Ok(piece)) => Some((Ok(piece), Some((receiver, is_whole)))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None if is_whole.load(Ordering::SeqCst) => None,
+            None => Some((Err(io::Error::new(io::ErrorKind::BrokenPipe, "it broke off before its end")), None)),
+        }
+    });
+    (Pipe { sender, buffer: Vec::with_capacity(PIECE_BYTES), patience: None, is_whole }, pieces.boxed())
 }
 
 impl Pipe {
+    /// Whoever takes nothing for so long is given up. To be written to on a thread that may block.
+    pub fn impatient(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
+    }
+
     fn pass_on(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES));
-        self.sender.blocking_send(Ok(piece.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let piece = Ok(std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES)).into());
+        let Some(patience) = self.patience else {
+            return self.sender.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into());
+        };
+        // Mostly there is room.
+        let piece = match self.sender.try_send(piece) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Full(piece)) => piece,
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        match Handle::current().block_on(timeout(patience, self.sender.send(piece))) {
+            Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Ends the stream: well, or with an error, so that a reader does not take a part for the whole.
     pub fn finish(mut self, end: io::Result<()>) {
         let last = if self.buffer.is_empty() { Ok(()) } else { self.pass_on() };
-        if let Err(error) = end.and(last) {
-            let _ = self.sender.blocking_send(Err(error));
+        match end.and(last) {
+            Ok(()) => self.is_whole.store(true, Ordering::SeqCst),
+            Err(error) if self.patience.is_none() => drop(self.sender.blocking_send(Err(error))),
+            Err(error) => drop(self.sender.try_send(Err(error))),
         }
     }
 }

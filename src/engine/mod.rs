@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::io::AsyncWrite;
 
@@ -76,6 +77,17 @@ pub trait Engine: Send + Sync {
     async fn exec_code(&self, id: &str) -> Result<i64, EngineError>;
     /// Tells a command's terminal its size.
     async fn exec_resize(&self, id: &str, columns: u16, rows: u16) -> Result<(), EngineError>;
+    /// A container's own input, if `stdin`, and output from now on; `id` is the container's. Also of one that has not begun. What is typed
+    /// in `detach_keys` (the engine's own, Ctrl-P Ctrl-Q, where there are none) ends it and leaves the container running.
+    async fn attach(&self, container: &str, stdin: bool, detach_keys: Option<&str>) -> Result<Attached, EngineError>;
+    /// Tells a container's terminal its size.
+    async fn resize(&self, container: &str, columns: u16, rows: u16) -> Result<(), EngineError>;
+    /// A container's exit code, once it has ended. An end that comes after this has returned is not missed.
+    async fn ending(&self, container: &str, when: Ending) -> Result<BoxFuture<'static, Result<i64, EngineError>>, EngineError>;
+    /// What runs in a container, as its host's `ps` lists it.
+    async fn processes(&self, container: &str) -> Result<Processes, EngineError>;
+    /// What a container uses: once, or with `follow` about once a second until it is removed.
+    async fn usage(&self, container: &str, follow: bool) -> Result<BoxStream<'static, Result<Usage, EngineError>>, EngineError>;
     /// Lines as they come, until the container ends, or with `follow` until it is removed. Dropping the stream ends it.
     async fn logs(
         &self,
@@ -108,14 +120,16 @@ pub trait Engine: Send + Sync {
         login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError>;
+    /// To the registry that the image's name says. `login` as for `pull`.
+    async fn push(&self, image: &str, login: Option<&str>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), EngineError>;
     /// An image as an archive that `load` takes.
     async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
     /// Takes an image in from an archive; `image` is for errors.
     async fn load(&self, image: &str, archive: Pieces) -> Result<(), EngineError>;
     /// The ids of all images.
     async fn images(&self) -> Result<Vec<String>, EngineError>;
-    /// The digests of an image's layers, the lowest first.
-    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError>;
+    /// What an image consists of.
+    async fn image(&self, image: &str) -> Result<ImageParts, EngineError>;
     /// Builds an image. `context`: its archive, unless the engine fetches it. `dockerfile`: its path there.
     async fn build(
         &self,
@@ -207,6 +221,47 @@ pub struct Piece {
 pub struct ExecOutcome {
     pub exit_code: i64,
     pub output: String,
+}
+
+/// Which end of a container is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It does not run: now, or from the next end on.
+    Stopped,
+    /// The next one, also of one that has not begun.
+    Next,
+    /// The engine removes it by itself when it has ended, which is then done too.
+    Removed,
+}
+
+/// What an image consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageParts {
+    /// As the engine's store names it: by its configuration, or by its manifest.
+    pub id: String,
+    /// The digests of its layers, the lowest first.
+    pub layers: Vec<String>,
+}
+
+/// A table of processes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Processes {
+    pub titles: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+/// What a container uses; traffic since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Usage {
+    /// 100 is one CPU.
+    pub cpu_percent: f64,
+    pub memory_bytes: u64,
+    pub memory_limit_bytes: u64,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+    pub processes: u64,
 }
 
 /// What `logs` is asked for, times as the API takes them: seconds since 1970 with a fraction, empty for none.

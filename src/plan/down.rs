@@ -75,7 +75,14 @@ impl<'a> Down<'_, 'a> {
             |container: &Container| container.labels.service.as_deref().is_some_and(|service| self.goal.services.has(service));
         let oneoffs: Vec<_> = compose.view.oneoffs.iter().filter(|(_, container)| is_chosen(container)).copied().collect();
         for (host, container) in oneoffs {
-            self.leave(host, container, None, None, Cause::Requested, Vec::new());
+            // As docker compose (2.40.3) does: somebody may wait for what it does.
+            if self.goal.remove_orphans {
+                self.leave(host, container, None, None, Cause::Requested, Vec::new());
+            } else {
+                let name = &container.name;
+                let text = format!("one-off container `{name}` on {host} is left: --remove-orphans takes it away too");
+                self.draft.note(Note::Remark { text });
+            }
         }
         let unknown = compose.view.services().filter(|(service, _)| !compose.knows_service(service));
         let orphans = unknown.flat_map(|(_, fillers)| fillers.iter().map(|filler| (filler.host, filler.container)));

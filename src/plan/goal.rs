@@ -1,10 +1,12 @@
 //! What a verb asks for. Every verb that changes something is a goal.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::project::{ServiceName, Slot};
+use crate::project::{Project, Service, ServiceName, Slot};
+use crate::world::World;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Goal {
@@ -58,6 +60,89 @@ pub enum Goal {
         always: bool,
         include_deps: bool,
     },
+    /// One container beside a service's replicas.
+    Run(Box<Run>),
+    /// Images from hosts that have them to their registries.
+    Push {
+        services: Selection,
+        include_deps: bool,
+        /// What cannot be pushed is a warning.
+        tolerant: bool,
+    },
+}
+
+impl Goal {
+    /// The project that is placed and planned for the goal: as it is, but for `Run`, whose container is the one slot of a service of
+    /// its own.
+    pub fn about<'a>(&self, project: &'a Project, world: &World) -> Cow<'a, Project> {
+        match self {
+            Self::Run(run) => Cow::Owned(run.joined(project, world)),
+            _ => Cow::Borrowed(project),
+        }
+    }
+}
+
+/// `run`: a container of a service, made once, that fills none of its slots.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The service that it is of.
+    pub service: ServiceName,
+    /// What it is made from: that service with what was said otherwise, one replica of it.
+    pub made_from: Service,
+    /// The container's name.
+    pub name: String,
+    /// 64 hexadecimal digits that no other has (`com.docker.compose.slug`).
+    pub slug: String,
+    /// It waits for what the service depends on.
+    pub deps: bool,
+    /// Its plan ends with the start, or for those who attach to it first, before it.
+    pub start: bool,
+    /// The engine removes it, with its anonymous volumes, as soon as it ends.
+    pub auto_remove: bool,
+    /// `--use-aliases`: the service's names on its networks are its names too.
+    pub use_aliases: bool,
+}
+
+/// Digits of a slug in names, as docker compose has them.
+const SLUG_DIGITS: usize = 12;
+
+impl Run {
+    /// What docker compose calls such a container: `PROJECT-SERVICE-run-HEX`.
+    pub fn default_name(project: &Project, service: &ServiceName, slug: &str) -> String {
+        format!("{}-{service}-run-{}", project.name, short(slug))
+    }
+
+    /// The service whose one slot the container is while it is placed and planned.
+    pub(super) fn key(&self) -> ServiceName {
+        ServiceName::new(format!("{}-run-{}", self.service, short(&self.slug)))
+            .expect("a service's name with more of such letters")
+    }
+
+    /// Of the other services there are as many slots as have a container: nothing is kept free for those that have none.
+    fn joined(&self, project: &Project, world: &World) -> Project {
+        let mut joined = project.clone();
+        let mut last: BTreeMap<ServiceName, u32> = BTreeMap::new();
+        for slot in world.containers_of(&project.name).filter_map(|(_, container)| container.slot()) {
+            let last = last.entry(slot.service).or_default();
+            *last = slot.number.get().max(*last);
+        }
+        for (name, service) in joined.services.iter_mut().filter(|(_, service)| !service.mode().is_global()) {
+            service.scale = Some(last.get(name).copied().unwrap_or_default());
+        }
+        let image = self.made_from.image_name(project.name.as_str(), self.service.as_str());
+        let mut made = Service { image: Some(image), container_name: Some(self.name.clone()), ..self.made_from.clone() };
+        if !self.deps {
+            made.depends_on.clear();
+        }
+        let hash = project.config_hashes.get(&self.service).cloned();
+        joined.config_hashes.extend(hash.map(|hash| (self.key(), hash)));
+        joined.services.insert(self.key(), made);
+        joined
+    }
+}
+
+fn short(slug: &str) -> &str {
+    slug.get(..SLUG_DIGITS).unwrap_or(slug)
 }
 
 /// Which services a verb is about.

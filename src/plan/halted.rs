@@ -31,6 +31,7 @@ impl Goal {
             Self::Kill { services, signal, .. } if ends(signal) => halt(&mut halted, project, services),
             Self::Up(_) | Self::Remove { .. } | Self::Kill { .. } => {}
             Self::Pause { .. } | Self::Unpause { .. } | Self::Pull { .. } | Self::Build { .. } => {}
+            Self::Run(_) | Self::Push { .. } => {}
         }
         halted
     }

@@ -23,14 +23,28 @@ pub(super) fn meant<'a>(compose: &Compose<'a>) -> BTreeMap<String, Meant<'a>> {
     for (name, service) in &compose.project.services {
         let image = service.image_name(compose.project.name.as_str(), name.as_str());
         let holders = order.iter().filter_map(|host| Some(Meant { host, image: compose.seen(host)?.images.get(&image)? }));
-        let mut holders = holders.peekable();
-        let first = holders.peek().copied();
-        let is_shipped = service.build.is_some() || holders.all(|holder| holder.image.digests.is_empty());
-        if let Some(first) = first.filter(|_| is_shipped) {
+        let holders: Vec<Meant<'a>> = holders.collect();
+        let Some(first) = holders.first().copied() else { continue };
+        if service.build.is_some() || comes_from_hosts(compose, &holders) {
             found.insert(image, first);
         }
     }
     found
+}
+
+/// Whether no registry has given the image to any of these hosts, as far as that can be told. containerd's image store gives every image a
+/// digest, also one that was built or loaded; where its hosts have the same one, what a host lacks is taken from them, which is never
+/// wrong.
+fn comes_from_hosts(compose: &Compose<'_>, holders: &[Meant<'_>]) -> bool {
+    let has_none = |holder: &Meant<'_>| holder.image.digests.is_empty();
+    let tells_nothing = |holder: &Meant<'_>| {
+        let is_own = |digest: &String| digest.split_once('@').is_some_and(|(_, digest)| digest == holder.image.id);
+        let has_containerd = compose.seen(holder.host).is_some_and(|seen| !takes_parts(&seen.engine.storage_driver));
+        has_containerd && holder.image.digests.iter().all(is_own)
+    };
+    let are_same = || holders.windows(2).all(|pair| is_same(pair[0].image, pair[1].image));
+    let is_told_of_none = |holder: &Meant<'_>| has_none(holder) || tells_nothing(holder);
+    holders.iter().all(has_none) || (holders.iter().all(is_told_of_none) && are_same())
 }
 
 /// Hosts that answered, in the order in which they are asked to build: this machine's own engine, one with the label `builder`,
@@ -51,6 +65,15 @@ pub(super) fn is_same(one: &ImageSeen, other: &ImageSeen) -> bool {
 pub(super) fn is_there(compose: &Compose<'_>, seen: &SeenHost, image: &str) -> bool {
     let Some(has) = seen.images.get(image) else { return false };
     compose.meant(image).is_none_or(|meant| is_same(has, meant.image))
+}
+
+/// Id of the image that a new container on the host will have, where it is known already.
+pub(super) fn id_on<'a>(compose: &Compose<'a>, image: &str, host: &HostName) -> Option<&'a str> {
+    let seen = compose.seen(host)?;
+    match compose.meant(image) {
+        Some(meant) if !is_there(compose, seen, image) => Some(meant.image.id.as_str()),
+        _ => seen.images.get(image).map(|image| image.id.as_str()),
+    }
 }
 
 /// The shipments of a plan.

@@ -10,7 +10,7 @@ use super::view::Filler;
 use super::waits::{self, longest};
 use super::{Cause, ContainerRef, Goal, Inputs, Note, Op, Plan, Selection, StepId, Subject};
 use crate::project::{Condition, ServiceName, Slot, Until};
-use crate::world::State;
+use crate::world::{Container, State};
 
 /// The plan for a goal other than up, down and pull; those give nothing here.
 pub(super) fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
@@ -33,7 +33,7 @@ pub(super) fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             State::Paused => Some(Op::Unpause { container: reference(filler) }),
             _ => None,
         }),
-        Goal::Up(_) | Goal::Down { .. } | Goal::Pull { .. } | Goal::Build { .. } => {}
+        Goal::Up(_) | Goal::Down { .. } | Goal::Pull { .. } | Goal::Build { .. } | Goal::Run(_) | Goal::Push { .. } => {}
     }
     life.draft.finish(&compose.project.name)
 }
@@ -251,18 +251,26 @@ impl<'a> Life<'_, 'a> {
     }
 
     fn kill(&mut self, services: &Selection, signal: &str, orphans: bool) {
-        let kill = |filler: &Filler<'_>| {
-            let op = || Op::Kill { container: reference(filler), signal: signal.to_owned() };
-            filler.container.state.is_up().then(op)
+        let kill = |container: &Container| {
+            let op = || Op::Kill { container: ContainerRef::Id(container.id.clone()), signal: signal.to_owned() };
+            container.state.is_up().then(op)
         };
-        self.each(services, kill);
+        self.each(services, |filler| kill(filler.container));
+        for (host, container) in self.compose.view.oneoffs.iter().copied() {
+            let service = container.labels.service.as_deref().unwrap_or_default();
+            let is_meant = services.has(service) && self.compose.project.services.contains_key(service);
+            if let Some(op) = kill(container).filter(|_| is_meant) {
+                let subject = Subject::Container(container.name.clone());
+                self.draft.step(host, subject, op, Cause::Requested, Vec::new());
+            }
+        }
         if !orphans {
             return;
         }
         let compose = self.compose;
         for (_, fillers) in self.compose.view.services().filter(|(service, _)| !compose.knows_service(service)) {
             for filler in fillers {
-                if let Some(op) = kill(filler) {
+                if let Some(op) = kill(filler.container) {
                     let subject = Subject::Container(filler.container.name.clone());
                     self.draft.step(filler.host, subject, op, Cause::Orphan, Vec::new());
                 }

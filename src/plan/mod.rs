@@ -21,12 +21,14 @@ mod order;
 mod outdated;
 mod ports;
 mod pull;
+mod push;
 mod redact;
 mod refusals;
 mod relocate;
 mod replace;
 mod resources;
 mod roll;
+mod run;
 mod slot_spec;
 mod spec;
 mod step;
@@ -39,7 +41,7 @@ mod waits;
 
 pub use check::{Fault, check};
 pub use container::COMPOSE_VERSION;
-pub use goal::{Building, Goal, Recreate, Rmi, Selection, Up};
+pub use goal::{Building, Goal, Recreate, Rmi, Run, Selection, Up};
 pub use images::takes_parts;
 pub use redact::redacted;
 pub use relocate::{Course, Relocation, Unmovable, course};
@@ -86,6 +88,8 @@ pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
         }
         Goal::Build { services, building } => build::plan(services, building, inputs),
         Goal::Pull { services, always, include_deps } => pull::plan(services, *always, *include_deps, inputs),
+        Goal::Run(run) => run::plan(run, inputs),
+        Goal::Push { services, include_deps, tolerant } => push::plan(services, *include_deps, *tolerant, inputs),
         Goal::Start { .. }
         | Goal::Stop { .. }
         | Goal::Restart { .. }

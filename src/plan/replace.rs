@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::container::{Fill, Template};
 use super::diff::{Action, Turn, Wake, Wanted};
-use super::images::is_there;
+use super::images;
 use super::mounts;
 use super::order;
 use super::roll;
@@ -206,13 +206,9 @@ impl<'a, 'c> Upping<'a, 'c> {
 
     fn on_host(&self, wanted: &Wanted<'a>, turn: &Turn<'a>) -> OnHost {
         let (compose, image) = (self.compose, wanted.image.as_str());
-        let (_, seen) = compose.at(turn.place);
-        let image_id = match compose.meant(image) {
-            Some(meant) if !is_there(compose, seen, image) => Some(&meant.image.id),
-            _ => seen.images.get(image).map(|image| &image.id),
-        };
+        let image_id = images::id_on(compose, image, turn.host);
         let before = self.resources.before(compose, wanted.service, image, turn.host);
-        OnHost { before, image_id: image_id.map(|id| id.as_str().into()) }
+        OnHost { before, image_id: image_id.map(Into::into) }
     }
 
     /// What the old container's stop waits for: that the new one is made and could start, so that the gap is short. Where

@@ -148,6 +148,10 @@ pub enum Op {
     RemoveImage {
         image: String,
     },
+    /// To the registry of its name, with this machine's password for it.
+    Push {
+        image: String,
+    },
     Create {
         name: Arc<str>,
         spec: Box<SlotSpec>,

@@ -151,6 +151,7 @@ fn verb(op: &Op) -> String {
         Op::CreateNetwork(_) | Op::CreateVolume(_) | Op::Create { .. } => "create",
         Op::RemoveNetwork { .. } | Op::RemoveVolume { .. } | Op::RemoveImage { .. } | Op::Remove { .. } => "remove",
         Op::Pull { .. } => "pull",
+        Op::Push { .. } => "push",
         Op::Deliver { .. } => "deliver",
         Op::CopyVolume { .. } => "copy",
         Op::Ship { .. } => "ship",

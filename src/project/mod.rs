@@ -7,6 +7,7 @@ mod content;
 mod duration;
 mod host;
 mod names;
+mod one_off;
 mod resource;
 mod service;
 mod spec_hash;
@@ -22,6 +23,7 @@ pub use content::{Content, bind_key, grant_key};
 pub use duration::GoDuration;
 pub use host::{Address, Availability, Host, Rebalancing, Role, Tls};
 pub use names::{ContainerId, HostName, InvalidName, NetworkName, ProjectName, ServiceName, Slot, VolumeName};
+pub use one_off::{OneOff, Ports};
 pub use resource::{ByteSize, FileObject, IpamConfig, IpamPool, Network, Volume};
 pub use service::{
     Attachment, Build, Condition, Dependency, Deploy, Device, DeviceRequest, DiscreteResource, FileGrant, GenericResource,

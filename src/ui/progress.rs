@@ -141,6 +141,7 @@ fn words(op: &Op) -> (&'static str, &'static str) {
             ("Removing", "Removed")
         }
         Op::Pull { .. } => ("Pulling", "Pulled"),
+        Op::Push { .. } => ("Pushing", "Pushed"),
         Op::Ship { .. } => ("Shipping", "Shipped"),
         Op::Build(_) => ("Building", "Built"),
         Op::Deliver { .. } => ("Delivering", "Delivered"),

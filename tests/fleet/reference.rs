@@ -13,7 +13,7 @@ const COMPOSE: &str =
     "services:\n  web:\n    image: mcompose-demo:1\n    deploy: {replicas: 6}\n  queue:\n    image: mcompose-demo:1\n";
 
 #[test]
-fn docker_compose_lists_the_projects_containers_of_a_host() {
+pub fn docker_compose_lists_the_projects_containers_of_a_host() {
     let project = Project::new(shared(), "seen", COMPOSE);
     project.ok(&["up", "-d"]);
     for host in &project.fleet.hosts {
@@ -38,7 +38,7 @@ fn names(lines: &str) -> Vec<String> {
 }
 
 /// What docker compose prints; it must succeed.
-fn docker_compose(host: &FleetHost, arguments: &[&str]) -> String {
+pub fn docker_compose(host: &FleetHost, arguments: &[&str]) -> String {
     let output = command(host, arguments).output().expect("sh runs");
     assert!(output.status.success(), "docker compose {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -175,16 +175,21 @@ impl Bed {
     }
 
     pub fn place(&self, world: &World) -> Placement {
+        self.place_as(&self.project, world)
+    }
+
+    fn place_as(&self, project: &Project, world: &World) -> Placement {
         let fabric = self.fabric(world);
         let request = Request { known: self.known.clone(), fabric, ..Request::default() };
-        mcompose::placement::place(&self.project, &self.hosts, world, &request)
+        mcompose::placement::place(project, &self.hosts, world, &request)
     }
 
     pub fn plan_in(&self, goal: &Goal, world: &World) -> Plan {
-        let placement = self.place(world);
+        let project = goal.about(&self.project, world);
+        let placement = self.place_as(&project, world);
         let fabric = self.fabric(world);
         let inputs = Inputs {
-            project: &self.project,
+            project: &project,
             placement: &placement,
             hosts: &self.hosts,
             world,

@@ -8,7 +8,7 @@ use mcompose::project::HostName;
 use mcompose::supervise::machine::Notice;
 use mcompose::world::keys;
 
-use super::town::{Town, VOLUME};
+use super::town::{CRASHES, Town, VOLUME};
 
 /// A host that was well for this long is known to be so by every supervisor, and nothing that was planned before is under way.
 const STEADY_MS: u64 = 12_000;
@@ -287,9 +287,11 @@ impl Laws {
             let is_newer = other.spec != started.spec && other.revision < started.revision;
             self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host || self.rebalances)
         };
+        // Who says nothing of how it is updated is moved start-first.
+        let is_moved = |other: &&Running| self.rebalances && started.slot.0 == CRASHES && other.host != *host;
         let is_doubled = match others.as_slice() {
             [] => false,
-            [other] => !is_update(other) && is_steady(host),
+            [other] => !is_update(other) && !is_moved(other) && is_steady(host),
             _ => is_steady(host),
         };
         let on: Vec<String> = others.iter().map(|other| other.host.to_string()).collect();

@@ -4,6 +4,7 @@
 mod build;
 mod exec;
 mod http;
+mod session;
 mod streams;
 mod wire;
 
@@ -16,6 +17,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use bollard::models::{SwarmInitRequest, SwarmJoinRequest, VolumeCreateRequest};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use hyper::Method;
@@ -27,8 +29,8 @@ use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
 use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
 use super::{
-    Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
-    LogQuery, Node, Pieces, df_command, free_of_df,
+    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
+    Inspected, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -219,7 +221,7 @@ impl Docker {
             .map_err(|message| self.http.error(&call.what, ErrorKind::Failed, message))
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
+    async fn image_answer(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
         match self.get("look at an image", &format!("/images/{}/json", escape_path(reference))).await {
             Ok(image) => Ok(Some(image)),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -232,7 +234,7 @@ impl Docker {
     /// The images that were asked about, those that are here.
     async fn images(&self, question: &Question) -> Result<BTreeMap<String, ImageSeen>, EngineError> {
         let asked = question.images.iter().cloned().map(|reference| async move {
-            let image = self.image(&reference).await?;
+            let image = self.image_answer(&reference).await?;
             Ok(image.map(|image| (reference, image.read())))
         });
         let asked: Vec<_> = asked.collect();
@@ -587,6 +589,26 @@ impl Engine for Docker {
         self.post("resize a command's terminal".to_owned(), path, QUICK_MAX).await
     }
 
+    async fn attach(&self, container: &str, stdin: bool, detach_keys: Option<&str>) -> Result<Attached, EngineError> {
+        self.attach_to(container, stdin, detach_keys).await
+    }
+
+    async fn resize(&self, container: &str, columns: u16, rows: u16) -> Result<(), EngineError> {
+        self.container_call("resize", container, &format!("?h={rows}&w={columns}"), QUICK_MAX).await
+    }
+
+    async fn ending(&self, container: &str, when: Ending) -> Result<BoxFuture<'static, Result<i64, EngineError>>, EngineError> {
+        self.ending_of(container, when).await
+    }
+
+    async fn processes(&self, container: &str) -> Result<Processes, EngineError> {
+        self.processes_of(container).await
+    }
+
+    async fn usage(&self, container: &str, follow: bool) -> Result<BoxStream<'static, Result<Usage, EngineError>>, EngineError> {
+        self.usage_of(container, follow).await
+    }
+
     async fn logs(
         &self,
         container: &str,
@@ -719,6 +741,10 @@ impl Engine for Docker {
         self.to_end(&call, streams::pull(response.into_body(), progress)).await
     }
 
+    async fn push(&self, image: &str, login: Option<&str>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), EngineError> {
+        self.push_to_registry(image, login, progress).await
+    }
+
     async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
         let what = format!("save image `{image}`");
         let call = Call { bound: SAVE_BEGINS_MAX, ..get(&what, &format!("/images/{}/get", escape_path(image))) };
@@ -740,11 +766,12 @@ impl Engine for Docker {
         Ok(rows.iter().filter_map(|row| row["Id"].as_str().map(str::to_owned)).collect())
     }
 
-    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError> {
+    async fn image(&self, image: &str) -> Result<ImageParts, EngineError> {
         let answer: Value =
             self.get(&format!("look at image `{image}`"), &format!("/images/{}/json", escape_path(image))).await?;
         let layers = answer["RootFS"]["Layers"].as_array().into_iter().flatten();
-        Ok(layers.filter_map(|layer| layer.as_str().map(str::to_owned)).collect())
+        let layers = layers.filter_map(|layer| layer.as_str().map(str::to_owned)).collect();
+        Ok(ImageParts { id: answer["Id"].as_str().unwrap_or_default().to_owned(), layers })
     }
 
     async fn build(

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::time::{Instant, sleep};
 
 use super::Fake;
 use super::faults::Fault;
-use super::logs::{events_of, stream_of};
+use super::logs::{end_of, events_of, stream_of};
 use super::pace::{Caller, paced_events};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
-    Attached, ConfigObject, ContainerEvent, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, Inspected, LogLine,
-    LogQuery, Node, Piece, Pieces,
+    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
+    Inspected, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State, keys};
@@ -382,6 +383,46 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn attach(&self, container: &str, _stdin: bool, _detach_keys: Option<&str>) -> Result<Attached, EngineError> {
+        let call = format!("attach to container `{container}`");
+        let find = |cluster: &mut Cluster, host: &HostName| Ok(cluster.host_mut(host)?.container(container)?.id.clone());
+        let id = self.call(Kind::Reads, call, find).await?;
+        let query = LogQuery { follow: true, tail: Some(0), ..LogQuery::default() };
+        let lines = stream_of(self.fake.clone(), self.host.clone(), id.clone(), &query);
+        let piece = |line: LogLine| Piece { is_stderr: line.is_stderr, bytes: (line.text + "\n").into() };
+        Ok(Attached { id, input: Box::new(tokio::io::sink()), output: lines.map_ok(piece).boxed() })
+    }
+
+    async fn resize(&self, _container: &str, _columns: u16, _rows: u16) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn ending(&self, container: &str, when: Ending) -> Result<BoxFuture<'static, Result<i64, EngineError>>, EngineError> {
+        let call = format!("wait for the end of container `{container}`");
+        let find = |cluster: &mut Cluster, host: &HostName| {
+            let from = cluster.events.len();
+            let found = cluster.host_mut(host)?.container(container)?;
+            Ok((found.id.clone(), (!found.state.is_up()).then_some(found.exit_code), from))
+        };
+        let (id, ended, from) = self.call(Kind::Reads, call, find).await?;
+        match ended.filter(|_| when == Ending::Stopped) {
+            Some(code) => Ok(std::future::ready(Ok(code)).boxed()),
+            None => Ok(end_of(self.fake.clone(), self.host.clone(), id, when, from).map(Ok).boxed()),
+        }
+    }
+
+    async fn processes(&self, container: &str) -> Result<Processes, EngineError> {
+        let call = format!("list the processes of container `{container}`");
+        self.call(Kind::Reads, call, |cluster, host| cluster.processes(host, container)).await
+    }
+
+    async fn usage(&self, container: &str, _follow: bool) -> Result<BoxStream<'static, Result<Usage, EngineError>>, EngineError> {
+        let call = format!("ask what container `{container}` uses");
+        let find = |cluster: &mut Cluster, host: &HostName| cluster.host_mut(host)?.container(container).map(drop);
+        self.call(Kind::Reads, call, find).await?;
+        Ok(stream::iter([Ok(Usage::default())]).boxed())
+    }
+
     async fn logs(
         &self,
         container: &str,
@@ -457,6 +498,16 @@ impl Engine for FakeEngine {
         self.call(Kind::Changes, call, |cluster, host| cluster.pull(host, image)).await
     }
 
+    async fn push(
+        &self,
+        image: &str,
+        _login: Option<&str>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        progress(format!("Pushing {image}"));
+        self.call(Kind::Changes, format!("push image `{image}`"), |cluster, host| cluster.push(host, image)).await
+    }
+
     async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
         let call = format!("save image `{image}`");
         let archive = self.call(Kind::Reads, call, |cluster, host| cluster.save(host, image)).await?;
@@ -472,8 +523,8 @@ impl Engine for FakeEngine {
         self.call(Kind::Reads, "list images".to_owned(), |cluster, host| cluster.images(host)).await
     }
 
-    async fn layers(&self, image: &str) -> Result<Vec<String>, EngineError> {
-        self.call(Kind::Reads, format!("look at image `{image}`"), |cluster, host| cluster.layers(host, image)).await
+    async fn image(&self, image: &str) -> Result<ImageParts, EngineError> {
+        self.call(Kind::Reads, format!("look at image `{image}`"), |cluster, host| cluster.image_parts(host, image)).await
     }
 
     async fn build(

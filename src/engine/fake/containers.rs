@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{Cluster, Fail, FakeContainer, FakeEndpoint, FakeHostState};
 use super::time::{Change, end_process};
+use crate::engine::Processes;
 use crate::project::{ContainerSpec, Endpoint, HostName, PortBinding, Protocol};
 use crate::world::{Health, PortSeen, State};
 
@@ -131,6 +132,7 @@ impl Cluster {
         if on_term.is_none() {
             self.advance(timeout_secs.unwrap_or(own_secs).saturating_mul(1000));
         }
+        self.remove_by_itself(host, &id);
         Ok(())
     }
 
@@ -154,6 +156,7 @@ impl Cluster {
             let id = found.id.clone();
             end_process(found, now_ms, code);
             self.tell(host, &id, "die");
+            self.remove_by_itself(host, &id);
         }
         Ok(())
     }
@@ -224,6 +227,29 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+}
+
+impl Cluster {
+    /// The one process of a container, as a host's `ps` shows it.
+    pub(super) fn processes(&mut self, host: &HostName, container: &str) -> Result<Processes, Fail> {
+        let found = self.host_mut(host)?.container(container)?;
+        if !found.state.is_up() {
+            return Err(Fail::conflict(format!("Container {} is not running", found.id)));
+        }
+        let command = found.spec.cmd.clone().unwrap_or_default().join(" ");
+        let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(str::to_owned).to_vec();
+        let row = ["root", "100", "99", "0", "22:13", "?", "00:00:00"].map(str::to_owned).into_iter().chain([command]).collect();
+        Ok(Processes { titles, rows: vec![row] })
+    }
+
+    /// `AutoRemove`: the engine takes away what has ended, with its anonymous volumes.
+    pub(super) fn remove_by_itself(&mut self, host: &HostName, id: &str) {
+        let found = self.hosts.get(host).and_then(|host| host.containers.get(id));
+        let is_meant = found.is_some_and(|found| found.spec.host_config.rest.get("AutoRemove") == Some(&true.into()));
+        if is_meant && found.is_some_and(|found| !found.state.is_up()) {
+            let _ = self.remove(host, id, true, false);
+        }
     }
 }
 

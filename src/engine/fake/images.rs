@@ -2,21 +2,37 @@
 
 use serde_json::{Value, json};
 
-use super::state::{Cluster, Fail};
+use super::state::{Cluster, Fail, FakeHostState};
 use super::time::rfc3339;
-use crate::engine::ErrorKind;
+use crate::engine::{ErrorKind, ImageParts};
 use crate::project::{HostName, ImageBuild};
 use crate::world::ImageSeen;
+
+impl FakeHostState {
+    /// What an image that came from no registry is given: nothing, but by containerd's store (seen with 28.5) its own id.
+    fn digests_of(&self, image: &str, id: &str) -> Vec<String> {
+        let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
+        if self.info.storage_driver == "overlay2" { Vec::new() } else { vec![format!("{name}@{id}")] }
+    }
+}
 
 impl Cluster {
     /// Each build is another image, of the time when it was made.
     pub(super) fn build(&mut self, host: &HostName, build: &ImageBuild) -> Result<(), Fail> {
         let (id, created) = (format!("sha256:{}", self.new_id()), rfc3339(self.now_ms));
-        let seen = ImageSeen { id, digests: Vec::new(), size_bytes: 5_000_000, created };
         let state = self.host_mut(host)?;
         for tag in &build.tags {
-            state.images.insert(tag.clone(), seen.clone());
+            let digests = state.digests_of(tag, &id);
+            let seen = ImageSeen { id: id.clone(), digests, size_bytes: 5_000_000, created: created.clone() };
+            state.images.insert(tag.clone(), seen);
         }
+        Ok(())
+    }
+
+    /// The registry has from now on what it is given, as something that a host may be given back.
+    pub(super) fn push(&mut self, host: &HostName, image: &str) -> Result<(), Fail> {
+        self.image(host, image)?;
+        self.registry.entry(image.to_owned()).or_default().get_or_insert(0);
         Ok(())
     }
 
@@ -30,8 +46,10 @@ impl Cluster {
         let saved: Value = serde_json::from_slice(archive).map_err(|_| damaged())?;
         let text = |index: usize| saved[index].as_str().map(str::to_owned).ok_or_else(damaged);
         let (image, id, created) = (text(0)?, text(1)?, text(3)?);
-        let seen = ImageSeen { id, digests: Vec::new(), size_bytes: saved[2].as_i64().unwrap_or_default(), created };
-        self.host_mut(host)?.images.insert(image, seen);
+        let state = self.host_mut(host)?;
+        let digests = state.digests_of(&image, &id);
+        let seen = ImageSeen { id, digests, size_bytes: saved[2].as_i64().unwrap_or_default(), created };
+        state.images.insert(image, seen);
         Ok(())
     }
 
@@ -40,8 +58,9 @@ impl Cluster {
     }
 
     /// One layer, by the image's id.
-    pub(super) fn layers(&mut self, host: &HostName, image: &str) -> Result<Vec<String>, Fail> {
-        Ok(vec![self.image(host, image)?.id.clone()])
+    pub(super) fn image_parts(&mut self, host: &HostName, image: &str) -> Result<ImageParts, Fail> {
+        let id = self.image(host, image)?.id.clone();
+        Ok(ImageParts { layers: vec![id.clone()], id })
     }
 
     fn image(&self, host: &HostName, image: &str) -> Result<&ImageSeen, Fail> {

@@ -4,7 +4,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::Fake;
 use super::state::Reach;
-use crate::engine::{ContainerEvent, EngineError, ErrorKind, LogLine, LogQuery};
+use crate::engine::{ContainerEvent, Ending, EngineError, ErrorKind, LogLine, LogQuery};
 use crate::project::HostName;
 
 /// Lines from where `next` points on; with `follow` until the container is removed.
@@ -96,4 +96,30 @@ fn next_event(fake: &Fake, host: &HostName, next: &mut usize) -> Option<Result<C
     let (_, event) = rest.get(skipped)?;
     *next += 1;
     Some(Ok(event.clone()))
+}
+
+/// The exit code of a container once it ends after the `from`th event; an unpaced cluster's clock is moved to what happens next.
+pub(super) async fn end_of(fake: Fake, host: HostName, id: String, when: Ending, from: usize) -> i64 {
+    loop {
+        let changed = fake.changes.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let ended = {
+            let cluster = fake.lock();
+            let events = cluster.events.iter().skip(from).filter(|(on, event)| *on == host && event.id == id);
+            let code = events.clone().find(|(_, event)| event.action == "die").and_then(|(_, event)| event.exit_code);
+            let is_gone = events.clone().any(|(_, event)| event.action == "destroy");
+            code.filter(|_| when != Ending::Removed || is_gone)
+        };
+        if let Some(code) = ended {
+            return code;
+        }
+        let has_moved = fake.change(|cluster| {
+            let due_ms = cluster.next_due_ms().filter(|_| cluster.pace.is_none());
+            due_ms.map(|due_ms| cluster.advance(due_ms.saturating_sub(cluster.now_ms))).is_some()
+        });
+        if !has_moved {
+            changed.await;
+        }
+    }
 }

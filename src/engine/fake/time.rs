@@ -89,6 +89,7 @@ impl Cluster {
             container.due.push((now_ms + delay_ms, Change::Restart));
         }
         self.tell(host, id, "die");
+        self.remove_by_itself(host, id);
     }
 
     pub(super) fn exit_from_outside(&mut self, host: &str, container: &str, code: i64) {
