@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mcompose::apply::{Limits, apply};
-use mcompose::cluster::{Addresses, ClusterError, fabric, form, leave, lost_managers, recover, replace_managers};
+use mcompose::cluster::{Addresses, ClusterError, fabric, form, leave, lost_managers, recover};
 use mcompose::engine::Node;
 use mcompose::engine::fake::Fake;
 use mcompose::inventory::{Inventory, NetworkDriver, NetworkSettings, parse_address};
@@ -120,30 +120,6 @@ fn a_manager_that_is_left_begins_the_swarm_anew_where_most_are_lost() {
     );
     let (hosts, world) = fleet("a:gone a:gone a:q a:w");
     assert_eq!(lost_managers(&hosts, &world).into_iter().collect::<Vec<_>>(), ["h1", "h2"]);
-}
-
-/// `listed`: numbers of those that the leader lists as managers.
-fn check_replaced(words: &str, listed: &[usize], expect: &str) {
-    let (hosts, world) = fleet(words);
-    let node = |number: usize| Node { id: format!("n{number}"), is_manager: listed.contains(&number), ..Node::default() };
-    let nodes: Vec<Node> = (1..=hosts.len()).map(node).collect();
-    assert_eq!(told(replace_managers(&hosts, &world, &nodes)).trim(), unindented(expect), "{words}");
-}
-
-#[test]
-fn lost_managers_are_replaced_by_hosts_that_answer() {
-    check_replaced(
-        "away away a:m a:w a:w",
-        &[1, 2, 3],
-        "0 h3: n4 becomes manager
-         1 h3: n5 becomes manager (after 0)
-         2 h3: n1 becomes worker (after 1)
-         3 h3: n2 becomes worker (after 2)",
-    );
-    // Two would need each other: those that come back manage again.
-    check_replaced("away away a:m a:w", &[1, 2, 3], "");
-    check_replaced("away a:m", &[1, 2], "");
-    check_replaced("manager=away a:m a:w", &[1, 2], "");
 }
 
 fn check_leave(words: &str, leaving: usize, nodes: usize, expect: &str) {

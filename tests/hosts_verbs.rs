@@ -305,7 +305,7 @@ async fn a_swarm_that_lost_most_of_its_managers_is_recovered() {
     desk.fake.host("h2").crash();
     assert_snapshot!(desk.type_in("recover").await, @r"
     1 steps
-    note: the swarm goes on without h1, h2; `hosts rm --force` takes out what does not come back
+    note: the swarm goes on without h1, h2: they manage again when they are back; `hosts rm --force` takes out what does not come back
     ");
     assert_snapshot!(desk.type_in("ls").await, @r"
     NAME | ADDRESS | ROLE | AVAILABILITY | STATE | ENGINE | CPUS | MEMORY | REPLICAS

@@ -2,16 +2,16 @@
 //!
 //! Seen with engine 20.10: `--force-new-cluster` keeps networks, records, nodes and join tokens; workers find the manager that is left
 //! within ten seconds; managers that come back later, also together, become plain members first, and managers again after half a
-//! minute, unless they were made workers meanwhile.
+//! minute. A worker that is made a manager just then does not become one for minutes, since it looks for those that are gone; so the
+//! others are left as they are.
 
 use std::collections::BTreeSet;
 
 use super::error::ClusterError;
 use super::fabric::{managers_of, the_swarm};
-use super::form::{self, last, managers_wanted};
-use crate::engine::Node;
+use super::form;
 use crate::plan::{Cause, Op, Step};
-use crate::project::{Host, HostName, Role};
+use crate::project::{Host, HostName};
 use crate::world::World;
 
 /// The step that gives the swarm a leader again; nothing where it has one, or where the hosts are in none. While most of its managers
@@ -31,33 +31,6 @@ pub fn recover(hosts: &[Host], world: &World) -> Result<Vec<Step>, ClusterError>
     let Some((name, member)) = managers.first() else { return Ok(Vec::new()) };
     let op = Op::SwarmRecover { advertise: member.node_addr.clone() };
     Ok(vec![Step { cause: Cause::Requested, ..form::step(name, op, Vec::new()) }])
-}
-
-/// Once there is a leader: hosts that answer become managers in the place of as many that are lost, which are workers when they come
-/// back. Two managers are worse than one, so their number is odd. Where the inventory names managers nothing changes. `nodes`: as
-/// the leader lists them.
-pub fn replace_managers(hosts: &[Host], world: &World, nodes: &[Node]) -> Result<Vec<Step>, ClusterError> {
-    let Some(swarm) = the_swarm(hosts, world)? else { return Ok(Vec::new()) };
-    if hosts.iter().any(|host| host.role.is_some()) {
-        return Ok(Vec::new());
-    }
-    let Some(via) = swarm.managers().first().map(|(name, _)| *name) else { return Ok(Vec::new()) };
-    let answering: BTreeSet<&str> = swarm.members.iter().map(|(_, member)| member.node_id.as_str()).collect();
-    let is_manager = |id: &str| nodes.iter().any(|node| node.id == id && node.is_manager);
-    let (managers, workers): (Vec<_>, Vec<_>) = swarm.members.iter().partition(|(_, member)| is_manager(&member.node_id));
-    let mut steps: Vec<Step> = Vec::new();
-    let mut role = |node_id: &str, role: Role| {
-        let op = Op::NodeRole { node_id: node_id.to_owned(), role };
-        let step = Step { cause: Cause::Requested, ..form::step(via, op, last(&steps)) };
-        steps.push(step);
-    };
-    let at_most = managers_wanted(hosts)?.len().min(swarm.members.len());
-    let count = at_most - usize::from(at_most.is_multiple_of(2));
-    let more: Vec<_> = workers.into_iter().take(count.saturating_sub(managers.len())).collect();
-    let lost = nodes.iter().filter(|node| node.is_manager && !answering.contains(node.id.as_str())).take(more.len());
-    more.iter().for_each(|(_, member)| role(&member.node_id, Role::Manager));
-    lost.for_each(|node| role(&node.id, Role::Worker));
-    Ok(steps)
 }
 
 /// Managers of the swarm, by their addresses, that do not answer.

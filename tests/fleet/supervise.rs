@@ -66,17 +66,16 @@ fn a_swarm_that_lost_most_of_its_managers_is_recovered_and_takes_them_back() {
     project.run(&["scale", "web=6"]).assert_refused(&["leader"]);
 
     project.ok(&["hosts", "recover"]).assert_says(&["the swarm goes on without h1, h2"]);
-    wait_until("three manage again", || left.iter().all(is_manager));
-    project.ok(&["up", "-d"]);
     project.ok(&["hosts", "recover"]).assert_says(&["nothing to recover"]);
-    wait_until("all replicas run on hosts that are left", || project.running().len() == 5);
+    // The record can be read and written again, and the network be joined; what was on the lost hosts is held.
+    project.ok(&["scale", "web=6"]);
+    wait_until("the sixth runs", || left.iter().any(|host| host.running().iter().any(|(_, name)| name == "recovered-web-6")));
 
     lost.iter().for_each(|host| host.boot());
     let is_member = |host: &crate::harness::FleetHost| host.answers() && host.get("/info")["Swarm"]["LocalNodeState"] == "active";
     wait_until("they are back", || lost.iter().all(is_member));
-    wait_until("they work with the others", || lost.iter().all(|host| !is_manager(host)));
     project.ok(&["up", "-d"]);
-    assert_eq!(project.running().len(), 5, "each once");
+    assert_eq!(project.running().len(), 6, "each once");
     project.ok(&["down"]);
     project.assert_gone();
 }
