@@ -16,6 +16,8 @@ use crate::ui::Ui;
 /// A command's terminal.
 pub(super) struct Terminal<'a> {
     pub(super) session: &'a Session,
+    /// An interruption ends one plan, and what then goes back is carried out all the same.
+    pub(super) goes_back: bool,
 }
 
 impl Stage for Terminal<'_> {
@@ -37,7 +39,12 @@ impl Stage for Terminal<'_> {
         plan: &'a Plan,
         stop: Option<watch::Receiver<bool>>,
     ) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move { self.session.carry_out(engines, plan, stop).await })
+        Box::pin(async move {
+            if self.goes_back && self.session.interrupt.count() > 0 {
+                return self.session.afresh().carry_out(engines, plan, stop).await;
+            }
+            self.session.carry_out(engines, plan, stop).await
+        })
     }
 }
 
@@ -50,7 +57,7 @@ pub async fn run(verb: &HostsVerb, globals: &Globals, ui: Ui) -> Result<u8, Fail
         fleet.file = None;
         fleet.begins = path;
     }
-    let good = run_verb(verb, &fleet, &Terminal { session: &session }).await?;
+    let good = run_verb(verb, &fleet, &Terminal { session: &session, goes_back: false }).await?;
     Ok(if good { exit::OK } else { exit::FAILURE })
 }
 

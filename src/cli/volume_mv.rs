@@ -2,17 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::BoxFuture;
-use tokio::sync::watch;
-
-use super::hosts::Stage;
+use super::hosts_stage::Terminal;
 use super::relocate::{RelocateError, Relocating};
 use super::session::Session;
 use super::volume::engine_name;
 use super::{Failure, exit};
-use crate::apply::Outcome;
-use crate::engine::Engines;
-use crate::plan::Plan;
 use crate::project::{HostName, Project};
 use crate::world::World;
 
@@ -45,7 +39,7 @@ pub(super) async fn run(args: &MvArgs, session: &Session, project: &Project, wor
         engines: &session.engines,
         fabric: &fabric,
         store: store.as_ref(),
-        stage: &Terminal { session },
+        stage: &Terminal { session, goes_back: true },
         project: &project.name,
         volumes: &volumes,
         to: &to,
@@ -59,39 +53,6 @@ pub(super) async fn run(args: &MvArgs, session: &Session, project: &Project, wor
         false if session.interrupt.count() > 0 => exit::INTERRUPTED,
         false => exit::FAILURE,
     })
-}
-
-/// A terminal at which an interruption ends one plan, and what then goes back is carried out all the same.
-struct Terminal<'a> {
-    session: &'a Session,
-}
-
-impl Stage for Terminal<'_> {
-    fn data(&self, text: &str) {
-        self.session.ui.data(text);
-    }
-
-    fn table(&self, headings: &[&str], rows: &[Vec<String>]) {
-        self.session.ui.table(headings, rows);
-    }
-
-    fn note(&self, text: &str) {
-        self.session.ui.note(text);
-    }
-
-    fn carry_out<'a>(
-        &'a self,
-        engines: &'a Engines,
-        plan: &'a Plan,
-        stop: Option<watch::Receiver<bool>>,
-    ) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match self.session.interrupt.count() {
-                0 => self.session.carry_out(engines, plan, stop).await,
-                _ => self.session.afresh().carry_out(engines, plan, stop).await,
-            }
-        })
-    }
 }
 
 impl From<RelocateError> for Failure {

@@ -67,7 +67,7 @@ impl<'a> Compose<'a> {
         if let Some(own) = &service.container_name {
             return own.clone();
         }
-        // Made for every slot of a plan, and three times as fast as by `format!`.
+        // Made for every slot of a plan, of which `format!` would be a visible part.
         let (project, service) = (self.project.name.as_str(), name.as_str());
         let mut name = String::with_capacity(project.len() + service.len() + "--4294967295".len());
         name.extend([project, "-", service, "-", number.to_string().as_str()]);
