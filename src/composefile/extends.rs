@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::load::Loader;
 use super::merge::merge_service;
+use super::schema::kind_of;
 use super::{Diagnostic, Entry, Map, Node, Span, Value};
 
 /// Replaces each service that extends another by the two merged. Positions stay where each value was written.
@@ -118,15 +119,14 @@ pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_
     };
     for item in items {
         let span = item.span;
-        let texts = |node: &Node| -> Vec<String> {
-            match &node.value {
-                Value::List(items) => items.iter().filter_map(Node::as_str).map(str::to_owned).collect(),
-                _ => node.as_str().map(str::to_owned).into_iter().collect(),
+        let Inclusion { paths, env_files, project_folder } = match Inclusion::of(&item) {
+            Ok(inclusion) => inclusion,
+            Err(diagnostic) => {
+                loader.diagnostics.push(*diagnostic);
+                continue;
             }
         };
-        let paths = texts(item.get("path").unwrap_or(&item));
-        let env_files = item.get("env_file").map(texts).unwrap_or_default();
-        let project_folder = item.get("project_directory").and_then(Node::as_str).map(|path| folder.join(path));
+        let project_folder = project_folder.map(|path| folder.join(path));
         let Some(first) = paths.first() else {
             // Docker compose reads its env files, and goes on.
             let missing = env_files.iter().map(|path| folder.join(path)).find(|path| !loader.files.exists(path));
@@ -158,6 +158,48 @@ pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_
                 continue;
             }
             bring_in(map, &section, entry, loader);
+        }
+    }
+}
+
+/// One item of `include`.
+#[derive(Default)]
+struct Inclusion {
+    paths: Vec<String>,
+    env_files: Vec<String>,
+    project_folder: Option<String>,
+}
+
+impl Inclusion {
+    /// Included files are read before the document is held against the schema, so that shapes are checked here.
+    fn of(item: &Node) -> Result<Self, Box<Diagnostic>> {
+        let wrong = |node: &Node, key: &str, what: &str| {
+            Box::new(Diagnostic::error(node.span, format!("`include[].{key}` must be {what}, is {}", kind_of(&node.value))))
+        };
+        let texts = |key: &str| match item.get(key).map(|node| (node, &node.value)) {
+            None | Some((_, Value::Null)) => Ok(Vec::new()),
+            Some((_, Value::Text(text))) => Ok(vec![text.clone()]),
+            Some((node, Value::List(items))) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+                texts.ok_or_else(|| wrong(node, key, "a path or a list of paths"))
+            }
+            Some((node, _)) => Err(wrong(node, key, "a path or a list of paths")),
+        };
+        match &item.value {
+            Value::Null => Ok(Self::default()),
+            Value::Text(path) => Ok(Self { paths: vec![path.clone()], ..Self::default() }),
+            Value::Map(_) => {
+                let project_folder = match item.get("project_directory").map(|node| (node, &node.value)) {
+                    None | Some((_, Value::Null)) => None,
+                    Some((_, Value::Text(path))) => Some(path.clone()),
+                    Some((node, _)) => return Err(wrong(node, "project_directory", "a path")),
+                };
+                Ok(Self { paths: texts("path")?, env_files: texts("env_file")?, project_folder })
+            }
+            _ => {
+                let message = format!("an item of `include` must be a path or a mapping, is {}", kind_of(&item.value));
+                Err(Box::new(Diagnostic::error(item.span, message)))
+            }
         }
     }
 }

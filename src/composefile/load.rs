@@ -10,7 +10,7 @@ use super::interpolate::interpolate;
 use super::paths::{self, Base};
 use super::salvage::salvage;
 use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
-use super::{bind, canonical, defaults, discover, dotenv, extends, finish, merge, normalise, schema, yaml};
+use super::{bind, canonical, defaults, discover, dotenv, early, extends, finish, merge, normalise, schema, yaml};
 use crate::project::{Project, ProjectName};
 
 /// A larger file is refused before it is read whole.
@@ -411,6 +411,8 @@ impl Loader<'_> {
                     let environment = &self.environment;
                     let lookup = |name: &str| environment.get(name).cloned();
                     interpolate(&mut document, &lookup, &mut self.unset, &mut self.diagnostics);
+                    early::check(&document, &mut self.diagnostics);
+                    self.salvage(&mut document);
                 }
                 extends::include(&mut document, folder, self);
                 extends::extend(&mut document, own_folder, &file.display().to_string(), self);
@@ -482,6 +484,7 @@ impl Loader<'_> {
         let mut document = self.documents(path, Some(span))?.into_iter().next()?;
         let environment = &self.environment;
         interpolate(&mut document, &|name| environment.get(name).cloned(), &mut self.unset, &mut self.diagnostics);
+        early::check(&document, &mut self.diagnostics);
         Some(document)
     }
 

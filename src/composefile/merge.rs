@@ -32,7 +32,7 @@ fn rule(path: &[&str]) -> Rule {
         | ["services", _, "deploy", "labels"]
         | ["networks" | "volumes", _, "labels"] => Rule::KeyValues,
         ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
-        ["services", _, "dns" | "dns_search" | "tmpfs" | "env_file" | "label_file"] => Rule::Texts,
+        ["services", _, "dns" | "dns_opt" | "dns_search" | "tmpfs" | "env_file" | "label_file"] => Rule::Texts,
         ["services", _, "networks" | "models"] => Rule::Named,
         ["services", _, "depends_on"] => Rule::DependsOn,
         ["services", _, "build"] => Rule::Build,
@@ -89,8 +89,8 @@ fn at<'a>(base: Node, over: Node, path: &mut Path<'a>, diagnostics: &mut Vec<Dia
     }
     let (base, over) = match rule {
         Rule::Usual | Rule::Replace | Rule::Ipam => (base, over),
-        Rule::KeyValues => without_reset(key_values(base), over),
-        Rule::Texts => (texts(base), texts(over)),
+        Rule::KeyValues => without_reset(texts(key_values(base)), over),
+        Rule::Texts => (texts(key_values(base)), texts(key_values(over))),
         Rule::ExtraHosts => (hosts(base), hosts(over)),
         Rule::Named => (named(base), named(over)),
         Rule::DependsOn => (depends_on(base), depends_on(over)),
@@ -211,13 +211,14 @@ fn without_reset(mut base: Node, mut over: Node) -> (Node, Node) {
         items.retain(|item| !item.as_str().is_some_and(|pair| is_reset(pair.split('=').next().unwrap_or(pair))));
         entries.retain(|_, entry| entry.node.tag != Tag::Reset);
     }
-    (base, key_values(over))
+    (base, texts(key_values(over)))
 }
 
+/// A lone text is a list of one.
 fn texts(node: Node) -> Node {
     match &node.value {
-        Value::List(_) => node,
-        _ => list(&node, vec![node.clone()]),
+        Value::Text(_) => list(&node, vec![node.clone()]),
+        _ => node,
     }
 }
 
@@ -268,10 +269,9 @@ pub(super) fn enforce_unicity(document: &mut Node) {
         let Value::Map(service) = &mut service.value else { return };
         for (key, entry) in service.iter_mut() {
             let identify: fn(&Node) -> Option<String> = match key.as_str() {
-                "annotations" | "environment" | "labels" | "sysctls" => before_equals,
-                "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "expose" | "profiles" => whole,
-                "extra_hosts" => whole,
-                "tmpfs" | "links" => before_equals,
+                "annotations" | "environment" | "labels" | "sysctls" | "tmpfs" | "links" => before_equals,
+                "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "profiles" => before_equals,
+                "expose" | "extra_hosts" => whole,
                 "env_file" => env_file_path,
                 "devices" => device_target,
                 "volumes" => volume_target,
@@ -280,12 +280,10 @@ pub(super) fn enforce_unicity(document: &mut Node) {
                 "configs" => |node| grant_target(node, "/"),
                 "deploy" | "build" => {
                     if let Value::Map(inner) = &mut entry.node.value {
-                        for key in ["labels", "args", "additional_contexts"] {
+                        for key in ["labels", "args", "additional_contexts", "tags"] {
                             inner.get_mut(key).into_iter().for_each(|entry| unique(&mut entry.node, before_equals));
                         }
-                        for key in ["tags", "extra_hosts"] {
-                            inner.get_mut(key).into_iter().for_each(|entry| unique(&mut entry.node, whole));
-                        }
+                        inner.get_mut("extra_hosts").into_iter().for_each(|entry| unique(&mut entry.node, whole));
                     }
                     continue;
                 }
@@ -294,7 +292,7 @@ pub(super) fn enforce_unicity(document: &mut Node) {
                         for network in networks.values_mut() {
                             let Value::Map(network) = &mut network.node.value else { continue };
                             for key in ["aliases", "link_local_ips"] {
-                                network.get_mut(key).into_iter().for_each(|entry| unique(&mut entry.node, whole));
+                                network.get_mut(key).into_iter().for_each(|entry| unique(&mut entry.node, before_equals));
                             }
                         }
                     }

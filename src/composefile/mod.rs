@@ -8,6 +8,7 @@ mod consistency;
 mod defaults;
 mod discover;
 mod dotenv;
+mod early;
 mod environment;
 mod extends;
 mod finish;

@@ -123,6 +123,8 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&YamlTag>, span: Span) -> Result<Node, Diagnostic> {
         let core = tag.filter(|tag| tag.handle() == YAML_TAGS).map(YamlTag::suffix);
         let value = match (core, style) {
+            // As go-yaml has it: `!override 5` is the text.
+            (None, _) if tag.is_some() => Value::Text(text.to_owned()),
             (Some("str"), _) => Value::Text(text.to_owned()),
             (Some("binary"), _) => {
                 let message = "the value of `!!binary` is no text in base64";
