@@ -79,9 +79,11 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
         let hint = "`docker buildx imagetools inspect IMAGE` tells the digest; write it as IMAGE@sha256:…";
         return Err(Failure::said("mcompose does not ask registries for digests", hint.to_owned(), exit::USAGE));
     }
+    // Names can be told without env files that may not be there.
+    let names_only = args.services || args.volumes || args.networks || args.profiles || args.models || args.images;
     let options = LoadOptions {
         interpolate: !args.no_interpolate && !args.variables,
-        env_resolution: !args.no_env_resolution,
+        env_resolution: !args.no_env_resolution && !names_only,
         normalize: !args.no_normalize && !globals.compatibility,
         resolve_paths: !args.no_path_resolution,
         consistency: !args.no_consistency,
@@ -142,14 +144,18 @@ fn variables(variables: &BTreeMap<String, Variable>, format: Option<&str>) -> St
             })
             .collect(),
         None => {
-            let title = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE");
-            let cell = |text: &str| format!("{text:<width$}", width = CELL_WIDTH.max(text.chars().count() + 3));
-            let line = |(name, required, default, alternate): (&str, &str, &str, &str)| {
-                format!("{}{}{}{alternate}\n", cell(name), cell(required), cell(default))
-            };
             let required = |variable: &Variable| if variable.is_required { "true" } else { "false" };
-            let lines = rows.map(|(name, one)| line((name, required(one), &one.default, &one.alternate)));
-            std::iter::once(line(title)).chain(lines).collect()
+            let cells = rows.map(|(name, one)| [name, required(one), &one.default, &one.alternate]);
+            let rows: Vec<[&str; 4]> =
+                std::iter::once(["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"]).chain(cells).collect();
+            let width = |column: usize| {
+                let widest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+                CELL_WIDTH.max(widest + 3)
+            };
+            // Nothing follows the last one.
+            let widths = [width(0), width(1), width(2), 0];
+            let cells = |row: &[&str; 4]| row.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect::<String>();
+            rows.iter().map(|row| cells(row) + "\n").collect()
         }
     }
 }

@@ -43,12 +43,15 @@ pub(super) fn finish(
     let options = request.options;
     defaults::fill(&mut document);
     validate::check(&document, faults);
-    normalise::look_up_listed(&mut document, request.environment);
+    // As docker compose has it, what is not filled in is not looked up either.
+    let nothing = BTreeMap::new();
+    let environment = if options.interpolate { request.environment } else { &nothing };
+    normalise::look_up_listed(&mut document, environment);
     if !salvage(&mut document, faults.get(request.salvaged..).unwrap_or_default()) {
         return None;
     }
     if options.normalize {
-        normalise::normalise(&mut document, request.project_name, request.environment);
+        normalise::normalise(&mut document, request.project_name, environment);
     }
     if options.normalize || options.interpolate {
         document.set("name", super::Value::Text(request.project_name.to_owned()));

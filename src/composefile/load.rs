@@ -474,7 +474,9 @@ impl Loader<'_> {
         let mut merged = merged?;
         defaults::fill_contexts(&mut merged);
         self.absolute_paths(&mut merged, folder);
-        normalise::look_up_listed(&mut merged, &self.environment);
+        if self.options.interpolate {
+            normalise::look_up_listed(&mut merged, &self.environment);
+        }
         self.environment = outer;
         Some(merged)
     }

@@ -185,20 +185,19 @@ pub(super) fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
+/// What is no pair stays as it is, for the schema to refuse.
 fn key_values(node: Node) -> Node {
     let Value::Map(entries) = &node.value else { return node };
+    let pair = |key: &str, value: &Node| match scalar_text(&value.value) {
+        Some(text) => Node::text(value.span, format!("{key}={text}")),
+        None => value.clone(),
+    };
     let mut items: Vec<Node> = Vec::new();
     for (key, entry) in entries {
         match &entry.node.value {
             Value::Null => items.push(Node::text(entry.key_span, key.clone())),
-            Value::List(values) => {
-                let pairs = values.iter().filter_map(|value| Some((value.span, scalar_text(&value.value)?)));
-                items.extend(pairs.map(|(span, value)| Node::text(span, format!("{key}={value}"))));
-            }
-            value => {
-                let text = scalar_text(value).map(|value| format!("{key}={value}"));
-                items.extend(text.map(|text| Node::text(entry.node.span, text)));
-            }
+            Value::List(values) => items.extend(values.iter().map(|value| pair(key, value))),
+            _ => items.push(pair(key, &entry.node)),
         }
     }
     list(&node, items)

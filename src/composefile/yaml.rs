@@ -239,9 +239,8 @@ fn merge_into(map: &mut Map, node: Node) -> Result<(), Diagnostic> {
 
 fn key_text(key: &Node) -> Result<String, Diagnostic> {
     match &key.value {
-        Value::Text(text) | Value::Timestamp(text) => Ok(text.clone()),
-        Value::Null => Ok(String::new()),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Timestamp(_) => {
             Err(Diagnostic::error(key.span, "a key must be a text").hinted("put it into quotes"))
         }
         Value::List(_) | Value::Map(_) => Err(Diagnostic::error(key.span, "a key must be a text, not a list or mapping")),

@@ -1,5 +1,6 @@
 //! YAML as `config` prints it. Every text is written so that YAML 1.1 and 1.2 both read it as that text.
 
+use super::super::go;
 use super::super::scalar::resolve;
 use super::super::schema::{Form, SERVICE};
 use super::super::{Map, Node, Value};
@@ -87,7 +88,7 @@ impl Writer {
             Value::Int(number) => number.to_string(),
             Value::Float(number) if number.is_nan() => ".nan".to_owned(),
             Value::Float(number) if number.is_infinite() => if *number > 0.0 { ".inf" } else { "-.inf" }.to_owned(),
-            Value::Float(number) => format!("{number:?}"),
+            Value::Float(number) => go::float(*number),
             Value::Text(text) => {
                 let text = if self.is_final { text.replace('$', "$$") } else { text.clone() };
                 block(&text, indent).unwrap_or_else(|| one_line(&text))
