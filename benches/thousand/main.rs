@@ -70,6 +70,8 @@ fn measure(hosts: usize, folder: &Path) {
         supervisor.open_files()
     );
 
+    let strays = supervisor.told.try_iter().filter(|(_, notice)| notice["what"] == "host_lost").count();
+    assert_eq!(strays, 0, "hosts were lost that are well: the machine is too busy for any of these figures");
     lose(&mut supervisor, &served, replicas);
     let [memory, peak] = ["VmRSS", "VmHWM"].map(|what| supervisor.memory_mib(what));
     println!("then: {memory:.0} MiB (at most {peak:.0})");
