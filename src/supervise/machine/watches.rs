@@ -154,7 +154,9 @@ mod tests {
                 3 | 4 => drop(watches.change(name, |watch, _| watch.answered(now_ms))),
                 5 => drop(watches.change(name, |watch, _| watch.is_seen = true)),
                 6 => drop(watches.change(name, |watch, settings| watch.silent(false, String::new(), now_ms, settings))),
-                _ => watches.change_all(|watch, settings| drop(watch.passed(now_ms, settings))),
+                _ => watches.change_all(|watch, settings| {
+                    watch.passed(now_ms, settings);
+                }),
             }
             let all = || watches.all.iter().map(|(name, entry)| (name, &entry.watch, watches.settings_of(name)));
             let due_ms = |(_, watch, settings): (&HostName, &Watch, Settings)| watch.due_ms(&settings);
