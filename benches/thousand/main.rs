@@ -79,11 +79,11 @@ fn measure(hosts: usize, folder: &Path) {
 
 /// Every second one of the lost is silent, the others refuse.
 fn lose(supervisor: &mut Supervisor, served: &[Served], replicas: usize) {
-    let is_lost = |number: usize| number % LOST_OF == 0;
+    let is_lost = |number: usize| number.is_multiple_of(LOST_OF);
     let (cpu, began) = (supervisor.cpu_secs(), Instant::now());
     let mut lost = BTreeSet::new();
     for (number, host) in served.iter().enumerate().filter(|(number, _)| is_lost(*number)) {
-        host.become_(if number / LOST_OF % 2 == 0 { Mood::Silent } else { Mood::Refusing });
+        host.become_(if (number / LOST_OF).is_multiple_of(2) { Mood::Silent } else { Mood::Refusing });
         lost.insert(host.name.clone());
     }
     let count = lost.len();
