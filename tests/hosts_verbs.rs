@@ -432,6 +432,10 @@ async fn a_host_that_takes_replicas_again_gets_its_share_when_asked_for() {
     desk.deploy(6).await;
     desk.type_in("drain h2").await;
     assert_snapshot!(desk.type_in("rebalance").await, @"note: no move would make the hosts' loads more even");
+    assert_snapshot!(desk.type_in("rebalance shpo").await, @r"
+    error: there is no project `shpo` on these hosts; did you mean `shop`?
+    hint: `mcompose ls` shows which there are
+    ");
     desk.type_in("activate h2").await;
     assert_snapshot!(desk.type_in("rebalance").await, @r"
     PROJECT | REPLICA | FROM | TO

@@ -179,6 +179,7 @@ pub fn main() -> u8 {
             return if error.use_stderr() { exit::USAGE } else { exit::OK };
         }
     };
+    take_open_files();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(run(cli));
@@ -188,6 +189,15 @@ pub fn main() -> u8 {
         }
         Err(_) => exit::FAILURE,
     }
+}
+
+/// A host costs a connection for its events and one for all else, and a dozen while it is looked at: the usual limit of 1,024 open files
+/// is soon reached. It is so low for programs that wait with `select`, and may be raised by any other.
+fn take_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where this is refused, it goes as far as it goes.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 async fn run(cli: Cli) -> u8 {

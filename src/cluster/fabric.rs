@@ -51,12 +51,14 @@ pub(super) fn the_swarm<'a>(hosts: &'a [Host], world: &'a World) -> Result<Optio
 /// Managers that answer, the ones to ask first in front.
 pub(super) fn managers_of<'a>(swarm: &SwarmSeen<'a>) -> Result<Vec<&'a HostName>, ClusterError> {
     let managers: Vec<&HostName> = swarm.managers().into_iter().map(|(host, _)| host).collect();
-    if managers.is_empty() {
-        let members = swarm.members.iter().map(|(host, _)| (*host).clone()).collect();
-        let managers = swarm.known_managers().into_values().map(str::to_owned).collect();
-        return Err(ClusterError::NoManager { members, managers });
-    }
-    Ok(managers)
+    if managers.is_empty() { Err(no_manager(swarm)) } else { Ok(managers) }
+}
+
+/// Members answer, and no manager does.
+pub(super) fn no_manager(swarm: &SwarmSeen<'_>) -> ClusterError {
+    let members = swarm.members.iter().map(|(host, _)| (*host).clone()).collect();
+    let managers = swarm.known_managers().into_values().map(str::to_owned).collect();
+    ClusterError::NoManager { members, managers }
 }
 
 /// One engine under two names would be asked for twice what it has. Clones of a machine share the engine's id, so the

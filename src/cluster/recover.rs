@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::error::ClusterError;
-use super::fabric::{managers_of, the_swarm};
+use super::fabric::{no_manager, the_swarm};
 use super::form;
 use crate::plan::{Cause, Op, Step};
 use crate::project::{Host, HostName};
@@ -18,9 +18,10 @@ use crate::world::World;
 /// are there it is refused: they find a leader by themselves.
 pub fn recover(hosts: &[Host], world: &World) -> Result<Vec<Step>, ClusterError> {
     let Some(swarm) = the_swarm(hosts, world)? else { return Ok(Vec::new()) };
-    managers_of(&swarm)?;
-    let managers: Vec<_> = swarm.members.iter().filter(|(_, member)| member.is_manager).collect();
-    if managers.iter().any(|(_, member)| member.control_available) {
+    // Those with a leader come first.
+    let managers = swarm.managers();
+    let Some((name, member)) = managers.first() else { return Err(no_manager(&swarm)) };
+    if member.control_available {
         return Ok(Vec::new());
     }
     let known = swarm.known_managers().len();
@@ -28,7 +29,6 @@ pub fn recover(hosts: &[Host], world: &World) -> Result<Vec<Step>, ClusterError>
         let answering = managers.iter().map(|(name, _)| (*name).clone()).collect();
         return Err(ClusterError::EnoughManagers { answering, known });
     }
-    let Some((name, member)) = managers.first() else { return Ok(Vec::new()) };
     let op = Op::SwarmRecover { advertise: member.node_addr.clone() };
     Ok(vec![Step { cause: Cause::Requested, ..form::step(name, op, Vec::new()) }])
 }

@@ -176,10 +176,20 @@ impl FakeHost {
         self.with(|host, _| host.reach = Reach::Cut);
     }
 
+    /// Nobody listens at the host's engine any more; what runs goes on.
+    pub fn refuse(&self) {
+        self.with(|host, _| {
+            if host.reach == Reach::Up {
+                host.reach = Reach::Refusing;
+            }
+        });
+        self.fake.happened.notify_waiters();
+    }
+
     /// The host can be reached again.
     pub fn heal(&self) {
         self.with(|host, _| {
-            if host.reach == Reach::Cut {
+            if matches!(host.reach, Reach::Cut | Reach::Refusing) {
                 host.reach = Reach::Up;
             }
         });

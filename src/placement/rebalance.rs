@@ -48,11 +48,16 @@ pub fn rebalance(
     let mut leave = request.leave.clone();
     let mut placement = before.clone();
     let mut tried: BTreeSet<Slot> = stay.clone();
+    let open: Vec<&HostName> =
+        hosts.iter().filter(|host| host.takes_new() && world.seen(host.name.as_str()).is_some()).map(|host| &host.name).collect();
     let mut tries = max.saturating_mul(TRIES_PER_MOVE);
     while moved(&before, &placement).len() < max && tries > 0 {
         let Some(slot) = fullest(&placement, &others, &tried) else { break };
         tried.insert(slot.clone());
         tries -= 1;
+        if !may_be_better(&slot, &placement, &others, &open) {
+            continue;
+        }
         let mut leaving = leave.clone();
         leaving.insert(slot.clone());
         let next = place(project, hosts, world, &Request { leave: leaving.clone(), ..request.clone() });
@@ -64,8 +69,7 @@ pub fn rebalance(
     }
     let range = |placement: &Placement| {
         let loads = loads(placement, &others);
-        let open = hosts.iter().filter(|host| host.takes_new() && world.seen(host.name.as_str()).is_some());
-        let counts: Vec<usize> = open.map(|host| loads.get(&host.name).copied().unwrap_or_default()).collect();
+        let counts: Vec<usize> = open.iter().map(|host| loads.get(*host).copied().unwrap_or_default()).collect();
         (counts.iter().max().copied().unwrap_or_default(), counts.iter().min().copied().unwrap_or_default())
     };
     Rebalance { moves: moved(&before, &placement), now: range(&before), then: range(&placement), placement }
@@ -102,6 +106,24 @@ fn unevenness(placement: &Placement, others: &BTreeMap<HostName, usize>) -> (usi
     let squares = |counts: &mut dyn Iterator<Item = usize>| counts.map(|count| count * count).sum::<usize>();
     let of_services = squares(&mut of_services(placement).into_values());
     (of_services, squares(&mut loads(placement, others).into_values()))
+}
+
+/// Whether some host would make things more even if this replica alone were there: a placement of the whole project, which tells
+/// whether it may be, costs a thousand times as much.
+fn may_be_better(slot: &Slot, placement: &Placement, others: &BTreeMap<HostName, usize>, open: &[&HostName]) -> bool {
+    let Some(from) = placement.seats.get(slot).map(|seat| &seat.host) else { return false };
+    let (of_services, loads) = (of_services(placement), loads(placement, others));
+    let weight = |host: &HostName| {
+        let of_service = of_services.get(&(&slot.service, host)).copied().unwrap_or_default();
+        (of_service, loads.get(host).copied().unwrap_or_default())
+    };
+    let (of_service, load) = weight(from);
+    // It takes one from here and adds one there; squares add up to less where the second is less than the first.
+    let is_lighter = |host: &&&HostName| {
+        let (there, load_there) = weight(host);
+        (there + 1, load_there + 1) < (of_service, load)
+    };
+    open.iter().any(|host| *host != from && is_lighter(&host))
 }
 
 /// The replica to try next: of those that stay of their own choice, the last one of the service that is thickest on its host, on the

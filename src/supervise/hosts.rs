@@ -20,8 +20,9 @@ use crate::world::{Question, SeenHost, Sight};
 const PING_WAIT_MAX: Duration = Duration::from_secs(3);
 /// A look that takes longer shows nothing. Without a leader, a manager takes 20 s to show its swarm.
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(8);
-/// What the swarm shows of networks, volumes and itself is asked for again after this long; containers at each look.
-const WHOLE_EVERY: Duration = Duration::from_secs(25);
+/// What the swarm shows of networks, volumes and itself is asked for again after this long, and from a host that was away;
+/// containers at each look. Every second look at a host that gives no sign is a whole one.
+const WHOLE_EVERY: Duration = Duration::from_secs(55);
 /// Between two attempts to follow a host's events.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// An engine tells of a death before its list shows it: first it takes the container off its networks, which takes 90 ms or, on a
@@ -36,7 +37,7 @@ pub(super) struct Hosts {
     question: Question,
 }
 
-/// The last whole look at a host.
+/// The last whole look at a host, without its containers.
 type Known = Arc<Mutex<Option<Whole>>>;
 
 #[derive(Clone)]
@@ -132,10 +133,12 @@ impl Hosts {
         hosts.iter().filter_map(|host| self.looker(host)).collect()
     }
 
-    /// A host that was away may have left a dead connection behind: its events are followed anew.
+    /// A host that was away may have left a dead connection behind, and come back as another: its events are followed anew, and
+    /// it is looked at as a whole.
     pub(super) fn hear(&mut self, notice: &Notice) {
         if let Notice::HostBack { host, .. } | Notice::HostUp { host } = notice {
             let host = host.clone();
+            self.known.insert(host.clone(), Known::default());
             self.follow(&host);
         }
     }
@@ -206,10 +209,11 @@ impl Looker {
 
     /// Everything, whatever was known.
     pub(super) async fn look_whole(&self) -> Result<SeenHost, EngineError> {
-        let seen = bounded(&self.host, self.engine.look(&self.question)).await?;
+        let mut rest = bounded(&self.host, self.engine.look(&self.question)).await?;
+        let containers = std::mem::take(&mut rest.containers);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Whole { at: Instant::now(), question: self.question.clone(), seen: seen.clone() });
-        Ok(seen)
+            Some(Whole { at: Instant::now(), question: self.question.clone(), seen: rest.clone() });
+        Ok(SeenHost { containers, ..rest })
     }
 
     async fn containers_in(&self, seen: SeenHost) -> Result<SeenHost, EngineError> {

@@ -236,6 +236,15 @@ impl Running {
         run("sh", &["-c", &format!("kill -INT {}", self.child.id())]);
     }
 
+    /// Stands still until it is continued, as one on a suspended machine does.
+    pub fn suspend(&self) {
+        run("sh", &["-c", &format!("kill -STOP {}", self.child.id())]);
+    }
+
+    pub fn resume(&self) {
+        run("sh", &["-c", &format!("kill -CONT {}", self.child.id())]);
+    }
+
     pub fn stdout(&self) -> String {
         self.stdout.so_far()
     }

@@ -15,8 +15,9 @@ use mcompose::project::ProjectName;
 use mcompose::store::{LOCK_TTL, RaftStore, Store};
 use mcompose::transport::LinkOptions;
 use mcompose::world::{Fabric, Question, Sight, Swarm, World};
+use tokio::sync::Notify;
 
-use crate::harness::Fleet;
+use crate::harness::{BOUND, Fleet};
 use crate::store_spec::{self, NO_WAIT, draft, holder, name, project};
 
 /// A fleet with its inventory and engines, over TCP.
@@ -145,9 +146,12 @@ async fn a_lock_changes_hands(hosts: &Hosts) {
     let lock = one.lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is free");
     told("taking a free lock", begun);
     let (p, second) = (name("p"), holder("second"));
-    let wait = other.lock(&p, &second, LOCK_TTL, &|_| {});
+    let waits = Notify::new();
+    let is_told = |_| waits.notify_one();
+    let wait = other.lock(&p, &second, LOCK_TTL, &is_told);
     let released = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let told_of_it = tokio::time::timeout(BOUND, waits.notified()).await;
+        told_of_it.expect("who waits for a lock that another has is told so");
         let at = Instant::now();
         lock.release().await;
         at

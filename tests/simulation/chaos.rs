@@ -2,6 +2,8 @@
 
 use mcompose::engine::fake::Link;
 
+use mcompose::project::Availability;
+
 use super::dice::Dice;
 
 /// Nothing goes wrong before the first deployment had its time, and all is healed after the last.
@@ -10,6 +12,8 @@ const LAST_MS: u64 = 20_000;
 const HEALED_MS: u64 = 28_000;
 /// A lock is another's after 30 s without a word of its holder; in some histories somebody is frozen for longer.
 const LONG_FREEZE_MS_MIN: u64 = 32_000;
+/// The host that joins the others.
+pub const GUEST: &str = "guest";
 /// Whoever deployed last.
 pub const USER: &str = "user";
 
@@ -21,7 +25,14 @@ pub enum Act {
     Freeze(String),
     Thaw(String),
     Cut(String),
+    /// Its engine is not there for a while: whoever asks is told so at once.
+    Refuse(String),
     Heal(String),
+    /// Somebody edits the inventory: what a host may be given …
+    Allow(String, Availability),
+    /// … and a host that joins the others and leaves them.
+    Join,
+    Leave,
     Link(String, String, Link),
     /// Something happens to a container that runs; the number says to which.
     Hurt(Hurt, u64),
@@ -64,6 +75,8 @@ pub fn draw(hosts: &[String], supervisors: &[String], seed: u64) -> Vec<(u64, Ac
     }
     // By dice of its own, so that it changes no other throw.
     let long = long_freeze(supervisors, &mut Dice::new(seed, 6));
+    acts.extend(refusal(hosts, &mut Dice::new(seed, 7)));
+    acts.extend(edits(hosts, has_guest(seed), &mut Dice::new(seed, 8)));
     let healed_ms = long.iter().map(|(at_ms, _)| at_ms + 1).max().unwrap_or_default().max(HEALED_MS);
     acts.extend(long);
     acts.push((healed_ms, Act::HealAll));
@@ -84,6 +97,42 @@ fn long_freeze(supervisors: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
         vec![(at_ms, Act::Deploy(dice.next())), (frozen_ms, Act::FreezeProcess(who.clone())), (until_ms, Act::ThawProcess(who))];
     if dice.one_in(2) {
         acts.push((frozen_ms + dice.below(until_ms - frozen_ms), Act::Deploy(dice.next())));
+    }
+    acts
+}
+
+/// Whether a host joins the others in the course of a history.
+pub fn has_guest(seed: u64) -> bool {
+    Dice::new(seed, 9).one_in(6)
+}
+
+fn refusal(hosts: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
+    if !dice.one_in(4) {
+        return Vec::new();
+    }
+    let host = dice.pick(hosts).clone();
+    let at_ms = FIRST_MS + dice.below(LAST_MS - FIRST_MS);
+    let until_ms = (at_ms + 500 + dice.below(10_000)).min(HEALED_MS - 1);
+    vec![(at_ms, Act::Refuse(host.clone())), (until_ms, Act::Heal(host))]
+}
+
+/// A host is drained, or gets nothing new, for a while; the guest comes, and goes in half of the histories, drained before.
+fn edits(hosts: &[String], has_guest: bool, dice: &mut Dice) -> Vec<(u64, Act)> {
+    let mut acts = Vec::new();
+    if dice.one_in(4) {
+        let (host, at_ms) = (dice.pick(hosts).clone(), FIRST_MS + dice.below(LAST_MS - FIRST_MS));
+        let less = if dice.one_in(3) { Availability::Pause } else { Availability::Drain };
+        let until_ms = (at_ms + 500 + dice.below(15_000)).min(HEALED_MS - 1);
+        acts.extend([(at_ms, Act::Allow(host.clone(), less)), (until_ms, Act::Allow(host, Availability::Active))]);
+    }
+    if has_guest {
+        let at_ms = FIRST_MS + dice.below(LAST_MS - FIRST_MS);
+        acts.push((at_ms, Act::Join));
+        if dice.one_in(2) {
+            let drained_ms = at_ms + dice.below(HEALED_MS - at_ms - 2);
+            acts.push((drained_ms, Act::Allow(GUEST.to_owned(), Availability::Drain)));
+            acts.push((drained_ms + 1 + dice.below(HEALED_MS - drained_ms - 1), Act::Leave));
+        }
     }
     acts
 }

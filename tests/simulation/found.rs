@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mcompose::project::{HostName, Project};
-use mcompose::supervise::machine::{Command, Deployment, Event, Machine, Settings, State};
+use mcompose::project::{HostName, Project, ServiceName, Slot};
+use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
 use mcompose::world::{Fabric, SeenHost};
 
 use super::planning;
@@ -113,6 +113,43 @@ fn a_plan_under_way_is_interrupted_when_a_host_is_lost_or_back() {
     begin(&mut machine, 5_500);
     let commands = answers(&mut machine, "gamma", 5_600);
     assert!(commands.contains(&interrupt), "it is back: {commands:?}");
+}
+
+#[test]
+fn what_fails_for_another_reason_than_moves_leaves_the_rounds_that_even_loads() {
+    let project = planning::project("services: {web: {image: 'web:1', deploy: {replicas: 3}}}");
+    let mut machine = machine(&["alpha", "beta"], project.clone());
+    for name in ["alpha", "beta"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    let rounds = |machine: &Machine| machine.care("shop").map(|care| care.evening_rounds);
+    let at_first = rounds(&machine);
+    let errors = BTreeSet::from(["no such image".to_owned()]);
+    for now_ms in [300, 10_000, 20_000] {
+        let deployment = Some(Box::new(deployment(project.clone())));
+        machine.step(Event::Locked { project: shop(), deployment, looks: BTreeMap::new() }, now_ms);
+        let (tried, looks) = Default::default();
+        machine.step(Event::Applied { project: shop(), tried, errors: errors.clone(), looks, took_ms: 100 }, now_ms + 100);
+        machine.step(Event::NotLocked { project: shop(), why: "no leader".to_owned() }, now_ms + 200);
+    }
+    assert_eq!(rounds(&machine), at_first);
+}
+
+#[test]
+fn a_deployment_gives_a_clean_slate_to_what_it_changes_alone() {
+    let of =
+        |web: &str| deployment(planning::project(&format!("services: {{web: {{image: '{web}'}}, crashes: {{image: 'it:1'}}}}")));
+    let [web, crashes] = ["web", "crashes"].map(|name| Slot::new(ServiceName::new(name).expect("a name"), 1).expect("not 0"));
+    let mut care = Care::new(of("web:1"));
+    for now_ms in [1_000, 2_000, 4_000] {
+        care.tried(&BTreeSet::from([web.clone(), crashes.clone()]), now_ms);
+    }
+    care.redeployed(Deployment { revision: 2, ..of("web:2") });
+    let starts = |care: &Care| care.histories.iter().map(|(slot, history)| (slot.clone(), history.starts)).collect::<Vec<_>>();
+    assert_eq!(starts(&care), [(crashes.clone(), 3)]);
+    care.redeployed(Deployment { revision: 2, halted: BTreeSet::from([crashes.service]), ..of("web:2") });
+    assert_eq!(starts(&care), [], "stopped by hand, it begins anew");
 }
 
 /// Seed 632.

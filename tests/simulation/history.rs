@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use mcompose::engine::ContainerEvent;
 use mcompose::engine::fake::{Behaviour, Link, Reach, Sent};
-use mcompose::project::{HostName, Project, Rebalancing};
+use mcompose::project::{Availability, HostName, Project, Rebalancing};
 use mcompose::world::{Container, Health, State};
 
-use super::chaos::{self, Act, Disk, Hurt};
+use super::chaos::{self, Act, Disk, GUEST, Hurt};
 use super::dice::Dice;
 use super::laws::Laws;
 use super::people::{Diary, Process, Said};
@@ -237,6 +237,20 @@ impl History {
                 fake.host(host).cut();
                 self.laws.host_away(host, now_ms);
             }
+            Act::Refuse(host) => {
+                // One that is away for another reason stays so.
+                fake.host(host).refuse();
+                if fake.host(host).reach() == Reach::Refusing {
+                    self.laws.host_refuses(host, now_ms);
+                }
+            }
+            Act::Allow(host, availability) => self.allow(host, *availability),
+            Act::Join => {
+                self.town.hosts.push(town::host(GUEST));
+                self.laws.host_joined();
+                self.inventory_changed();
+            }
+            Act::Leave => self.leave(),
             Act::Heal(host) => {
                 fake.host(host).heal();
                 self.settle(host);
@@ -263,6 +277,29 @@ impl History {
             Act::HealAll => self.heal_all(supervisors),
         }
         self.take_note();
+    }
+
+    fn allow(&mut self, host: &str, availability: Availability) {
+        let listed = self.town.hosts.iter_mut().find(|listed| listed.name.as_str() == host);
+        let Some(listed) = listed.filter(|listed| listed.availability != availability) else { return };
+        listed.availability = availability;
+        if availability == Availability::Drain {
+            self.laws.host_drained(host);
+        }
+        self.inventory_changed();
+    }
+
+    /// Nobody takes a host away that has the only copy of a volume.
+    fn leave(&mut self) {
+        if !self.laws.is_home(GUEST) {
+            self.town.hosts.retain(|host| host.name.as_str() != GUEST);
+            self.laws.host_left(GUEST);
+            self.inventory_changed();
+        }
+    }
+
+    fn inventory_changed(&self) {
+        self.processes.iter().for_each(|process| process.read_inventory(&self.town));
     }
 
     fn boot(&mut self, host: &str, disk: Disk) {
@@ -337,6 +374,7 @@ impl History {
         fake.behave(&format!("{CRASHES}:1"), Behaviour::default());
         let hosts: Vec<String> = self.town.hosts.iter().map(|host| host.name.to_string()).collect();
         for host in &hosts {
+            self.allow(host, Availability::Active);
             for supervisor in supervisors {
                 self.link(supervisor, host, Link::WHOLE);
             }

@@ -1,6 +1,6 @@
 //! What must hold at every step, checked on what truly happened on the hosts and on what was truly sent to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mcompose::engine::ContainerEvent;
 use mcompose::engine::fake::Sent;
@@ -18,6 +18,8 @@ const SELF_DOUBT_MS: u64 = 4_000;
 const STANDS_STILL_MS: u64 = 6_500;
 /// A host that is away for less time than this cannot be lost yet: five seconds from its last answer on.
 const LOST_MS_MIN: u64 = 3_000;
+/// The same of a host that refuses: half of that time is enough.
+const REFUSING_LOST_MS_MIN: u64 = 500;
 /// A host may go unheard between two troubles that are no further apart: a ping each second, and two for its answer.
 const UNHEARD_MS: u64 = 3_500;
 /// Who has lost the lease begins nothing new after this long.
@@ -57,6 +59,12 @@ pub struct Laws {
     /// Since when a supervisor may have heard nothing of a host.
     unheard_since_ms: BTreeMap<String, u64>,
     away_hosts: BTreeMap<String, u64>,
+    /// Hosts that refused since they were last well.
+    refusing: BTreeSet<String>,
+    /// Hosts that were drained: what is updated start-first leaves them so.
+    drained: BTreeSet<String>,
+    /// Hosts that left the inventory: what happens there is not the project's any more.
+    gone: BTreeSet<String>,
     supervisors: BTreeMap<String, Watched>,
     hosts: usize,
     pub start_first: bool,
@@ -78,6 +86,9 @@ impl Laws {
             unwell_ms: BTreeMap::new(),
             unheard_since_ms: BTreeMap::new(),
             away_hosts: BTreeMap::new(),
+            refusing: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            gone: BTreeSet::new(),
             supervisors: BTreeMap::new(),
             hosts,
             start_first: false,
@@ -101,12 +112,37 @@ impl Laws {
         self.unwell(host, at_ms);
     }
 
+    pub fn host_refuses(&mut self, host: &str, at_ms: u64) {
+        self.refusing.insert(host.to_owned());
+        self.host_away(host, at_ms);
+    }
+
+    pub fn host_drained(&mut self, host: &str) {
+        self.drained.insert(host.to_owned());
+    }
+
+    pub fn host_joined(&mut self) {
+        self.hosts += 1;
+    }
+
+    pub fn host_left(&mut self, host: &str) {
+        self.hosts -= 1;
+        self.gone.insert(host.to_owned());
+        self.host_crashed(host);
+    }
+
+    /// Whether the volume is there.
+    pub fn is_home(&self, host: &str) -> bool {
+        self.home.as_deref() == Some(host)
+    }
+
     pub fn host_crashed(&mut self, host: &str) {
         self.running.retain(|_, running| running.host.as_str() != host);
     }
 
     pub fn host_well(&mut self, host: &str, at_ms: u64) {
         self.away_hosts.remove(host);
+        self.refusing.remove(host);
         self.settle_host(host, at_ms);
     }
 
@@ -237,6 +273,9 @@ impl Laws {
             // A host that comes back has none of them started: they have no restart policy.
             return self.breaks(at_ms, format!("{} of the foreign container {} on {host}", event.action, event.name));
         }
+        if self.gone.contains(host.as_str()) {
+            return;
+        }
         match event.action.as_str() {
             "die" | "destroy" => drop(self.running.remove(&event.id)),
             "start" => self.started(host, event, at_ms),
@@ -265,7 +304,8 @@ impl Laws {
         let given_up = self.running.values().find(|other| {
             let is_away = self.away_hosts.contains_key(other.host.as_str());
             let since_ms = self.unheard_since_ms.get(other.host.as_str());
-            other.slot == started.slot && is_away && since_ms.is_some_and(|since_ms| at_ms < since_ms + LOST_MS_MIN)
+            let least_ms = if self.refusing.contains(other.host.as_str()) { REFUSING_LOST_MS_MIN } else { LOST_MS_MIN };
+            other.slot == started.slot && is_away && since_ms.is_some_and(|since_ms| at_ms < since_ms + least_ms)
         });
         if let Some(other) = given_up
             && !self.away_hosts.contains_key(host.as_str())
@@ -285,7 +325,8 @@ impl Laws {
             .collect();
         let is_update = |other: &&Running| {
             let is_newer = other.spec != started.spec && other.revision < started.revision;
-            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host || self.rebalances)
+            let moves = self.rebalances || self.drained.contains(other.host.as_str());
+            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host || moves)
         };
         // Who says nothing of how it is updated is moved start-first.
         let is_moved = |other: &&Running| self.rebalances && started.slot.0 == CRASHES && other.host != *host;

@@ -11,7 +11,7 @@ use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
 use mcompose::project::{Host, Project};
 use mcompose::store::{Draft, Holder, Store, StoreError};
 use mcompose::supervise::machine::{Notice, Settings};
-use mcompose::supervise::{Scope, Supervision};
+use mcompose::supervise::{Changed, Scope, Supervision};
 use mcompose::world::{Fabric, Question, Sight, World};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -44,8 +44,12 @@ pub struct Process {
     pub is_frozen: bool,
     user: Option<JoinHandle<()>>,
     behind: Duration,
-    /// What would end a supervisor, and what would bring it other hosts, were they dropped.
-    _ends: Option<(watch::Sender<bool>, mpsc::UnboundedSender<mcompose::supervise::Changed>)>,
+    /// Of all hosts, those that the inventory does not list too.
+    engines: Engines,
+    /// What brings a supervisor other hosts.
+    changes: Option<mpsc::UnboundedSender<Changed>>,
+    /// What would end a supervisor, were it dropped.
+    _stop: Option<watch::Sender<bool>>,
 }
 
 /// The clock of one process.
@@ -72,7 +76,7 @@ impl Process {
         let supervision = Supervision {
             hosts: town.hosts.clone(),
             store: town.store(&engines),
-            engines,
+            engines: town.listed(&engines),
             fabric: town.fabric(),
             settings: Settings { heartbeat_ms: HEARTBEAT_MS, rebalance: town.rebalancing, ..Settings::default() },
             lost_after_ms_of: BTreeMap::new(),
@@ -88,7 +92,16 @@ impl Process {
             is_frozen: false,
             user: None,
             behind: Duration::ZERO,
-            _ends: Some((stop, changes)),
+            engines,
+            changes: Some(changes),
+            _stop: Some(stop),
+        }
+    }
+
+    /// The inventory was edited, which a supervisor finds out at once, or when it lives again.
+    pub fn read_inventory(&self, town: &Town) {
+        if let Some(changes) = &self.changes {
+            let _ = changes.send(Changed { hosts: town.hosts.clone(), engines: town.listed(&self.engines) });
         }
     }
 
@@ -96,9 +109,19 @@ impl Process {
     pub fn user(name: &str, project: Project, town: &Town, diary: &Diary) -> Self {
         let (runtime, clock, engines) = begin(name, town, diary);
         let store = town.store(&engines);
-        let user = User { engines, store, hosts: town.hosts.clone(), fabric: town.fabric(), project, clock };
+        let user =
+            User { engines: town.listed(&engines), store, hosts: town.hosts.clone(), fabric: town.fabric(), project, clock };
         let user = Some(runtime.spawn(user.deploy(holder(name, 0))));
-        Self { name: name.to_owned(), runtime, is_frozen: false, user, behind: Duration::ZERO, _ends: None }
+        Self {
+            name: name.to_owned(),
+            runtime,
+            is_frozen: false,
+            user,
+            behind: Duration::ZERO,
+            engines,
+            changes: None,
+            _stop: None,
+        }
     }
 
     /// Whether it has done what it wanted: a supervisor never has.

@@ -14,11 +14,13 @@ use mcompose::store::{RaftStore, Store};
 use mcompose::world::{Container, Fabric, Health, State};
 use serde_json::json;
 
+use super::chaos::{self, GUEST};
 use super::dice::Dice;
 use super::planning;
 
 pub struct Town {
     pub fake: Fake,
+    /// As the inventory has them now.
     pub hosts: Vec<Host>,
     pub managers: Vec<HostName>,
     /// When the history begins, by the cluster's clock.
@@ -39,7 +41,9 @@ impl Town {
         let count = if dice.one_in(6) { 5 } else { 3 + dice.below(2) as usize };
         let names = &names[..count];
         let managers = if dice.one_in(6) { 1 } else { 3 };
-        let fake = Fake::new(names).paced(seed);
+        let guest: &[&str] = if chaos::has_guest(seed) { &[GUEST] } else { &[] };
+        let everybody = [names, guest].concat();
+        let fake = Fake::new(&everybody).paced(seed);
         let hosts = names.iter().map(|name| host(name)).collect();
         let mut town = Self {
             fake,
@@ -50,28 +54,29 @@ impl Town {
             // By dice of its own, so that it changes no other throw.
             rebalancing: if Dice::new(seed, 5).one_in(3) { Rebalancing::Auto } else { Rebalancing::Off },
         };
-        for name in names {
+        for name in &everybody {
             for image in ["web:1", "store:1", "agent:1", "crashes:1"] {
                 town.fake.host(name).add_image(image);
             }
         }
         let ends = Behaviour { exits: Some((Duration::from_secs(1), 1)), ..Behaviour::default() };
         town.fake.behave(&format!("{CRASHES}:1"), ends);
-        planning::run(town.form_swarm());
+        planning::run(town.form_swarm(&everybody));
         town.settle_others(dice);
         town.began_ms = town.fake.now_ms();
         town
     }
 
-    async fn form_swarm(&self) {
+    async fn form_swarm(&self, names: &[&str]) {
         let engines = self.fake.engines();
         let first = &engines[&self.hosts[0].name];
         first.swarm_init("10.0.0.1").await.expect("the first host begins");
-        for (number, host) in self.hosts.iter().enumerate().skip(1) {
-            let role = if self.managers.contains(&host.name) { Role::Manager } else { Role::Worker };
+        for (number, name) in names.iter().enumerate().skip(1) {
+            let name = host_name(name);
+            let role = if self.managers.contains(&name) { Role::Manager } else { Role::Worker };
             let token = first.join_token(role).await.expect("a token");
             let addr = format!("10.0.0.{}", number + 1);
-            engines[&host.name].swarm_join(&addr, "10.0.0.1:2377", &token).await.expect("the others join");
+            engines[&name].swarm_join(&addr, "10.0.0.1:2377", &token).await.expect("the others join");
         }
     }
 
@@ -101,6 +106,12 @@ impl Town {
         let managers = self.managers.iter().map(|name| Arc::clone(&engines[name])).collect();
         let managers = Managers::new(managers).expect("there is a manager");
         Arc::new(RaftStore::new(managers, self.managers[0].clone()))
+    }
+
+    /// Those of all engines that the inventory lists.
+    pub fn listed(&self, engines: &Engines) -> Engines {
+        let listed = self.hosts.iter().filter_map(|host| engines.get_key_value(&host.name));
+        listed.map(|(name, engine)| (name.clone(), Arc::clone(engine))).collect()
     }
 
     /// Milliseconds since the history began.

@@ -24,6 +24,8 @@ pub enum HostsError {
     NoFile,
     #[error("there is no host `{name}` in the inventory{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     NoSuchHost { name: String, near: Option<String> },
+    #[error("there is no project `{name}` on these hosts{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    NoSuchProject { name: String, near: Option<String> },
     #[error("host `{host}` does not answer: {why}")]
     Unreachable { host: HostName, why: String },
     #[error("host `{host}` has {count} running replicas")]
@@ -56,6 +58,7 @@ impl HostsError {
             Self::Incomplete { .. } => {
                 Some("`mcompose hosts check` tells what is missing, `mcompose hosts init` goes on".to_owned())
             }
+            Self::NoSuchProject { .. } => Some("`mcompose ls` shows which there are".to_owned()),
             Self::Inventory(_) | Self::Edit(_) | Self::NoSuchHost { .. } | Self::Name(_) | Self::Io { .. } => None,
         }
     }

@@ -7,7 +7,7 @@ use super::moving::{Moving, Scene};
 use super::{Fleet, HostsError, Stage};
 use crate::cluster::fabric;
 use crate::placement::{Rebalance, rebalance};
-use crate::project::ProjectName;
+use crate::project::{ProjectName, nearest};
 use crate::store::{open, state_folder};
 
 /// Show which replicas would move so that the hosts carry more even loads; with --apply, move them
@@ -39,6 +39,7 @@ pub async fn run(args: &RebalanceArgs, fleet: &Fleet, stage: &dyn Stage) -> Resu
     let store = open(&fabric, &engines, &world, &state_folder()?, &path)?;
     let moving = Moving { inventory, engines: &engines, fabric: &fabric, store: store.as_ref(), stage };
     let heads = store.projects().await?;
+    refuse_unknown(&args.projects, heads.iter().map(|head| head.project.as_str()))?;
     let is_meant = |name: &ProjectName| args.projects.is_empty() || args.projects.iter().any(|other| other == name.as_str());
     let mut found: Vec<(ProjectName, Rebalance)> = Vec::new();
     for head in heads.into_iter().filter(|head| is_meant(&head.project)) {
@@ -61,6 +62,13 @@ pub async fn run(args: &RebalanceArgs, fleet: &Fleet, stage: &dyn Stage) -> Resu
         is_done &= moved.unwrap_or(true);
     }
     Ok(is_done)
+}
+
+/// A name that was mistyped is not a project whose loads are even.
+fn refuse_unknown<'a>(asked: &[String], known: impl Iterator<Item = &'a str> + Clone) -> Result<(), HostsError> {
+    let unknown = asked.iter().find(|name| !known.clone().any(|other| other == name.as_str()));
+    let Some(name) = unknown else { return Ok(()) };
+    Err(HostsError::NoSuchProject { name: name.clone(), near: nearest(name, known).map(str::to_owned) })
 }
 
 fn even(scene: &Scene<'_>, max: usize) -> Rebalance {

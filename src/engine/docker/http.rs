@@ -10,7 +10,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -22,6 +22,8 @@ use crate::transport::{Connector, Untrusted};
 const JSON: (&str, &str) = ("content-type", "application/json");
 /// Idle connections kept to one host.
 const IDLE_MAX: usize = 8;
+/// A look takes several at once, and a heartbeat needs one: the others end soon, since who watches a thousand hosts has thousands of them.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Http {
     host: HostName,
@@ -41,7 +43,9 @@ pub(super) struct Call {
 
 impl Http {
     pub(super) fn new(host: HostName, connector: Connector) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector.clone());
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE_TIME_MAX).pool_timer(TokioTimer::new());
+        let client = builder.build(connector.clone());
         Self { host, connector, client }
     }
 

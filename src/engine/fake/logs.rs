@@ -85,7 +85,7 @@ fn next_event(fake: &Fake, host: &HostName, next: &mut usize) -> Option<Result<C
     match cluster.hosts.get(host)?.reach {
         Reach::Up => {}
         Reach::Cut | Reach::Frozen => return None,
-        Reach::Crashed => {
+        Reach::Crashed | Reach::Refusing => {
             let (call, message) = ("follow the engine's events".to_owned(), "connection reset by peer".to_owned());
             return Some(Err(EngineError { host: host.clone(), call, kind: ErrorKind::Unreachable, message }));
         }

@@ -293,6 +293,9 @@ impl FakeEngine {
         let begun = Instant::now();
         let trip = self.set_off(caller, call, kind, None);
         sleep(Duration::from_millis(trip.there_ms)).await;
+        if self.refuses(caller) {
+            return Err(refused());
+        }
         if trip.fate == Fate::Lost || !self.arrives(caller, begun, call).await {
             return self.silence(begun, call).await;
         }
@@ -340,6 +343,9 @@ impl FakeEngine {
         sleep(Duration::from_millis(trip.there_ms + trip.back_ms).min(bound_of(call))).await;
         loop {
             self.fake.advance_to(Self::paced_now_ms(caller));
+            if self.refuses(caller) {
+                return Err(refused());
+            }
             if trip.fate != Fate::Unanswered && self.answers(caller) {
                 let taken = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(result) = taken {
@@ -368,6 +374,12 @@ impl FakeEngine {
         }
     }
 
+    fn refuses(&self, caller: &Caller) -> bool {
+        let cluster = self.fake.lock();
+        let is_refusing = cluster.host(&self.host).is_ok_and(|host| host.reach == Reach::Refusing);
+        is_refusing && cluster.link(&caller.name, &self.host) == Link::WHOLE
+    }
+
     fn answers(&self, caller: &Caller) -> bool {
         let cluster = self.fake.lock();
         cluster.reach(&self.host).is_ok() && cluster.link(&caller.name, &self.host).back
@@ -377,6 +389,10 @@ impl FakeEngine {
         sleep(bound_of(call).saturating_sub(begun.elapsed())).await;
         Err(Fail::new(ErrorKind::Timeout, "no answer in time"))
     }
+}
+
+fn refused() -> Fail {
+    Fail::new(ErrorKind::Unreachable, "connection refused")
 }
 
 /// The bounds of the calls to real engines.
@@ -428,8 +444,9 @@ impl Follower {
             if self.has_ended {
                 return None;
             }
-            if reach == Some(Reach::Up) && back {
-                if boots != self.boots {
+            let is_refused = reach == Some(Reach::Refusing);
+            if (reach == Some(Reach::Up) || is_refused) && back {
+                if boots != self.boots || is_refused {
                     self.has_ended = true;
                     let (call, message) = ("follow the engine's events".to_owned(), "connection reset by peer".to_owned());
                     return Some(Err(EngineError { host: self.host.clone(), call, kind: ErrorKind::Unreachable, message }));

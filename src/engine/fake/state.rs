@@ -17,6 +17,8 @@ pub enum Reach {
     Up,
     /// No packets; what runs goes on.
     Cut,
+    /// Nobody listens, and whoever asks is told so at once; what runs goes on.
+    Refusing,
     /// No power.
     Crashed,
     /// Nothing moves; what is sent waits.
@@ -172,6 +174,7 @@ impl Cluster {
         match self.host(name)?.reach {
             Reach::Up => Ok(()),
             Reach::Cut => Err(Fail::new(ErrorKind::Unreachable, "no route to host")),
+            Reach::Refusing => Err(Fail::new(ErrorKind::Unreachable, "connection refused")),
             Reach::Crashed => Err(Fail::new(ErrorKind::Unreachable, "connection timed out")),
             Reach::Frozen => Err(Fail::new(ErrorKind::Timeout, "no answer in time")),
         }

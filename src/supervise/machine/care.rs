@@ -29,6 +29,8 @@ pub enum Phase {
     Applying {
         slots: BTreeSet<Slot>,
         interrupted: bool,
+        /// It only moves replicas, so that the hosts' loads are more even.
+        is_evening: bool,
     },
 }
 
@@ -85,14 +87,16 @@ impl Care {
         }
     }
 
-    /// Takes a record that was read anew. Another revision begins with a clean slate.
+    /// Takes a record that was read anew. With another revision, services that it changes, stops or starts begin with a clean slate;
+    /// one that crashes all the time and is as it was stays backed off.
     pub fn redeployed(&mut self, deployment: Deployment) {
         if deployment == self.deployment {
             return;
         }
         if deployment.revision != self.deployment.revision || deployment.halted != self.deployment.halted {
-            self.histories.clear();
-            self.done.clear();
+            let is_same = |slot: &Slot| is_same(&self.deployment, &deployment, &slot.service);
+            self.histories.retain(|slot, _| is_same(slot));
+            self.done.retain(is_same);
             self.retry_at_ms = 0;
             self.rounds = 0;
             self.evening_rounds = EVENING_ROUNDS;
@@ -132,6 +136,12 @@ impl Care {
             self.histories.entry(slot.clone()).or_default().started(now_ms);
         }
     }
+}
+
+/// Whether two records want the same of a service.
+fn is_same(before: &Deployment, now: &Deployment, service: &ServiceName) -> bool {
+    let services = [before, now].map(|deployment| deployment.project.services.get(service));
+    services[0] == services[1] && before.halted.contains(service) == now.halted.contains(service)
 }
 
 /// What a replica is judged by.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::care::EVENING_ROUNDS;
-use super::{Care, Deployment, State, Watch};
+use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
 use crate::placement::{Placement, Request, place, rebalance};
 use crate::plan::{self, Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up};
@@ -14,8 +14,6 @@ use crate::world::Sight;
 const MOVES_AT_ONCE: usize = 4;
 /// After so many plans that failed, the loads stay uneven until a host turns again.
 const FAILED_EVENINGS_MAX: u32 = 5;
-/// A host that answers pings is waited for to show itself.
-const FIRST_LOOK_WAIT_MAX_MS: u64 = 15_000;
 
 /// A plan for one project as it is seen now.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +41,7 @@ impl Machine {
         let (hosts, world, lost) = self.surroundings(now_ms);
         let cooling = self.watches.values().map(|watch| watch.cooling_until_ms).filter(|until_ms| *until_ms > now_ms).min();
         // What evens the loads waits until nobody is in doubt, nor too new to be given something.
-        let is_calm = cooling.is_none() && self.watches.values().all(|watch| matches!(watch.state, State::Up | State::Lost));
+        let is_calm = cooling.is_none() && self.watches.is_calm();
         let Settings { keeps_deployed, rebalance: rebalancing, .. } = self.settings;
         let care = self.cares.get_mut(project)?;
         let judgement = care.judge(&world, keeps_deployed, now_ms);
@@ -95,22 +93,9 @@ impl Machine {
         Some(deliberation)
     }
 
-    /// At the beginning, and when hosts are added: before each has shown itself or was silent for long enough, nothing is known of
-    /// what runs where.
-    /// Returns until when at most: the far future where only a word of a host will tell.
-    pub(super) fn eyes_open_ms(&self) -> u64 {
-        let opens_ms = |(name, watch): (&HostName, &Watch)| match watch.state {
-            State::Unknown => u64::MAX,
-            State::Up if !self.seen.contains_key(name) => watch.watched_since_ms + FIRST_LOOK_WAIT_MAX_MS,
-            State::Doubtful if !self.seen.contains_key(name) => watch.lost_when_ms(&self.settings_of(name)),
-            State::Up | State::Doubtful | State::Lost => 0,
-        };
-        self.watches.iter().map(opens_ms).max().unwrap_or_default()
-    }
-
     /// Thinks about every project that something was seen of, and asks for the lock of those that need something.
     pub(super) fn mend(&mut self, now_ms: u64) {
-        if !self.leads || self.holds || now_ms < self.eyes_open_ms() {
+        if !self.leads || self.holds || now_ms < self.watches.eyes_open_ms() {
             return;
         }
         let due = |care: &Care| {
@@ -164,7 +149,7 @@ impl Machine {
                 care.wake_ms = deliberation.wake_ms;
                 let Deliberation { plan, seats, is_evening, .. } = deliberation;
                 care.evening_rounds = care.evening_rounds.saturating_sub(u32::from(is_evening));
-                care.phase = Phase::Applying { slots: slots_of(&plan), interrupted: false };
+                care.phase = Phase::Applying { slots: slots_of(&plan), interrupted: false, is_evening };
                 let causes = causes_of(&plan);
                 self.tell(Notice::Repairs { project: project.clone(), causes });
                 let look = hosts_of(&plan);
@@ -205,10 +190,13 @@ impl Machine {
 
     pub(super) fn failed(&mut self, project: &ProjectName, errors: BTreeSet<String>, now_ms: u64) {
         let Some(care) = self.cares.get_mut(project) else { return };
+        // Whatever else fails says nothing of moves.
+        if matches!(care.phase, Phase::Applying { is_evening: true, .. }) {
+            care.evening_rounds = care.evening_rounds.saturating_sub(EVENING_ROUNDS / FAILED_EVENINGS_MAX);
+        }
         care.phase = Phase::Idle;
         care.dirty = true;
         care.rounds += 1;
-        care.evening_rounds = care.evening_rounds.saturating_sub(EVENING_ROUNDS / FAILED_EVENINGS_MAX);
         let retry_in_ms = retry_ms(care.rounds);
         care.retry_at_ms = now_ms + retry_in_ms;
         self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });

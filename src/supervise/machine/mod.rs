@@ -7,20 +7,24 @@
 
 mod care;
 mod deliberate;
+mod event;
+mod hear;
 mod notice;
 mod policy;
 mod watch;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use care::EVENING_ROUNDS;
 pub use care::{Care, Deployment, Judgement, Phase};
 pub use deliberate::Deliberation;
+pub use event::{Command, Event};
 pub use notice::Notice;
 pub use policy::{History, Verdict, verdict};
 pub use watch::{State, Turn, Watch};
+use watches::Watches;
 
-use crate::plan::Plan;
 use crate::project::{Host, HostName, ProjectName, Rebalancing, Slot};
 use crate::world::{Fabric, SeenHost, Sight, World};
 
@@ -61,96 +65,11 @@ const OVERSLEPT_MS: u64 = 1_000;
 /// Plans in a row that left something to do, after which the next one counts as a retry.
 const ROUNDS_AT_ONCE: u32 = 5;
 
-/// What happened, as the loop reports it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Time passed.
-    Tick,
-    /// The inventory was read.
-    Hosts(Vec<Host>),
-    /// A ping was answered.
-    Answered {
-        host: HostName,
-    },
-    /// A ping or a look was not answered, or was refused.
-    Silent {
-        host: HostName,
-        refused: bool,
-        why: String,
-    },
-    /// A container changed, or the stream of events broke off: what was seen of the host may not hold any more.
-    Doubted {
-        host: HostName,
-    },
-    Looked {
-        host: HostName,
-        seen: Box<SeenHost>,
-    },
-    /// The newest record of every project.
-    Records(BTreeMap<ProjectName, Deployment>),
-    /// Whether this supervisor is the one that acts.
-    Lease(bool),
-    /// The project's lock is held; its record and these hosts were read under it.
-    Locked {
-        project: ProjectName,
-        deployment: Option<Box<Deployment>>,
-        looks: BTreeMap<HostName, Sight>,
-    },
-    /// The lock could not be had, or the record not be read.
-    NotLocked {
-        project: ProjectName,
-        why: String,
-    },
-    /// A plan ended, well where there are no errors, and the lock was given back. `tried`: slots that a start was tried for.
-    Applied {
-        project: ProjectName,
-        tried: BTreeSet<Slot>,
-        errors: BTreeSet<String>,
-        looks: BTreeMap<HostName, Sight>,
-        took_ms: u64,
-    },
-}
-
-/// What the loop is to do. Each is answered with an event.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    Ping {
-        host: HostName,
-    },
-    Look {
-        host: HostName,
-    },
-    ReadRecords,
-    /// Take the project's lock, read its record, look at these hosts.
-    Lock {
-        project: ProjectName,
-        look: BTreeSet<HostName>,
-    },
-    /// Keep the seats, carry the plan out, look at these hosts again, and give the lock back.
-    Apply {
-        project: ProjectName,
-        plan: Box<Plan>,
-        seats: BTreeMap<Slot, HostName>,
-        look: BTreeSet<HostName>,
-    },
-    /// Give the lock back: there is nothing to do. Answered with nothing.
-    Unlock {
-        project: ProjectName,
-    },
-    /// Begin nothing new of the plan that is carried out.
-    Interrupt {
-        project: ProjectName,
-    },
-    Tell(Notice),
-}
-
 pub struct Machine {
     settings: Settings,
-    /// Hosts that count as lost after another time.
-    lost_after_ms_of: BTreeMap<HostName, u64>,
     fabric: Fabric,
     hosts: BTreeMap<HostName, Host>,
-    watches: BTreeMap<HostName, Watch>,
+    watches: Watches,
     /// As each host was seen last, also where it does not answer any more.
     seen: BTreeMap<HostName, SeenHost>,
     cares: BTreeMap<ProjectName, Care>,
@@ -167,10 +86,9 @@ impl Machine {
     pub fn new(settings: Settings, fabric: Fabric, hosts: Vec<Host>, now_ms: u64) -> Self {
         let mut machine = Self {
             settings,
-            lost_after_ms_of: BTreeMap::new(),
             fabric,
             hosts: BTreeMap::new(),
-            watches: BTreeMap::new(),
+            watches: Watches::new(settings),
             seen: BTreeMap::new(),
             cares: BTreeMap::new(),
             leads: false,
@@ -185,13 +103,9 @@ impl Machine {
     }
 
     /// The same with hosts that count as lost after a time of their own, in milliseconds.
-    pub fn with_lost_after(self, lost_after_ms_of: BTreeMap<HostName, u64>) -> Self {
-        Self { lost_after_ms_of, ..self }
-    }
-
-    fn settings_of(&self, host: &HostName) -> Settings {
-        let lost_after_ms = self.lost_after_ms_of.get(host).copied().unwrap_or(self.settings.lost_after_ms);
-        Settings { lost_after_ms, ..self.settings }
+    pub fn with_lost_after(mut self, lost_after_ms_of: BTreeMap<HostName, u64>) -> Self {
+        self.watches.set_lost_after(lost_after_ms_of);
+        self
     }
 
     /// Takes in what happened and returns what is to be done now.
@@ -206,21 +120,15 @@ impl Machine {
 
     /// When `step` is to be called with `Tick` at the latest, if nothing happens before.
     pub fn wake_ms(&self) -> u64 {
-        let watches = self.watches.iter().flat_map(|(name, watch)| {
-            let ping = (!watch.ping_under_way).then_some(watch.ping_due_ms);
-            let look = (!watch.look_under_way && watch.state == State::Up).then_some(watch.look_due_ms);
-            let lost = (watch.state == State::Doubtful).then(|| watch.lost_when_ms(&self.settings_of(name)));
-            [ping, look, lost].into_iter().flatten()
-        });
         let idle = self.cares.values().filter(|care| care.phase == Phase::Idle && self.leads && !self.holds);
         // Before the eyes are open nothing is thought about, and waking up sooner would be waking up again and again.
-        let eyes_open_ms = self.eyes_open_ms();
+        let eyes_open_ms = self.watches.eyes_open_ms();
         let cares = idle.filter_map(|care| match care.dirty {
             true => Some(care.retry_at_ms.max(eyes_open_ms)),
             false => care.wake_ms.map(|wake_ms| wake_ms.max(care.retry_at_ms).max(eyes_open_ms)),
         });
         let records = (!self.records_under_way).then_some(self.records_due_ms);
-        watches.chain(cares).chain(records).min().unwrap_or(u64::MAX)
+        self.watches.due_ms().into_iter().chain(cares).chain(records).min().unwrap_or(u64::MAX)
     }
 
     pub fn leads(&self) -> bool {
@@ -261,12 +169,12 @@ impl Machine {
         let slept_ms = now_ms - self.stepped_ms.min(now_ms);
         self.stepped_ms = now_ms;
         if overslept_ms >= OVERSLEPT_MS {
-            for (name, watch) in &mut self.watches {
+            self.watches.change_all(|watch, settings| {
                 watch.unheard(slept_ms);
-                if overslept_ms >= self.lost_after_ms_of.get(name).copied().unwrap_or(self.settings.lost_after_ms) {
+                if overslept_ms >= settings.lost_after_ms {
                     watch.ask_anew(now_ms);
                 }
-            }
+            });
         }
     }
 
@@ -275,23 +183,21 @@ impl Machine {
             Event::Tick => {}
             Event::Hosts(hosts) => self.take_hosts(hosts, now_ms),
             Event::Answered { host } => {
-                if let Some(watch) = self.watches.get_mut(&host) {
+                self.watches.change(&host, |watch, settings| {
                     watch.ping_under_way = false;
-                    watch.ping_due_ms = now_ms + self.settings.heartbeat_ms;
-                }
+                    watch.ping_due_ms = now_ms + settings.heartbeat_ms;
+                });
                 self.heard(&host, now_ms);
             }
             Event::Silent { host, refused, why } => self.silence(&host, refused, why, now_ms),
             Event::Doubted { host } => {
-                if let Some(watch) = self.watches.get_mut(&host) {
+                self.watches.change(&host, |watch, _| {
                     watch.look_due_ms = now_ms;
                     watch.doubted = watch.look_under_way;
-                }
+                });
             }
             Event::Looked { host, seen } => {
-                if let Some(watch) = self.watches.get_mut(&host) {
-                    watch.look_under_way = false;
-                }
+                self.watches.change(&host, |watch, _| watch.look_under_way = false);
                 self.see(&host, *seen, now_ms);
             }
             Event::Records(records) => self.take_records(records, now_ms),
@@ -307,11 +213,8 @@ impl Machine {
 
     fn take_hosts(&mut self, hosts: Vec<Host>, now_ms: u64) {
         self.hosts = hosts.into_iter().map(|host| (host.name.clone(), host)).collect();
-        self.watches.retain(|name, _| self.hosts.contains_key(name));
+        self.watches.take(self.hosts.keys(), now_ms);
         self.seen.retain(|name, _| self.hosts.contains_key(name));
-        for name in self.hosts.keys() {
-            self.watches.entry(name.clone()).or_insert_with(|| Watch::new(now_ms));
-        }
         self.cares.values_mut().for_each(|care| {
             care.dirty = true;
             care.evening_rounds = EVENING_ROUNDS;
@@ -360,44 +263,6 @@ impl Machine {
         }
     }
 
-    fn heard(&mut self, host: &HostName, now_ms: u64) {
-        let Some(watch) = self.watches.get_mut(host) else { return };
-        let turn = watch.answered(now_ms);
-        let trusted_in_ms = watch.cooling_until_ms.saturating_sub(now_ms);
-        match turn {
-            Turn::Back { was_lost } => {
-                watch.look_due_ms = now_ms;
-                let host = host.clone();
-                self.tell(if was_lost { Notice::HostBack { host, trusted_in_ms } } else { Notice::HostUp { host } });
-                self.host_turned();
-            }
-            Turn::Same | Turn::Doubted | Turn::Lost { .. } => {}
-        }
-    }
-
-    fn silence(&mut self, host: &HostName, refused: bool, why: String, now_ms: u64) {
-        let settings = self.settings_of(host);
-        let Some(watch) = self.watches.get_mut(host) else { return };
-        watch.ping_under_way = false;
-        watch.look_under_way = false;
-        watch.ping_due_ms = now_ms + self.settings.heartbeat_ms / 2;
-        let turn = watch.silent(refused, why, now_ms, &settings);
-        self.turn(host, turn);
-    }
-
-    fn turn(&mut self, host: &HostName, turn: Turn) {
-        let Some(why) = self.watches.get(host).map(|watch| watch.why.clone()) else { return };
-        let host = host.clone();
-        match turn {
-            Turn::Doubted => self.tell(Notice::HostDoubtful { host, why }),
-            Turn::Lost { silent_ms } => {
-                self.tell(Notice::HostLost { host, silent_ms, why });
-                self.host_turned();
-            }
-            Turn::Same | Turn::Back { .. } => {}
-        }
-    }
-
     /// A host was lost or is there again: what is under way was planned for another world.
     fn host_turned(&mut self) {
         self.interrupt_all();
@@ -423,40 +288,11 @@ impl Machine {
         }
     }
 
-    fn sight(&mut self, host: &HostName, sight: Sight, now_ms: u64) {
-        match sight {
-            Sight::Seen(seen) => self.see(host, *seen, now_ms),
-            Sight::Unreachable { why } => {
-                let settings = self.settings_of(host);
-                let Some(watch) = self.watches.get_mut(host) else { return };
-                let turn = watch.silent(false, why, now_ms, &settings);
-                self.turn(host, turn);
-            }
-        }
-    }
-
-    /// A host was looked at. Projects that have containers on it, or had, are to be thought about if something changed.
-    fn see(&mut self, host: &HostName, seen: SeenHost, now_ms: u64) {
-        let Some(watch) = self.watches.get_mut(host) else { return };
-        let is_doubted = std::mem::take(&mut watch.doubted);
-        watch.look_due_ms = if is_doubted { now_ms } else { now_ms + self.settings.look_every_ms };
-        let before = self.seen.get(host);
-        let mut changed = changed_projects(before, &seen);
-        let is_first = before.is_none();
-        self.seen.insert(host.clone(), seen);
-        self.heard(host, now_ms);
-        for (name, care) in &mut self.cares {
-            if is_first || changed.remove(name.as_str()) {
-                care.dirty = true;
-            }
-        }
-        self.interrupt_where_more_happened();
-    }
-
-    /// A plan that is carried out knows nothing of replicas that died after it was made, unless it is about them.
-    fn interrupt_where_more_happened(&mut self) {
+    /// A plan that is carried out knows nothing of replicas that died after it was made, unless it is about them. Those of other hosts
+    /// were gone through when they were looked at.
+    fn interrupt_where_more_happened(&mut self, host: &HostName) {
         let down = |slots: &BTreeSet<Slot>, name: &ProjectName| {
-            let containers = self.seen.values().flat_map(|seen| &seen.containers);
+            let containers = self.seen.get(host).into_iter().flat_map(|seen| &seen.containers);
             let ours = containers.filter(|container| container.labels.project.as_deref() == Some(name.as_str()));
             ours.filter(|container| !container.state.is_up()).filter_map(|container| container.slot()).any(|slot| {
                 let care = self.cares.get(name);
@@ -467,50 +303,10 @@ impl Machine {
         let hit: Vec<ProjectName> = self
             .cares
             .iter()
-            .filter(|(name, care)| matches!(&care.phase, Phase::Applying { slots, interrupted: false } if down(slots, name)))
+            .filter(|(name, care)| matches!(&care.phase, Phase::Applying { slots, interrupted: false, .. } if down(slots, name)))
             .map(|(name, _)| name.clone())
             .collect();
         hit.iter().for_each(|project| self.interrupt(project));
-    }
-
-    fn watch_hosts(&mut self, now_ms: u64) {
-        let names: Vec<HostName> = self.watches.keys().cloned().collect();
-        for name in names {
-            let settings = self.settings_of(&name);
-            let Some(watch) = self.watches.get_mut(&name) else { continue };
-            let turn = watch.passed(now_ms, &settings);
-            if !watch.ping_under_way && watch.ping_due_ms <= now_ms {
-                watch.ping_under_way = true;
-                self.commands.push(Command::Ping { host: name.clone() });
-            }
-            if !watch.look_under_way && watch.look_due_ms <= now_ms && watch.state == State::Up {
-                watch.look_under_way = true;
-                watch.look_due_ms = now_ms + self.settings.look_every_ms;
-                self.commands.push(Command::Look { host: name.clone() });
-            }
-            self.turn(&name, turn);
-        }
-        if !self.records_under_way && self.records_due_ms <= now_ms {
-            self.records_under_way = true;
-            self.commands.push(Command::ReadRecords);
-        }
-    }
-
-    /// More than half of the hosts silent at once: the fault may be its own network, so nothing is moved.
-    fn doubt_oneself(&mut self) {
-        let silent = self.watches.values().filter(|watch| watch.is_silent()).count();
-        let hosts = self.watches.len();
-        let holds = silent * 2 > hosts;
-        if holds == self.holds {
-            return;
-        }
-        self.holds = holds;
-        self.tell(if holds { Notice::Holds { silent, hosts } } else { Notice::GoesOn });
-        if holds {
-            self.interrupt_all();
-        } else {
-            self.cares.values_mut().for_each(|care| care.dirty = true);
-        }
     }
 
     fn tell(&mut self, notice: Notice) {
@@ -523,7 +319,7 @@ impl Machine {
         let mut world = World::default();
         let mut lost = BTreeSet::new();
         for (name, host) in &self.hosts {
-            let Some(watch) = self.watches.get(name) else { continue };
+            let Some(watch) = self.watches.get(name.as_str()) else { continue };
             let is_cooling = watch.cooling_until_ms > now_ms;
             hosts.push(deliberate::trusted(host, !is_cooling));
             let sight = match (watch.state, self.seen.get(name)) {
@@ -537,23 +333,4 @@ impl Machine {
         }
         (hosts, world, lost)
     }
-}
-
-/// Projects of which a look shows something else than the one before.
-fn changed_projects(before: Option<&SeenHost>, now: &SeenHost) -> BTreeSet<String> {
-    type Face<'a> = (&'a str, &'a crate::world::State, crate::world::Health, &'a str, Vec<&'a String>);
-    fn faces(seen: &SeenHost) -> BTreeMap<&str, Vec<Face<'_>>> {
-        let mut faces: BTreeMap<&str, Vec<Face<'_>>> = BTreeMap::new();
-        for container in &seen.containers {
-            let Some(project) = container.labels.project.as_deref() else { continue };
-            let networks = container.networks.keys().collect();
-            let face = (container.id.as_str(), &container.state, container.health, container.name.as_str(), networks);
-            faces.entry(project).or_default().push(face);
-        }
-        faces
-    }
-    let Some(before) = before else { return BTreeSet::new() };
-    let (before, now) = (faces(before), faces(now));
-    let projects: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
-    projects.into_iter().filter(|project| before.get(project) != now.get(project)).map(str::to_owned).collect()
 }

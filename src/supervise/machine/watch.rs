@@ -41,7 +41,12 @@ pub struct Watch {
     pub look_under_way: bool,
     /// Something happened after the look that is under way had begun: it may not show it.
     pub doubted: bool,
+    /// It has shown itself.
+    pub is_seen: bool,
 }
+
+/// A host that answers pings is waited for to show itself.
+const FIRST_LOOK_WAIT_MAX_MS: u64 = 15_000;
 
 /// What changed with a word of a host, or with its silence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +78,25 @@ impl Watch {
             look_due_ms: now_ms,
             look_under_way: false,
             doubted: false,
+            is_seen: false,
+        }
+    }
+
+    /// When something is to be done about it at the latest: a ping, a look, or giving it up.
+    pub fn due_ms(&self, settings: &Settings) -> u64 {
+        let ping = (!self.ping_under_way).then_some(self.ping_due_ms);
+        let look = (!self.look_under_way && self.state == State::Up).then_some(self.look_due_ms);
+        let lost = (self.state == State::Doubtful).then(|| self.lost_when_ms(settings));
+        [ping, look, lost].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    /// Until when at most it is waited for, since it is not known what runs there; the far future where only a word of it will tell.
+    pub fn opens_ms(&self, settings: &Settings) -> u64 {
+        match self.state {
+            State::Unknown => u64::MAX,
+            State::Up if !self.is_seen => self.watched_since_ms + FIRST_LOOK_WAIT_MAX_MS,
+            State::Doubtful if !self.is_seen => self.lost_when_ms(settings),
+            State::Up | State::Doubtful | State::Lost => 0,
         }
     }
 

@@ -216,11 +216,17 @@ impl Fleet {
 
 /// Waits until something is so; panics with `what` when it is not within `BOUND`.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    wait_within(BOUND, what, is_so);
+}
+
+/// The same for what has a bound of its own; returns how long it took.
+pub fn wait_within(bound: Duration, what: &str, is_so: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < BOUND, "waited {} s in vain until {what}", BOUND.as_secs());
+        assert!(start.elapsed() < bound, "waited {} s in vain until {what}", bound.as_secs());
         std::thread::sleep(POLL);
     }
+    start.elapsed()
 }
 
 /// Runs a program to its end; panics when that is not within `BOUND` or it failed.
