@@ -1,8 +1,10 @@
 //! What is, as last seen. One snapshot of every host; not seen is not absent.
 
+mod image;
 mod labels;
 mod moving;
 
+pub use image::ImageSeen;
 pub use labels::{Labels, Reservation, keys};
 pub use moving::{Moving, Way, moving};
 
@@ -284,17 +286,6 @@ pub struct VolumeSeen {
     pub driver: String,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ImageSeen {
-    pub id: String,
-    /// `name@sha256:…` of registries.
-    pub digests: Vec<String>,
-    pub size_bytes: i64,
-    /// When it was built: RFC 3339.
-    pub created: String,
 }
 
 /// What a look asks beyond what it always shows.
