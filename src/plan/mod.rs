@@ -47,7 +47,7 @@ pub use redact::redacted;
 pub use relocate::{Course, Relocation, Unmovable, course};
 pub use slot_spec::SlotSpec;
 pub use step::{Cause, ContainerRef, FailureAction, Note, Op, Plan, Step, StepId, Subject, Tolerance};
-pub use text::{step_text, text};
+pub use text::{lines_about, step_text, text};
 pub use volumes::volume_spec;
 
 use std::collections::BTreeSet;
