@@ -59,6 +59,10 @@ pub enum Goal {
         services: Selection,
         always: bool,
         include_deps: bool,
+        /// `--ignore-buildable`: what can be built is not pulled.
+        ignore_buildable: bool,
+        /// What cannot be pulled is a warning.
+        tolerant: bool,
     },
     /// One container beside a service's replicas.
     Run(Box<Run>),

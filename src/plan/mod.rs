@@ -87,7 +87,10 @@ pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             down::plan(&goal, inputs)
         }
         Goal::Build { services, building } => build::plan(services, building, inputs),
-        Goal::Pull { services, always, include_deps } => pull::plan(services, *always, *include_deps, inputs),
+        Goal::Pull { services, always, include_deps, ignore_buildable, tolerant } => {
+            let (always, include_deps, ignore_buildable, tolerant) = (*always, *include_deps, *ignore_buildable, *tolerant);
+            pull::plan(&pull::Pulling { services, always, include_deps, ignore_buildable, tolerant }, inputs)
+        }
         Goal::Run(run) => run::plan(run, inputs),
         Goal::Push { services, include_deps, tolerant } => push::plan(services, *include_deps, *tolerant, inputs),
         Goal::Start { .. }
