@@ -24,6 +24,10 @@ pub enum HostsError {
     NoFile,
     #[error("there is no host `{name}` in the inventory{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     NoSuchHost { name: String, near: Option<String> },
+    #[error("`{text}` unsets a label, and a new host has none")]
+    NothingToUnset { text: String },
+    #[error("no project `{name}` has a record on these hosts")]
+    NoSuchProject { name: String },
     #[error("host `{host}` does not answer: {why}")]
     Unreachable { host: HostName, why: String },
     #[error("host `{host}` has {count} running replicas")]
@@ -56,6 +60,8 @@ impl HostsError {
             Self::Incomplete { .. } => {
                 Some("`mcompose hosts check` tells what is missing, `mcompose hosts init` goes on".to_owned())
             }
+            Self::NothingToUnset { .. } => Some("a label of a new host is KEY=VALUE".to_owned()),
+            Self::NoSuchProject { .. } => Some("`mcompose ls` shows the projects".to_owned()),
             Self::Inventory(_) | Self::Edit(_) | Self::NoSuchHost { .. } | Self::Name(_) | Self::Io { .. } => None,
         }
     }

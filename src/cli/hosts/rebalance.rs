@@ -39,6 +39,9 @@ pub async fn run(args: &RebalanceArgs, fleet: &Fleet, stage: &dyn Stage) -> Resu
     let store = open(&fabric, &engines, &world, &state_folder()?, &path)?;
     let moving = Moving { inventory, engines: &engines, fabric: &fabric, store: store.as_ref(), stage };
     let heads = store.projects().await?;
+    if let Some(name) = args.projects.iter().find(|name| !heads.iter().any(|head| head.project.as_str() == *name)) {
+        return Err(HostsError::NoSuchProject { name: name.clone() });
+    }
     let is_meant = |name: &ProjectName| args.projects.is_empty() || args.projects.iter().any(|other| other == name.as_str());
     let mut found: Vec<(ProjectName, Rebalance)> = Vec::new();
     for head in heads.into_iter().filter(|head| is_meant(&head.project)) {
