@@ -17,7 +17,7 @@ use mcompose::engine::fake::Fake;
 use mcompose::inventory::Inventory;
 use mcompose::placement::{Request, place};
 use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
-use mcompose::project::{Address, Project, ProjectName, Service, ServiceName};
+use mcompose::project::{Address, Mount, Project, ProjectName, Service, ServiceName, Volume, VolumeName};
 use mcompose::store::{Draft, open};
 use tokio::sync::watch;
 
@@ -347,6 +347,10 @@ impl Desk {
     /// Brings a project of so many web replicas up, as `mcompose up -d` does.
     async fn deploy(&self, replicas: u32) {
         let service = Service { image: Some("demo".to_owned()), scale: Some(replicas), ..Service::default() };
+        self.deploy_service(service, BTreeMap::new()).await;
+    }
+
+    async fn deploy_service(&self, service: Service, volumes: BTreeMap<VolumeName, Volume>) {
         let project = Project {
             name: ProjectName::new("shop").expect("a good name"),
             working_dir: "/srv".to_owned(),
@@ -355,7 +359,7 @@ impl Desk {
             services: BTreeMap::from([(ServiceName::new("web").expect("a good name"), service)]),
             disabled_services: Default::default(),
             networks: BTreeMap::new(),
-            volumes: BTreeMap::new(),
+            volumes,
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -463,4 +467,27 @@ async fn what_fits_nowhere_else_is_said() {
     let said = desk.type_in("drain h1").await;
     assert!(said.contains("fits nowhere"), "{said}");
     assert!(said.ends_with("note: 1 replicas are still on `h1`\nnot as it should be"), "{said}");
+}
+
+#[tokio::test]
+async fn what_stays_on_a_drained_host_is_said_with_the_reason() {
+    let desk = Desk::with(2);
+    desk.type_in("init").await;
+    let mount = Mount {
+        kind: "volume".to_owned(),
+        source: Some("data".to_owned()),
+        target: "/data".to_owned(),
+        ..Mount::default()
+    };
+    let service = Service { image: Some("demo".to_owned()), volumes: vec![mount], ..Service::default() };
+    let volume = Volume { name: "shop_data".to_owned(), ..Volume::default() };
+    desk.deploy_service(service, BTreeMap::from([(VolumeName::new("data").expect("a good name"), volume)])).await;
+    let host = if desk.replicas().starts_with("h1: 1") { "h1" } else { "h2" };
+    let said = desk.type_in(&format!("drain {host}")).await.replace(host, "HOST");
+    assert_snapshot!(said, @r"
+    note: host `HOST`: drain
+    note: web.1 of `shop`: it is held there: host `HOST` is drained, but volume `shop_data` lives there; `mcompose volume mv` takes a volume along
+    note: 1 replicas are still on `HOST`
+    not as it should be
+    ");
 }
