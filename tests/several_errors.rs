@@ -129,7 +129,10 @@ fn a_variable_without_a_name_is_told_where_it_stands() {
         ("c.yaml", "services: {web: {image: i, env_file: [e.env]}, db: {image: i, environment: ['=B']}}\n"),
         ("e.env", "A=1\n=B\n"),
     ];
-    assert_snapshot!(titles(&files), @"");
+    assert_snapshot!(titles(&files), @r"
+    error: services.web.environment: a variable has no name --> /p/c.yaml:1:39
+    error: services.db.environment: a variable has no name --> /p/c.yaml:1:77
+    ");
 }
 
 #[test]

@@ -75,6 +75,16 @@ impl World {
         })
     }
 
+    /// Whether a container, network or volume of a project was seen.
+    pub fn has_any_of(&self, project: &ProjectName) -> bool {
+        let is_ours = |labels: &BTreeMap<String, String>| labels.get(keys::PROJECT).map(String::as_str) == Some(project.as_str());
+        let has_more = |seen: &SeenHost| {
+            seen.networks.iter().any(|network| is_ours(&network.labels))
+                || seen.volumes.iter().any(|volume| is_ours(&volume.labels))
+        };
+        self.containers_of(project).next().is_some() || self.seen_hosts().any(|(_, seen)| has_more(seen))
+    }
+
     /// The newest revision that a container of the project shows, 0 where none does.
     pub fn newest_revision(&self, project: &ProjectName) -> u64 {
         let revisions = self.containers_of(project).filter_map(|(_, container)| container.labels.revision);

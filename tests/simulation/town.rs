@@ -1,6 +1,6 @@
 //! Where a history takes place: hosts in one swarm, a project, containers of others, and a store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
