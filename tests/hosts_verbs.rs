@@ -1,24 +1,24 @@
 //! `mcompose hosts …` on hosts in memory: what is said, what becomes of hosts.toml and of the swarm.
 #![expect(clippy::disallowed_methods, reason = "the verbs edit a file, so the tests look into it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod deployed;
+
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Parser;
+use deployed::{mount, planned, shop};
 use futures_util::future::BoxFuture;
 use insta::assert_snapshot;
 use mcompose::apply::{Limits, Outcome, apply};
 use mcompose::cli::hosts::{Fleet, HostsVerb, InventoryFile, Stage, run};
-use mcompose::cluster::{Probes, fabric};
+use mcompose::cluster::Probes;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::Fake;
 use mcompose::inventory::Inventory;
-use mcompose::placement::{Request, place};
-use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
-use mcompose::project::{Address, Project, ProjectName, Service, ServiceName};
-use mcompose::store::{Draft, open};
+use mcompose::plan::Plan;
+use mcompose::project::{Address, Project, Service};
 use tokio::sync::watch;
 
 #[derive(Parser)]
@@ -347,52 +347,14 @@ impl Desk {
     /// Brings a project of so many web replicas up, as `mcompose up -d` does.
     async fn deploy(&self, replicas: u32) {
         let service = Service { image: Some("demo".to_owned()), scale: Some(replicas), ..Service::default() };
-        let project = Project {
-            name: ProjectName::new("shop").expect("a good name"),
-            working_dir: "/srv".to_owned(),
-            config_files: vec!["/srv/compose.yaml".to_owned()],
-            environment_files: Vec::new(),
-            services: BTreeMap::from([(ServiceName::new("web").expect("a good name"), service)]),
-            disabled_services: Default::default(),
-            networks: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            configs: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            contents: BTreeMap::new(),
-            data_folders: Default::default(),
-            config_hashes: BTreeMap::new(),
-        };
+        self.deploy_project(&shop(&[("web", service)], &[])).await;
+    }
+
+    async fn deploy_project(&self, project: &Project) {
         let file = InventoryFile { path: self.path.clone(), text: self.text() };
         let inventory = file.meaning_of(&file.text).expect("a good inventory");
-        let (engines, world) = (self.fake.engines(), self.fake.snapshot());
-        let fabric = fabric(&inventory.hosts, &inventory.network, &world).expect("they are one swarm");
-        let store = open(&fabric, &engines, &world, std::path::Path::new("/nowhere"), "").expect("there is a store");
-        let request = Request { fabric: fabric.clone(), ..Request::default() };
-        let placement = place(&project, &inventory.hosts, &world, &request);
-        let seats = placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
-        let draft = Draft {
-            project: project.clone(),
-            scales: BTreeMap::new(),
-            seats,
-            halted: BTreeSet::new(),
-            newest_seen: 0,
-            created: 0,
-            by: "me@here".to_owned(),
-            command: "up".to_owned(),
-        };
-        let revision = store.put(draft).await.expect("it is kept").head.revision;
-        let hosts = &inventory.hosts;
-        let inputs = Inputs {
-            project: &project,
-            placement: &placement,
-            hosts,
-            world: &world,
-            fabric: &fabric,
-            revision,
-            here: &BTreeSet::new(),
-            kept: None,
-        };
-        let outcome = Heard::default().carry_out(&engines, &plan(&Goal::Up(Up::default()), &inputs), None).await;
+        let plan = planned(&self.fake, &inventory, project).await;
+        let outcome = Heard::default().carry_out(&self.fake.engines(), &plan, None).await;
         assert!(outcome.is_success(), "{outcome:?}");
     }
 
@@ -467,4 +429,21 @@ async fn what_fits_nowhere_else_is_said() {
     let said = desk.type_in("drain h1").await;
     assert!(said.contains("fits nowhere"), "{said}");
     assert!(said.ends_with("note: 1 replicas are still on `h1`\nnot as it should be"), "{said}");
+}
+
+#[tokio::test]
+async fn what_stays_on_a_drained_host_is_said_with_the_reason() {
+    let desk = Desk::with(2);
+    desk.type_in("init").await;
+    let service = Service { image: Some("demo".to_owned()), volumes: vec![mount("data")], ..Service::default() };
+    desk.deploy_project(&shop(&[("web", service)], &["data"])).await;
+    let host = if desk.replicas().starts_with("h1: 1") { "h1" } else { "h2" };
+    let said = desk.type_in(&format!("drain {host}")).await.replace(host, "HOST");
+    assert_snapshot!(said, @r"
+    note: host `HOST`: drain
+    0 steps
+    note: web.1 of `shop`: it is held there: host `HOST` is drained, but volume `shop_data` lives there; `mcompose volume mv` takes a volume along
+    note: 1 replicas are still on `HOST`
+    not as it should be
+    ");
 }

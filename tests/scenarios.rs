@@ -307,7 +307,13 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             Goal::Build { services, building }
         }
         "push" => Goal::Push { services, include_deps: has("--include-deps"), tolerant: false },
-        "pull" => Goal::Pull { services, always: has("--always"), include_deps: has("--include-deps") },
+        "pull" => Goal::Pull {
+            services,
+            always: has("--always"),
+            include_deps: has("--include-deps"),
+            ignore_buildable: has("--ignore-buildable"),
+            tolerant: has("--ignore-pull-failures"),
+        },
         _ => panic!("`{verb}` is no command of a scenario"),
     }
 }

@@ -124,6 +124,18 @@ fn files_that_are_merged_and_included_tell_theirs() {
 }
 
 #[test]
+fn a_variable_without_a_name_is_told_where_it_stands() {
+    let files = [
+        ("c.yaml", "services: {web: {image: i, env_file: [e.env]}, db: {image: i, environment: ['=B']}}\n"),
+        ("e.env", "A=1\n=B\n"),
+    ];
+    assert_snapshot!(titles(&files), @r"
+    error: services.web.environment: a variable has no name --> /p/c.yaml:1:39
+    error: services.db.environment: a variable has no name --> /p/c.yaml:1:77
+    ");
+}
+
+#[test]
 fn the_same_text_is_told_each_time() {
     let text = "services: {a: {imag: i, cpus: [], x: 1}, b: {image: i, depends_on: [c, d, e]}, c: {image: i, links: [z]}}\n";
     let first = told(&[("c.yaml", text)]);

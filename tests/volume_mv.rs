@@ -1,22 +1,22 @@
 //! `volume mv` on hosts in memory: whole moves, refusals, and moves that die after any call, and what then goes on or back.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod deployed;
+
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use deployed::{mount, planned, shop, store};
 use futures_util::future::BoxFuture;
 use insta::assert_snapshot;
 use mcompose::apply::{Event, Limits, Outcome, StepEnd, apply};
 use mcompose::cli::hosts::Stage;
 use mcompose::cli::relocate::Relocating;
-use mcompose::cluster::fabric;
 use mcompose::engine::fake::{Fake, Fault, FaultRule};
 use mcompose::engine::{Engines, ErrorKind};
 use mcompose::inventory::{Context, Inventory, parse};
-use mcompose::placement::{Request, place};
-use mcompose::plan::{Goal, Inputs, Op, Plan, Up, plan};
-use mcompose::project::{HostName, Mount, Project, ProjectName, Service, ServiceName, Volume, VolumeName};
-use mcompose::store::{Draft, Store, open};
-use mcompose::world::{Fabric, keys};
+use mcompose::plan::{Op, Plan};
+use mcompose::project::{HostName, Project, ProjectName, Service};
+use mcompose::world::keys;
 use tokio::sync::watch;
 
 const DATA: &str = "shop_data";
@@ -114,105 +114,36 @@ impl Town {
     }
 
     fn project(&self) -> Project {
-        let mount = |source: &str, target: &str| Mount {
-            kind: "volume".to_owned(),
-            source: Some(source.to_owned()),
-            target: target.to_owned(),
-            ..Mount::default()
-        };
-        let image = || Some("demo".to_owned());
-        let volumes = vec![mount("data", "/data"), mount("logs", "/logs")];
-        let db = Service { image: image(), volumes, ..Service::default() };
-        let web = Service { image: image(), scale: Some(2), ..Service::default() };
-        let name = |name: &str| ServiceName::new(name).expect("a good name");
-        let volume = |key: &str| {
-            let volume = Volume { name: format!("shop_{key}"), ..Volume::default() };
-            (VolumeName::new(key).expect("a good name"), volume)
-        };
-        Project {
-            name: ProjectName::new("shop").expect("a good name"),
-            working_dir: "/srv".to_owned(),
-            config_files: Vec::new(),
-            environment_files: Vec::new(),
-            services: BTreeMap::from([(name("db"), db), (name("web"), web)]),
-            disabled_services: Default::default(),
-            networks: BTreeMap::new(),
-            volumes: BTreeMap::from([volume("data"), volume("logs")]),
-            configs: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            contents: BTreeMap::new(),
-            data_folders: Default::default(),
-            config_hashes: BTreeMap::new(),
-        }
-    }
-
-    fn store(&self, engines: &Engines) -> (Fabric, std::sync::Arc<dyn Store>) {
-        let world = self.fake.snapshot();
-        let fabric = fabric(&self.inventory.hosts, &self.inventory.network, &world).expect("they are one swarm");
-        let store = open(&fabric, engines, &world, std::path::Path::new("/nowhere"), "").expect("there is a store");
-        (fabric, store)
+        let service = || Service { image: Some("demo".to_owned()), ..Service::default() };
+        let db = Service { volumes: vec![mount("data"), mount("logs")], ..service() };
+        let web = Service { scale: Some(2), ..service() };
+        shop(&[("db", db), ("web", web)], &["data", "logs"])
     }
 
     /// As `mcompose up -d` does it.
     async fn up(&self, project: &Project) -> bool {
-        let engines = self.fake.engines();
-        let (fabric, store) = self.store(&engines);
-        let world = self.fake.snapshot();
-        let known = store.latest(&project.name).await.expect("it is read").map(|record| record.seats).unwrap_or_default();
-        let request = Request { fabric: fabric.clone(), known, ..Request::default() };
-        let placement = place(project, &self.inventory.hosts, &world, &request);
-        let seats = placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
-        let draft = Draft {
-            project: project.clone(),
-            scales: BTreeMap::new(),
-            seats,
-            halted: BTreeSet::new(),
-            newest_seen: 0,
-            created: 0,
-            by: "me@here".to_owned(),
-            command: "up".to_owned(),
-        };
-        let revision = store.put(draft).await.expect("it is kept").head.revision;
-        let inputs = Inputs {
-            project,
-            placement: &placement,
-            hosts: &self.inventory.hosts,
-            world: &world,
-            fabric: &fabric,
-            revision,
-            here: &BTreeSet::new(),
-            kept: None,
-        };
-        let plan = plan(&Goal::Up(Up::default()), &inputs);
+        let plan = planned(&self.fake, &self.inventory, project).await;
         assert!(!plan.is_partial(), "{:?}", plan.notes);
-        self.carry_out(&engines, &plan, None).await.is_success()
+        self.carry_out(&self.fake.engines(), &plan, None).await.is_success()
     }
 
     /// As `mcompose volume mv NAMES --to HOST` does it; what an error says, where it is refused.
     async fn mv(&self, names: &[&str], to: &str) -> Result<bool, String> {
-        let engines = self.fake.engines();
-        let (fabric, store) = self.store(&engines);
-        let volumes = names.iter().map(|name| (*name).to_owned()).collect();
-        let project = ProjectName::new("shop").expect("a good name");
-        let relocating = Relocating {
-            inventory: &self.inventory,
-            engines: &engines,
-            fabric: &fabric,
-            store: store.as_ref(),
-            stage: self,
-            project: &project,
-            volumes: &volumes,
-            to: &host(to),
-        };
-        relocating.run("volume mv").await.map_err(|error| {
+        let moved = self.relocating(names, to, async |relocating| relocating.run("volume mv").await).await;
+        moved.map_err(|error| {
             let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
             format!("{error}{hint}")
         })
     }
 
     async fn rehearse(&self, names: &[&str], to: &str) -> String {
+        self.relocating(names, to, async |relocating| relocating.rehearse().await).await.expect("it can be moved");
+        self.said.lock().expect("nobody panicked").join("")
+    }
+
+    async fn relocating<T>(&self, names: &[&str], to: &str, run: impl AsyncFnOnce(&Relocating<'_>) -> T) -> T {
         let engines = self.fake.engines();
-        let (fabric, store) = self.store(&engines);
+        let (fabric, store) = store(&self.fake, &self.inventory);
         let volumes = names.iter().map(|name| (*name).to_owned()).collect();
         let project = ProjectName::new("shop").expect("a good name");
         let relocating = Relocating {
@@ -225,8 +156,7 @@ impl Town {
             volumes: &volumes,
             to: &host(to),
         };
-        relocating.rehearse().await.expect("it can be moved");
-        self.said.lock().expect("nobody panicked").join("")
+        run(&relocating).await
     }
 
     fn write(&self, from: &str) {

@@ -165,6 +165,9 @@ impl<'a> Walk<'a> {
                 StepEnd::Done | StepEnd::Failed { .. } => Some(id),
             };
             let _ = self.events.send(Event::Ended { step: id, end: end.clone(), took });
+            if end != StepEnd::Done && step.tolerance == Tolerance::Warn {
+                self.outcome.forgiven.insert(id);
+            }
             self.outcome.ends.insert(id, end);
             for waiter in std::mem::take(&mut self.waiters[id.0]) {
                 self.pass_on(id, waiter, passes, blamed);

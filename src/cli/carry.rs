@@ -54,7 +54,7 @@ impl Session {
                 }
                 () = self.interrupt.asked(self.patience) => {
                     self.ui.note("interrupted: what runs now is let go; the engines may finish it");
-                    return Outcome { ends, interrupted: true };
+                    return Outcome { ends, interrupted: true, ..Outcome::default() };
                 }
                 () = self.interrupt.asked(1), if !is_stopping => {
                     self.ui.note("interrupted: what runs now is finished, nothing new begins; once more ends at once");
@@ -74,6 +74,10 @@ impl Session {
     pub(super) fn told(&self, plan: &Plan, outcome: &Outcome) -> u8 {
         for (id, error, log_tail) in outcome.failures() {
             let step = &plan.steps[id.0];
+            if outcome.forgiven.contains(&id) {
+                self.ui.warning(&format!("cannot {}: {}", step_text(step).trim_end(), error.message));
+                continue;
+            }
             let report = Report {
                 error: format!("cannot {}", step_text(step).trim_end()),
                 causes: vec![error.message.clone()],

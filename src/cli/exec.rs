@@ -20,9 +20,18 @@ pub struct ExecArgs {
     /// Set environment variables
     #[arg(short, long, value_name = "KEY=VALUE")]
     env: Vec<String>,
+    /// The hosts file: here without its short form, since `exec -it` is written everywhere
+    #[arg(long, id = "inventory", value_name = "FILE")]
+    inventory: Option<String>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long, hide = true, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    interactive: bool,
     /// Index of the container if service has multiple replicas
     #[arg(long, value_name = "N", default_value_t = 0)]
     index: u32,
+    /// Allocate a pseudo-TTY, which is done where there is one at both ends
+    #[arg(short, long, hide = true, conflicts_with = "no_tty")]
+    tty: bool,
     /// Give extended privileges to the process
     #[arg(long)]
     privileged: bool,
@@ -40,8 +49,15 @@ pub struct ExecArgs {
     command: Vec<String>,
 }
 
+impl ExecArgs {
+    pub(super) fn inventory(&self, globals: &Globals) -> Option<String> {
+        self.inventory.clone().or_else(|| globals.inventory.clone())
+    }
+}
+
 /// The exit code is the command's.
 pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    let globals = &Globals { inventory: args.inventory(globals), ..globals.clone() };
     let (session, project) = load::known_project(globals, ui, "exec").await?;
     load::selection(std::slice::from_ref(&args.service), &project)?;
     let found = replicas(&session, &project, &args.service, args.index).await?;
@@ -54,7 +70,7 @@ pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
         working_dir: args.workdir.clone(),
         privileged: args.privileged,
         tty,
-        stdin: true,
+        stdin: args.interactive,
     };
     if args.detach {
         engine.exec_detached(container, &command).await?;
@@ -65,14 +81,14 @@ pub async fn run(args: &ExecArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
     // What is typed goes to the command as it is, Ctrl-C included.
     let raw = if tty { Raw::begin() } else { None };
     let screen = if tty { Screen::OfCommand } else { Screen::None };
-    let carried = carry(engine.as_ref(), attached, screen, true).await;
+    let carried = carry(engine.as_ref(), attached, screen, args.interactive).await;
     drop(raw);
     carried?;
     let code = engine.exec_code(&id).await?;
     Ok(u8::try_from(code).unwrap_or(exit::FAILURE))
 }
 
-/// Engine and container id of a service's replicas that run, by number: of this one, or for 0 all. At least one.
+/// Engine and container name of a service's replicas that run, by number: of this one, or for 0 all. At least one.
 pub(super) async fn replicas(
     session: &Session,
     project: &Project,
@@ -89,7 +105,7 @@ pub(super) async fn replicas(
     found.sort_by_key(|(_, container)| container.labels.number);
     let found: Vec<_> = found
         .into_iter()
-        .filter_map(|(host, container)| Some((session.engines.get(host).cloned()?, container.id.as_str().to_owned())))
+        .filter_map(|(host, container)| Some((session.engines.get(host).cloned()?, container.name.clone())))
         .collect();
     if found.is_empty() {
         let number = if index == 0 { String::new() } else { format!(" replica {index} of") };

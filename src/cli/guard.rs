@@ -7,15 +7,12 @@ use tokio::time::timeout;
 use super::Failure;
 use super::attached::now;
 use super::happened::skew_ms;
-use super::moment::date;
 use super::session::Session;
 use crate::placement::{Request, place, unmet};
-use crate::project::ProjectName;
-use crate::store::{LEASE_TTL, Supervisor};
-use crate::world::{Fabric, World};
+use crate::project::{HostName, ProjectName};
+use crate::store::Supervisor;
+use crate::world::{Fabric, SeenHost, Swarm, World};
 
-/// Clocks of different machines may differ by this much before a lease is taken for one that ended without a word.
-const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(20);
 /// A swarm without a leader answers late, and the answer is not worth the wait.
 const READ_MAX: Duration = Duration::from_secs(3);
 /// Further replicas that do not run are counted.
@@ -40,32 +37,44 @@ pub async fn tell(session: &Session, world: &World, project: Option<&ProjectName
 
 async fn tell_who(session: &Session, world: &World) -> Result<(), Failure> {
     let fabric = session.fabric(world)?;
+    if is_unformed(&fabric, world) {
+        session.ui.note(&line(None, Duration::ZERO));
+        return Ok(());
+    }
     let supervisor = session.store(&fabric, world)?.supervisor().await?;
     let clock = match &fabric {
         Fabric::Overlay { managers } => managers.iter().find(|host| world.seen(host.as_str()).is_some()),
         Fabric::Bridge => None,
     };
     let skew_ms = clock.map_or(0, |host| skew_ms(world, host));
-    let by_its_clock = now().as_secs_f64() + skew_ms as f64 / 1000.0;
+    let skew = Duration::from_millis(skew_ms.unsigned_abs());
+    let by_its_clock = if skew_ms < 0 { now().saturating_sub(skew) } else { now() + skew };
     session.ui.note(&line(supervisor.as_ref(), by_its_clock));
     Ok(())
 }
 
-/// `now_secs`: since 1970, by the clock that the lease is stamped with.
-fn line(supervisor: Option<&Supervisor>, now_secs: f64) -> String {
+/// Whether the hosts have no swarm yet, and so nothing that could be read.
+fn is_unformed(fabric: &Fabric, world: &World) -> bool {
+    let is_alone = |(_, seen): (&HostName, &SeenHost)| seen.swarm == Swarm::Inactive;
+    matches!(fabric, Fabric::Overlay { .. }) && world.seen_hosts().all(is_alone)
+}
+
+/// `now`: since 1970, by the clock that the lease is stamped with.
+fn line(supervisor: Option<&Supervisor>, now: Duration) -> String {
     let nobody = "what dies or loses its host is not replaced until `mcompose supervise` runs";
     let Some(supervisor) = supervisor else { return format!("nobody supervises these hosts: {nobody}") };
-    let renewed = supervisor.renewed_at.as_deref().and_then(date);
-    let silent_secs = renewed.map_or(0.0, |renewed| now_secs - renewed.as_secs_f64());
-    if silent_secs > (LEASE_TTL + CLOCKS_DIFFER_MAX).as_secs_f64() {
-        let holder = &supervisor.holder;
-        return format!("the supervisor {holder} has been silent for {silent_secs:.0} s: {nobody}");
+    let holder = &supervisor.holder;
+    match supervisor.silent_for(now) {
+        Some(silent) => format!("the supervisor {holder} has been silent for {} s: {nobody}", silent.as_secs()),
+        None => format!("supervised by {holder}"),
     }
-    format!("supervised by {}", supervisor.holder)
 }
 
 async fn tell_unmet(session: &Session, world: &World, project: &ProjectName) -> Result<(), Failure> {
     let fabric = session.fabric(world)?;
+    if is_unformed(&fabric, world) {
+        return Ok(());
+    }
     let Some(record) = session.store(&fabric, world)?.latest(project).await? else { return Ok(()) };
     let meant = record.scaled();
     let request = Request { known: record.seats.clone(), fabric, ..Request::default() };
@@ -82,6 +91,8 @@ async fn tell_unmet(session: &Session, world: &World, project: &ProjectName) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::line;
     use crate::store::{Holder, Supervisor};
 
@@ -89,7 +100,7 @@ mod tests {
         let holder = Holder { who: "ann@box".to_owned(), what: "supervise".to_owned(), ..Holder::default() };
         let supervisor = Supervisor { holder, renewed_at: renewed_at.map(str::to_owned) };
         // 2013-01-02T13:23:37Z
-        assert_eq!(line(Some(&supervisor), 1_357_133_017.0), expected);
+        assert_eq!(line(Some(&supervisor), Duration::from_secs(1_357_133_017)), expected);
     }
 
     #[test]

@@ -6,10 +6,9 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::moment::utc_text;
 use super::session::Session;
 use crate::engine::ContainerEvent;
-use crate::project::HostName;
+use crate::project::{HostName, moment};
 use crate::world::{Labels, World};
 
 /// Something that happened to a container of a project, on a host, by this machine's clock.
@@ -30,14 +29,14 @@ impl Happening {
     /// As docker compose's `events` prints it, with the host in front of the other attributes. The time is UTC.
     pub fn line(&self) -> String {
         let attributes: Vec<String> = self.attributes().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let (time, event) = (utc_text(self.time_ns), &self.event);
+        let (time, event) = (moment::utc_text(self.time_ns), &self.event);
         format!("{time} container {} {} (host={}, {})", event.action, event.id, self.host, attributes.join(", "))
     }
 
     /// As docker compose's `events --json` has it, with the host.
     pub fn document(&self) -> Value {
         json!({
-            "time": format!("{}Z", utc_text(self.time_ns).replacen(' ', "T", 1)),
+            "time": format!("{}Z", moment::utc_text(self.time_ns).replacen(' ', "T", 1)),
             "type": "container",
             "action": self.event.action,
             "id": self.event.id,

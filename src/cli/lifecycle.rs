@@ -76,6 +76,12 @@ pub struct UnpauseArgs {
 /// Pull service images on the hosts that run them
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {
+    /// Ignore images that can be built
+    #[arg(long)]
+    ignore_buildable: bool,
+    /// Pull what it can and ignores images with pull failures
+    #[arg(long)]
+    ignore_pull_failures: bool,
     /// Also pull services declared as dependencies
     #[arg(long)]
     include_deps: bool,
@@ -125,7 +131,13 @@ pub async fn unpause(args: &UnpauseArgs, globals: &Globals, ui: Ui) -> Result<u8
 
 pub async fn pull(args: &PullArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let ui = if args.quiet { ui.quiet() } else { ui };
-    let goal = |services| Goal::Pull { services, always: args.policy == "always", include_deps: args.include_deps };
+    let goal = |services| Goal::Pull {
+        services,
+        always: args.policy == "always",
+        include_deps: args.include_deps,
+        ignore_buildable: args.ignore_buildable,
+        tolerant: args.ignore_pull_failures,
+    };
     run(globals, ui, "pull", &args.services, goal).await
 }
 

@@ -278,16 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn run_has_dockers_short_flags_and_the_inventory_by_its_name() {
+    fn run_and_exec_have_dockers_short_flags_and_the_inventory_by_its_name() {
         let cases: &[(&[&str], Option<&str>)] = &[
+            (&["-i", "a.toml", "exec", "-it", "web", "sh", "-i"], Some("a.toml")),
+            (&["exec", "-i", "-t", "--inventory", "b.toml", "web", "sh"], Some("b.toml")),
             (&["-i", "a.toml", "run", "-it", "web", "-i", "x"], Some("a.toml")),
             (&["run", "-i", "--inventory", "b.toml", "web"], Some("b.toml")),
             (&["-i", "a.toml", "run", "-i=false", "-T", "web"], Some("a.toml")),
         ];
         for (words, expect) in cases {
             let cli = Cli::try_parse_from(["mcompose"].iter().chain(*words)).expect("it is a good command line");
-            let Verb::Run(args) = &cli.verb else { panic!("it is a run") };
-            assert_eq!(args.inventory(&cli.globals).as_deref(), *expect, "{words:?}");
+            let inventory = match &cli.verb {
+                Verb::Run(args) => args.inventory(&cli.globals),
+                Verb::Exec(args) => args.inventory(&cli.globals),
+                _ => panic!("it is a run or an exec"),
+            };
+            assert_eq!(inventory.as_deref(), *expect, "{words:?}");
         }
     }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::hosts::{HostsError, Moving as Replicas, Stage};
-use crate::apply::Outcome;
 use crate::engine::Engines;
 use crate::inventory::Inventory;
 use crate::placement::{Request, place};
-use crate::plan::{Course, Note, Plan, Relocation, Tolerance, Unmovable, course, text};
+use crate::plan::{Course, Note, Plan, Relocation, Unmovable, course, text};
 use crate::project::{HostName, Project, ProjectName};
 use crate::store::{Holder, Record, Store, StoreError};
 use crate::world::{Fabric, Moving, World};
@@ -211,7 +210,7 @@ impl Relocating<'_> {
         let outcome = self.stage.carry_out(self.engines, plan, Some(lost.clone())).await;
         match outcome.interrupted || *lost.borrow() {
             true => End::Left,
-            false if went_well(plan, &outcome) => End::Done,
+            false if outcome.is_success() => End::Done,
             false => End::Failed,
         }
     }
@@ -247,11 +246,4 @@ impl Relocating<'_> {
     fn asked<'x>(&'x self, project: &'x Project, world: &'x World) -> Relocation<'x> {
         Relocation { project, hosts: &self.inventory.hosts, world, volumes: self.volumes, to: self.to }
     }
-}
-
-/// Every step did, but for those whose failure is a warning.
-fn went_well(plan: &Plan, outcome: &Outcome) -> bool {
-    outcome.ends.iter().all(|(id, end)| {
-        *end == crate::apply::StepEnd::Done || plan.steps.get(id.0).is_some_and(|step| step.tolerance == Tolerance::Warn)
-    })
 }

@@ -177,7 +177,15 @@ impl Session {
         if self.dry_run {
             return Ok((self.rehearse(goals, project).await?, None));
         }
-        let world = self.ready().await?;
+        let world = self.look(None).await;
+        self.someone_answers(&world)?;
+        // No swarm is formed for what would then change nothing.
+        let is_idle = goals.iter().all(Goal::needs_what_is_there) && !world.has_any_of(&project.name);
+        if is_idle && !steps_to_form(&self.inventory, &world).await?.is_empty() {
+            self.ui.note(&format!("nothing of project `{}` is on the hosts that answer", project.name));
+            return Ok((exit::OK, Some(world)));
+        }
+        let world = self.formed(world).await?;
         let fabric = self.fabric(&world)?;
         let store = self.store(&fabric, &world)?;
         let waiting =

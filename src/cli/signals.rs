@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::exit;
+use super::{exit, terminal};
 
 /// Signals that one who listens is told of; the next one ends the program.
 const TOLD_MAX: u8 = 2;
@@ -34,6 +34,7 @@ impl Interrupt {
             loop {
                 either(&mut int, &mut term).await;
                 if attended.load(Ordering::SeqCst) == 0 || *sender.borrow() >= TOLD_MAX {
+                    terminal::put_back();
                     std::process::exit(i32::from(exit::INTERRUPTED));
                 }
                 sender.send_modify(|count| *count += 1);

@@ -1,6 +1,7 @@
 //! This program's own terminal, lent to something that runs in a container.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -67,8 +68,18 @@ pub(super) async fn resize(engine: &dyn Engine, id: &str, screen: Screen) {
     };
 }
 
-/// The terminal as it was, put back at the end.
-pub(super) struct Raw(Termios);
+/// The terminal as it was, while it is another's.
+static LENT: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Gives the terminal back as it was, if it was lent. A program that ends at once must do that itself: nothing is dropped then.
+pub(super) fn put_back() {
+    if let Some(before) = LENT.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
+/// The terminal is another's until the value ends.
+pub(super) struct Raw(());
 
 impl Raw {
     pub(super) fn begin() -> Option<Self> {
@@ -76,12 +87,13 @@ impl Raw {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(std::io::stdin(), OptionalActions::Now, &raw).ok()?;
-        Some(Self(before))
+        *LENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        Some(Self(()))
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+        put_back();
     }
 }

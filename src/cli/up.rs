@@ -176,7 +176,8 @@ async fn make(
     }
     let always = pulled_always(&loaded.project, &up);
     if !always.is_empty() {
-        goals.push(Goal::Pull { services: Selection::Only(always), always: true, include_deps: false });
+        let services = Selection::Only(always);
+        goals.push(Goal::Pull { services, always: true, include_deps: false, ignore_buildable: false, tolerant: false });
     }
     goals.push(Goal::Up(up));
     let (code, seen) = session.change_what_was_seen(&goals, &loaded.project, &scales, Keep::Record).await?;

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::attached::now;
 use super::happened::{Happening, remembered};
-use super::moment::{api_text, utc_text};
+use super::moment::api_text;
 use super::session::{Planned, Session};
 use super::{Failure, Globals, exit, load};
 use crate::engine::Inspected;
-use crate::placement::{Placement, Request, Why, misfits};
-use crate::plan::{Goal, Plan, Up};
-use crate::project::{HostName, Project, Slot};
+use crate::placement::{Placement, Request, misfits};
+use crate::plan::{Goal, Note, Plan, Up, lines_about};
+use crate::project::{HostName, Project, Slot, moment};
 use crate::store::Record;
 use crate::ui::Ui;
 use crate::world::{Container, Health, Labels, State, World};
@@ -61,10 +61,8 @@ pub async fn run(args: &WhyArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
     let known = record.as_ref().map(|record| record.seats.clone()).unwrap_or_default();
     let request = Request { known, fabric: fabric.clone(), ..Request::default() };
     for slot in &slots {
-        let past: Vec<&Happening> = happened
-            .iter()
-            .filter(|one| one.labels.slot().as_ref() == Some(slot) && !one.event.action.starts_with("exec_"))
-            .collect();
+        let past: Vec<&Happening> =
+            happened.iter().filter(|one| one.labels.slot().as_ref() == Some(slot) && is_of_its_life(&one.event.action)).collect();
         let story = Story {
             containers: inspected(&session, &world, &project, slot).await,
             seat: seat_text(slot, &planned.placement),
@@ -82,6 +80,12 @@ pub async fn run(args: &WhyArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
         ui.data(&Value::from(documents).to_string());
     }
     Ok(exit::OK)
+}
+
+/// Whether it is more than somebody's look into the container.
+fn is_of_its_life(action: &str) -> bool {
+    !action.starts_with("exec_")
+        && !matches!(action, "top" | "attach" | "detach" | "resize" | "archive-path" | "extract-to-dir" | "export")
 }
 
 /// The slots that are meant: of the placement, and those that containers claim.
@@ -130,16 +134,7 @@ fn seat_text(slot: &Slot, placement: &Placement) -> String {
         return format!("it fits nowhere: {refusal}");
     }
     let Some(seat) = placement.seats.get(slot) else { return "it is not wanted any more".to_owned() };
-    let because = match &seat.why {
-        Why::Stays => "it is there already and may stay".to_owned(),
-        Why::Held { because } => format!("it is held there: {because}"),
-        Why::Best { fitting, hosts } => format!("the best of {fitting} fitting hosts out of {hosts}"),
-        Why::Volume { volume } => format!("its volume `{volume}` lives there"),
-        Why::Folder { folder } => format!("what it wrote to `{folder}` is there"),
-        Why::With { service } => format!("it must be beside a replica of `{service}`"),
-        Why::Global => "there is one on each host".to_owned(),
-    };
-    format!("its host is {}: {because}", seat.host)
+    format!("its host is {}: {}", seat.host, seat.why)
 }
 
 /// Why other hosts would not take it.
@@ -158,16 +153,13 @@ fn rejected(
 
 /// What the next plan has to say of the slot: why it is left as it is, or what is to be done.
 fn notes(slot: &Slot, plan: &Plan) -> Vec<String> {
-    let word = slot.to_string();
-    let text = crate::plan::text(plan);
-    let lines = text.lines().filter(|line| line.split([' ', ':']).any(|other| other == word) && !line.starts_with("unplaced:"));
-    lines
-        .map(
-            |line| {
-                if line.starts_with("held:") || line.starts_with("refused:") { line.to_owned() } else { format!("to do: {line}") }
-            },
-        )
-        .collect()
+    let is_of_slot = |note: &&Note| match note {
+        Note::Held { slot: held, .. } => held == slot,
+        Note::Refused { subject, .. } => subject == slot.service.as_str(),
+        _ => false,
+    };
+    let to_do = lines_about(plan, slot).into_iter().map(|line| format!("to do: {line}"));
+    to_do.chain(plan.notes.iter().filter(is_of_slot).map(Note::to_string)).collect()
 }
 
 impl Story<'_> {
@@ -197,7 +189,7 @@ impl Story<'_> {
         }
         lines.extend(self.past.iter().map(|one| {
             let code = one.event.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
-            format!("    {} {} {}{code}", utc_text(one.time_ns), one.host, one.event.action)
+            format!("    {} {} {}{code}", moment::utc_text(one.time_ns), one.host, one.event.action)
         }));
         lines.join("\n")
     }

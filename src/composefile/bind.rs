@@ -49,6 +49,7 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
         project.disabled_services.extend(ServiceName::new(name.as_str()).ok());
     }
     for (name, service) in document.entries("services") {
+        faults.extend(nameless(name, service));
         let label_files = surroundings.label_files.and_then(|files| files.get(name)).map(|entry| &entry.node);
         if let Ok(name) = ServiceName::new(name) {
             project.config_hashes.insert(name, super::hash::of_containers(service, label_files));
@@ -65,12 +66,20 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
     if faults.is_empty() { Ok(project) } else { Err(faults) }
 }
 
+/// A line `=VALUE` of a list or an env file: docker compose passes such a variable on, and the engine takes no container with it.
+fn nameless(name: &str, service: &Node) -> Option<Diagnostic> {
+    let variables = service.get("environment").and_then(Node::as_map)?;
+    let place = variables.get("")?.key_span;
+    let message = format!("services.{name}.environment: a variable has no name");
+    Some(Diagnostic::error(place, message).hinted("write NAME=VALUE; the line begins with the `=`"))
+}
+
 /// One value that stands by itself, or why it is not what it should be.
 pub(super) fn value<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, String> {
     T::deserialize(Reader { node }).map_err(|mismatch| mismatch.to_string())
 }
 
-/// The entries of a top-level element. `x-*` keys, which have no type, are passed over below.
+/// The entries of a top-level element. `x-*` attributes, which have no type, are passed over below.
 fn section<K, V>(document: &Node, key: &str, faults: &mut Vec<Diagnostic>) -> BTreeMap<K, V>
 where
     K: TryFrom<String, Error: fmt::Display> + Ord,
@@ -137,7 +146,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) | Value::Timestamp(text) => visitor.visit_borrowed_str(text),
             Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(|node| Reader { node }))),
-            Value::Map(map) => visitor.visit_map(Entries { entries: map.iter(), value: None }),
+            Value::Map(map) => visitor.visit_map(Entries { entries: map.iter(), value: None, are_attributes: false }),
         }
         .map_err(|mismatch| Mismatch { span: mismatch.span.or(Some(self.node.span)), ..mismatch })
     }
@@ -161,9 +170,24 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         visitor.visit_enum(variant).map_err(|mismatch| Mismatch { span: Some(self.node.span), ..mismatch })
     }
 
+    /// What has attributes may have `x-*` beside them; in labels, variables and other maps those are keys as any.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        match &self.node.value {
+            Value::Map(map) => visitor
+                .visit_map(Entries { entries: map.iter(), value: None, are_attributes: true })
+                .map_err(|mismatch| Mismatch { span: mismatch.span.or(Some(self.node.span)), ..mismatch }),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        tuple_struct map identifier ignored_any
     }
 }
 
@@ -174,17 +198,19 @@ impl<'de> IntoDeserializer<'de, Mismatch> for Reader<'de> {
     }
 }
 
-/// The entries of a mapping, `x-*` passed over; keeps the keys for the message.
+/// The entries of a mapping, of attributes without `x-*`; keeps the keys for the message.
 struct Entries<'n> {
     entries: indexmap::map::Iter<'n, String, super::Entry>,
     value: Option<(&'n str, &'n Node)>,
+    are_attributes: bool,
 }
 
 impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = Mismatch;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mismatch> {
-        let Some((key, entry)) = self.entries.find(|(key, _)| !key.starts_with("x-")) else { return Ok(None) };
+        let is_meant = |key: &str| !self.are_attributes || !key.starts_with("x-");
+        let Some((key, entry)) = self.entries.find(|(key, _)| is_meant(key)) else { return Ok(None) };
         self.value = Some((key, &entry.node));
         let key: StrDeserializer<'_, Mismatch> = key.as_str().into_deserializer();
         seed.deserialize(key).map(Some)
@@ -196,5 +222,27 @@ impl<'de> MapAccess<'de> for Entries<'de> {
             mismatch.keys.push(key.to_owned());
             mismatch
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::composefile::{SourceId, yaml};
+    use crate::project::Service;
+
+    #[test]
+    fn extensions_are_passed_over_where_attributes_are_and_nowhere_else() {
+        let text = "
+x-note: 1
+image: app
+labels: {x-owner: team}
+environment: {x-mode: fast}
+depends_on: {x-db: {condition: service_started, x-note: 1}}
+";
+        let node = yaml::parse(text, SourceId(0)).expect("it is YAML").remove(0);
+        let service: Service = super::value(&node).expect("it is a service");
+        assert_eq!(service.labels.keys().collect::<Vec<_>>(), ["x-owner"]);
+        assert_eq!(service.environment.keys().collect::<Vec<_>>(), ["x-mode"]);
+        assert_eq!(service.depends_on.keys().map(ToString::to_string).collect::<Vec<_>>(), ["x-db"]);
     }
 }

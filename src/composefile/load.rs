@@ -168,7 +168,8 @@ impl Model {
                 environment: self.environment,
             }),
             Err(faults) => {
-                let diagnostics = self.warnings.into_iter().chain(faults).collect();
+                let mut diagnostics: Vec<Diagnostic> = self.warnings.into_iter().chain(faults).collect();
+                diagnostics.sort_by_key(|diagnostic| diagnostic.span);
                 Err(LoadFailure { diagnostics, sources: self.sources, not_found: false })
             }
         }

@@ -57,7 +57,9 @@ pub(super) fn select(document: &mut Node, disabled: &mut Map, selection: &[Strin
     for name in selection.iter().filter(|name| !services.contains_key(name.as_str())) {
         let mut found = Diagnostic::error(span, format!("no such service: {name}"));
         found.span = None;
-        found.hint = nearest(name, services.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+        let near = nearest(name, services.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+        let all = || services.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        found.hint = Some(near.unwrap_or_else(|| format!("the services are {}", all())));
         faults.push(found);
     }
     let mut chosen: BTreeSet<String> = BTreeSet::new();

@@ -103,11 +103,13 @@ fn parts_of<W: Write>(input: impl Read, layers: &[String], receivers: &mut [Rece
                 continue;
             }
         }
-        let layer = match (path.strip_prefix("blobs/sha256/"), path.strip_suffix("/layer.tar")) {
-            (Some(digest), _) => layers.iter().position(|layer| layer.strip_prefix("sha256:") == Some(digest)),
-            (None, Some(folder)) => ids.iter().position(|id| id == folder),
+        let found = match (path.strip_prefix("blobs/sha256/"), path.strip_suffix("/layer.tar")) {
+            (Some(digest), _) => layers.iter().find(|layer| layer.strip_prefix("sha256:") == Some(digest)),
+            (None, Some(folder)) => ids.iter().position(|id| id == folder).and_then(|at| layers.get(at)),
             (None, None) => None,
         };
+        // An image may have the same layer twice, an empty one above all: its file is missing where one of the two is.
+        let layer = found.and_then(|found| layers.iter().rposition(|layer| layer == found));
         let mut takers: Vec<&mut Receiver<W>> = receivers
             .iter_mut()
             .filter(|receiver| receiver.out.is_some() && layer.is_none_or(|layer| layer >= receiver.known))
@@ -199,6 +201,15 @@ mod tests {
         let entries = [("blobs/sha256/cc", "3"), ("blobs/sha256/aa", "1"), ("blobs/sha256/dd", "{}"), ("manifest.json", "[]")];
         check(&entries, 1, &["blobs/sha256/cc", "blobs/sha256/dd", "manifest.json"]);
         check(&entries, 3, &["blobs/sha256/dd", "manifest.json"]);
+    }
+
+    #[test]
+    fn a_layer_that_the_image_has_twice_goes_to_who_lacks_the_upper_one() {
+        let layers = ["sha256:aa", "sha256:bb", "sha256:aa"].map(str::to_owned);
+        let archive = archive(&[("blobs/sha256/aa", "1"), ("blobs/sha256/bb", "2")]);
+        let outs = fan_out(archive.as_slice(), &layers, vec![Receiver::new(2, Vec::new()), Receiver::new(3, Vec::new())]);
+        let sent: Vec<_> = outs.iter().map(|(out, _)| names(out)).collect();
+        assert_eq!(sent, [vec!["blobs/sha256/aa".to_owned()], Vec::new()]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use read::{Context, TEXT_BYTES_MAX, parse};
 
 use std::collections::BTreeMap;
 
-use crate::project::{Address, Availability, Host, HostName, Rebalancing};
+use crate::project::{Address, Host, HostName, Rebalancing};
 
 /// What `hosts.toml` says.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -73,16 +73,7 @@ impl Inventory {
     /// The inventory of those who have none: one engine, under the name `local`.
     pub fn of_one(address: Address) -> Self {
         let name = HostName::new(LOCAL_HOST).expect("a plain word is a host name");
-        let host = Host {
-            name,
-            address,
-            role: None,
-            availability: Availability::Active,
-            labels: BTreeMap::new(),
-            advertise: None,
-            identity: None,
-            jump: Vec::new(),
-        };
+        let host = Host::new(name, address);
         Self { hosts: vec![host], network: NetworkSettings::default(), supervise: SuperviseSettings::default() }
     }
 

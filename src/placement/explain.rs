@@ -3,7 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Misfit, Refusal};
+use super::{Misfit, Refusal, Why};
+
+impl fmt::Display for Why {
+    /// A sentence about the replica, to stand behind its host's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stays => f.write_str("it is there already and may stay"),
+            Self::Held { because } => write!(f, "it is held there: {because}"),
+            Self::Best { fitting, hosts } => write!(f, "the best of {fitting} fitting hosts out of {hosts}"),
+            Self::Volume { volume } => write!(f, "its volume `{volume}` lives there"),
+            Self::Folder { folder } => write!(f, "what it wrote to `{folder}` is there"),
+            Self::With { service } => write!(f, "it must be beside a replica of `{service}`"),
+            Self::Global => f.write_str("there is one on each host"),
+        }
+    }
+}
 
 impl fmt::Display for Misfit {
     /// What the host is or lacks, to stand behind its name: "lacks memory (need 512 MiB, 100 MiB free)".

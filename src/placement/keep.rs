@@ -62,13 +62,12 @@ impl<'a> Draft<'a> {
         !leave.is_empty() && Slot::new(self.scene.asks[service].name.clone(), number).is_some_and(|slot| leave.contains(&slot))
     }
 
-    fn has_data(&self, holding: &Holding) -> bool {
+    /// The first of the volumes and folders that its data is in, where it is.
+    fn data_of(&self, holding: &Holding) -> Option<Thing<'a>> {
         let mounts = &holding.container.mounts;
-        let mut anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
-        anchors.any(|anchor| match anchor.thing {
-            Thing::Volume(_) | Thing::Folder(_) => mounts.iter().any(|mount| holds(anchor.thing, mount)),
-            Thing::Network(_) => false,
-        })
+        let anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
+        let mut things = anchors.map(|anchor| anchor.thing);
+        things.find(|thing| mounts.iter().any(|mount| holds(*thing, mount)))
     }
 
     fn is_settled(&self, holding: &Holding) -> bool {
@@ -122,7 +121,7 @@ impl<'a> Draft<'a> {
                 return true;
             }
             match self.misfit_of_keeping(query) {
-                None if self.leaves(query.service, query.number) && !self.has_data(holding) => return false,
+                None if self.leaves(query.service, query.number) && self.data_of(holding).is_none() => return false,
                 None => {
                     self.seat(query, WhyDraft::Stays);
                     return true;
@@ -157,12 +156,8 @@ impl<'a> Draft<'a> {
         if filters::is_of_capacity(misfit) || others().is_some() {
             return None;
         }
-        let anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
-        let things = anchors.map(|anchor| anchor.thing);
-        let mounts = &holding.container.mounts;
-        let thing = things.into_iter().find(|thing| mounts.iter().any(|mount| holds(*thing, mount)))?;
         let name = &self.scene.sites[holding.site].host.name;
-        let volume = match thing {
+        let volume = match self.data_of(holding)? {
             Thing::Volume(volume) => volume,
             Thing::Folder(path) => return Some(format!("host `{name}` {misfit}, but what it wrote to `{path}` is there")),
             Thing::Network(_) => return None,

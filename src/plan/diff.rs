@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::compose::Compose;
 use super::config_hash;
-use super::images::is_same;
 use super::view::Filler;
 use super::{Cause, Recreate, networks};
 use crate::project::{HostName, Service, ServiceName, SpecHash};
@@ -223,7 +222,7 @@ impl<'a> Wanted<'a> {
         let image = (*self.copies[filler.place].get_or_init(|| {
             let here = compose.at(filler.place).1.images.get(&self.image)?;
             // One that comes from a host and is older here is brought anew.
-            let meant = compose.meant(&self.image).map(|meant| meant.image).filter(|meant| !is_same(here, meant));
+            let meant = compose.meant(&self.image).map(|meant| meant.image).filter(|meant| !here.is_same(meant));
             Some(meant.unwrap_or(here))
         }))?;
         let container = filler.container;

@@ -59,6 +59,10 @@ pub enum Goal {
         services: Selection,
         always: bool,
         include_deps: bool,
+        /// `--ignore-buildable`: what can be built is not pulled.
+        ignore_buildable: bool,
+        /// What cannot be pulled is a warning.
+        tolerant: bool,
     },
     /// One container beside a service's replicas.
     Run(Box<Run>),
@@ -72,6 +76,20 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// Whether there is nothing to do where nothing of the project is.
+    pub fn needs_what_is_there(&self) -> bool {
+        match self {
+            Self::Down { rmi, .. } => rmi.is_none(),
+            Self::Stop { .. }
+            | Self::Restart { .. }
+            | Self::Kill { .. }
+            | Self::Remove { .. }
+            | Self::Pause { .. }
+            | Self::Unpause { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The project that is placed and planned for the goal: as it is, but for `Run`, whose container is the one slot of a service of
     /// its own.
     pub fn about<'a>(&self, project: &'a Project, world: &World) -> Cow<'a, Project> {

@@ -42,7 +42,7 @@ fn comes_from_hosts(compose: &Compose<'_>, holders: &[Meant<'_>]) -> bool {
         let has_containerd = compose.seen(holder.host).is_some_and(|seen| !takes_parts(&seen.engine.storage_driver));
         has_containerd && holder.image.digests.iter().all(is_own)
     };
-    let are_same = || holders.windows(2).all(|pair| is_same(pair[0].image, pair[1].image));
+    let are_same = || holders.windows(2).all(|pair| pair[0].image.is_same(pair[1].image));
     let is_told_of_none = |holder: &Meant<'_>| has_none(holder) || tells_nothing(holder);
     holders.iter().all(has_none) || (holders.iter().all(is_told_of_none) && are_same())
 }
@@ -56,15 +56,10 @@ pub(super) fn builders<'a>(hosts: &'a [Host], world: &'a World) -> Vec<&'a HostN
     order.into_iter().map(|host| &host.name).collect()
 }
 
-/// Whether two engines mean the same image: one store names it by its configuration, the other by its manifest.
-pub(super) fn is_same(one: &ImageSeen, other: &ImageSeen) -> bool {
-    one.id == other.id || (!one.created.is_empty() && one.created == other.created)
-}
-
 /// Whether a host has the image, and not an older one of the name.
 pub(super) fn is_there(compose: &Compose<'_>, seen: &SeenHost, image: &str) -> bool {
     let Some(has) = seen.images.get(image) else { return false };
-    compose.meant(image).is_none_or(|meant| is_same(has, meant.image))
+    compose.meant(image).is_none_or(|meant| has.is_same(meant.image))
 }
 
 /// Id of the image that a new container on the host will have, where it is known already.

@@ -83,7 +83,12 @@ impl<'a> Life<'_, 'a> {
             }
             let fillers = self.compose.view.of(name.as_str());
             if fillers.is_empty() && service.replicas() > 0 {
-                self.draft.note(Note::Remark { text: format!("{name} has no container to start") });
+                self.draft.note(Note::Refused {
+                    subject: name.to_string(),
+                    attribute: "start".to_owned(),
+                    why: "it has no container to start".to_owned(),
+                    hint: "`mcompose up` makes one".to_owned(),
+                });
             }
             let mut ends = Vec::new();
             for filler in fillers {

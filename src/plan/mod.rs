@@ -47,7 +47,7 @@ pub use redact::redacted;
 pub use relocate::{Course, Relocation, Unmovable, course};
 pub use slot_spec::SlotSpec;
 pub use step::{Cause, ContainerRef, FailureAction, Note, Op, Plan, Step, StepId, Subject, Tolerance};
-pub use text::{step_text, text};
+pub use text::{lines_about, step_text, text};
 pub use volumes::volume_spec;
 
 use std::collections::BTreeSet;
@@ -87,7 +87,10 @@ pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             down::plan(&goal, inputs)
         }
         Goal::Build { services, building } => build::plan(services, building, inputs),
-        Goal::Pull { services, always, include_deps } => pull::plan(services, *always, *include_deps, inputs),
+        Goal::Pull { services, always, include_deps, ignore_buildable, tolerant } => {
+            let (always, include_deps, ignore_buildable, tolerant) = (*always, *include_deps, *ignore_buildable, *tolerant);
+            pull::plan(&pull::Pulling { services, always, include_deps, ignore_buildable, tolerant }, inputs)
+        }
         Goal::Run(run) => run::plan(run, inputs),
         Goal::Push { services, include_deps, tolerant } => push::plan(services, *include_deps, *tolerant, inputs),
         Goal::Start { .. }

@@ -7,9 +7,19 @@ use super::draft::Draft;
 use super::{Cause, Inputs, Note, Op, Plan, Selection, Subject, order};
 use crate::project::HostName;
 
+/// What is asked for, as the goal says it.
+pub(super) struct Pulling<'a> {
+    pub(super) services: &'a Selection,
+    pub(super) always: bool,
+    pub(super) include_deps: bool,
+    pub(super) ignore_buildable: bool,
+    pub(super) tolerant: bool,
+}
+
 /// With `always`, images that are there are pulled too; without it, only those whose service says `pull_policy: always`.
 /// Images that are built are no registry's: left out, unless the service names one.
-pub(super) fn plan(services: &Selection, always: bool, include_deps: bool, inputs: &Inputs<'_>) -> Plan {
+pub(super) fn plan(asked: &Pulling<'_>, inputs: &Inputs<'_>) -> Plan {
+    let Pulling { services, always, include_deps, ignore_buildable, tolerant } = *asked;
     let compose = Compose::new(inputs);
     let mut draft = Draft::default();
     for (host, why) in compose.world.unreachable_hosts() {
@@ -18,7 +28,7 @@ pub(super) fn plan(services: &Selection, always: bool, include_deps: bool, input
     let mut pulls: BTreeMap<(&HostName, String, Option<&str>), Cause> = BTreeMap::new();
     for (name, service) in order::services(compose.project, services, include_deps) {
         let policy = service.pull_policy.as_deref().unwrap_or("missing");
-        let is_built = service.build.is_some() && service.image.is_none();
+        let is_built = service.build.is_some() && (ignore_buildable || service.image.is_none());
         if is_built || service.provider.is_some() || policy == "build" || (policy == "never" && !always) {
             continue;
         }
@@ -35,7 +45,10 @@ pub(super) fn plan(services: &Selection, always: bool, include_deps: bool, input
     }
     for ((host, image, platform), cause) in pulls {
         let op = Op::Pull { image: image.clone(), platform: platform.map(str::to_owned) };
-        draft.step(host, Subject::Image(image), op, cause, Vec::new());
+        let step = draft.step(host, Subject::Image(image), op, cause, Vec::new());
+        if tolerant {
+            draft.tolerate(step);
+        }
     }
     draft.finish(&compose.project.name)
 }

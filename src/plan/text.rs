@@ -4,22 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::{Cause, Note, Op, Plan, Step, Subject};
-use crate::project::{HostName, Until};
+use crate::project::{HostName, Slot, Until};
 
 /// The whole plan: `replace web.2 on alpha: image changed`, then the notes. Ends with a line break unless empty.
 pub fn text(plan: &Plan) -> String {
-    let mut groups: Vec<Vec<&Step>> = Vec::new();
-    let mut index: BTreeMap<(&HostName, &Subject, &Cause, u8), usize> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|step| !step.op.is_gate()) {
-        let key = (&step.host, &step.subject, &step.cause, kind(&step.op));
-        let group = *index.entry(key).or_insert(groups.len());
-        match groups.get_mut(group) {
-            Some(steps) => steps.push(step),
-            None => groups.push(vec![step]),
-        }
-    }
     let mut text = String::new();
-    for group in groups {
+    for group in groups(plan.steps.iter()) {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "{}", group_text(&group));
     }
@@ -27,6 +17,27 @@ pub fn text(plan: &Plan) -> String {
         let _ = writeln!(text, "{note}");
     }
     text
+}
+
+/// The lines of what happens to one slot.
+pub fn lines_about(plan: &Plan, slot: &Slot) -> Vec<String> {
+    let is_about = |step: &&Step| matches!(&step.subject, Subject::Slot(other) if other == slot);
+    groups(plan.steps.iter().filter(is_about)).iter().map(|group| group_text(group)).collect()
+}
+
+/// Steps that are told in one line.
+fn groups<'p>(steps: impl Iterator<Item = &'p Step>) -> Vec<Vec<&'p Step>> {
+    let mut groups: Vec<Vec<&Step>> = Vec::new();
+    let mut index: BTreeMap<(&HostName, &Subject, &Cause, u8), usize> = BTreeMap::new();
+    for step in steps.filter(|step| !step.op.is_gate()) {
+        let key = (&step.host, &step.subject, &step.cause, kind(&step.op));
+        let group = *index.entry(key).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(steps) => steps.push(step),
+            None => groups.push(vec![step]),
+        }
+    }
+    groups
 }
 
 /// One step by itself: `stop web.2 on alpha: image changed`.

@@ -25,6 +25,20 @@ pub struct Host {
 }
 
 impl Host {
+    /// One of which no more is said than where it is.
+    pub fn new(name: HostName, address: Address) -> Self {
+        Self {
+            name,
+            address,
+            role: None,
+            availability: Availability::Active,
+            labels: BTreeMap::new(),
+            advertise: None,
+            identity: None,
+            jump: Vec::new(),
+        }
+    }
+
     /// Whether this machine's own engine is meant, so that paths of this machine are paths of the host.
     pub fn is_local(&self) -> bool {
         matches!(self.address, Address::Unix { .. })

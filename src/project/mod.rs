@@ -6,6 +6,7 @@ mod container;
 mod content;
 mod duration;
 mod host;
+pub mod moment;
 mod names;
 mod one_off;
 mod resource;

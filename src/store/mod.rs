@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::project::ProjectName;
+use crate::project::{ProjectName, moment};
 
 /// Records of a project that are kept, and the last good one; older ones go when a new one comes.
 pub const RECORDS_KEPT: usize = 10;
@@ -30,6 +30,18 @@ pub struct Supervisor {
     pub holder: Holder,
     /// When the lease was renewed last: RFC 3339, by the clock of the swarm's leader. Nothing where it cannot outlive its holder.
     pub renewed_at: Option<String>,
+}
+
+/// Clocks of different machines may differ by this much before a lease is taken for one that ended without a word.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(20);
+
+impl Supervisor {
+    /// How long it has not renewed its lease, where that is too long for one that still runs. `now`: since 1970, by the clock that
+    /// the lease is stamped with.
+    pub fn silent_for(&self, now: Duration) -> Option<Duration> {
+        let renewed = moment::parse(self.renewed_at.as_deref()?)?;
+        Some(now.saturating_sub(renewed)).filter(|silent| *silent > LEASE_TTL + CLOCKS_DIFFER_MAX)
+    }
 }
 
 /// Where records and locks are kept. Every call names project and place in its error.

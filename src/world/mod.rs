@@ -1,8 +1,10 @@
 //! What is, as last seen. One snapshot of every host; not seen is not absent.
 
+mod image;
 mod labels;
 mod moving;
 
+pub use image::ImageSeen;
 pub use labels::{Labels, Reservation, keys};
 pub use moving::{Moving, Way, moving};
 
@@ -71,6 +73,16 @@ impl World {
         self.seen_hosts().flat_map(move |(name, seen)| {
             seen.containers.iter().filter(move |c| c.labels.project.as_deref() == Some(project.as_str())).map(move |c| (name, c))
         })
+    }
+
+    /// Whether a container, network or volume of a project was seen.
+    pub fn has_any_of(&self, project: &ProjectName) -> bool {
+        let is_ours = |labels: &BTreeMap<String, String>| labels.get(keys::PROJECT).map(String::as_str) == Some(project.as_str());
+        let has_more = |seen: &SeenHost| {
+            seen.networks.iter().any(|network| is_ours(&network.labels))
+                || seen.volumes.iter().any(|volume| is_ours(&volume.labels))
+        };
+        self.containers_of(project).next().is_some() || self.seen_hosts().any(|(_, seen)| has_more(seen))
     }
 
     /// The newest revision that a container of the project shows, 0 where none does.
@@ -284,17 +296,6 @@ pub struct VolumeSeen {
     pub driver: String,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ImageSeen {
-    pub id: String,
-    /// `name@sha256:…` of registries.
-    pub digests: Vec<String>,
-    pub size_bytes: i64,
-    /// When it was built: RFC 3339.
-    pub created: String,
 }
 
 /// What a look asks beyond what it always shows.

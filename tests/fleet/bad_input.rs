@@ -99,6 +99,12 @@ fn bad_files_are_refused_at_once_in_little_memory_and_nothing_is_touched() {
     check("a folder as the inventory", &project, INVENTORY, &["cannot read the inventory"]);
     project.inventory = fleet.folder.join("nowhere.toml");
     check("no inventory where one is named", &project, INVENTORY, &["nowhere.toml", "hosts add"]);
+    let project = Project::new(&fleet, "bad", ONE);
+    for verb in ["down", "stop", "kill"] {
+        let ended = project.run(&[verb]);
+        assert_eq!(ended.code, Some(0), "{verb}: {}", ended.everything());
+        ended.assert_says(&["nothing of project"]);
+    }
     assert_eq!(everything(&fleet), before, "the engines before and after");
 }
 

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use mcompose::engine::{ContainerEvent, Engine, EngineError, ErrorKind, LogQuery, docker};
 use mcompose::project::{
-    Address, Availability, ContainerSpec, Endpoint, HealthConfig, Hook, Host, HostName, NetworkSpec, Role, Until, VolumeSpec,
+    Address, ContainerSpec, Endpoint, HealthConfig, Hook, Host, HostName, NetworkSpec, Role, Until, VolumeSpec,
 };
 use mcompose::transport::LinkOptions;
 use mcompose::world::{Question, SeenHost, State, Swarm};
@@ -20,16 +20,9 @@ use crate::program::own;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn open(fleet: &Fleet, host: &FleetHost, address: Address) -> Arc<dyn Engine> {
-    let host = Host {
-        name: HostName::new(host.name.clone()).expect("h1 is a name"),
-        address,
-        role: None,
-        availability: Availability::Active,
-        labels: BTreeMap::new(),
-        advertise: None,
-        identity: Some(fleet.folder.join("id_ed25519").display().to_string()),
-        jump: Vec::new(),
-    };
+    let name = HostName::new(host.name.clone()).expect("h1 is a name");
+    let identity = Some(fleet.folder.join("id_ed25519").display().to_string());
+    let host = Host { identity, ..Host::new(name, address) };
     docker::open(&host, &LinkOptions { home: fleet.home(), user: "root".to_owned(), connect_timeout: PATIENCE })
 }
 

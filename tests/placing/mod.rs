@@ -43,16 +43,8 @@ pub fn hosts(lines: &[&str]) -> Vec<Host> {
 fn host(line: &str) -> Host {
     let mut words = line.split_whitespace();
     let name = name(words.next().expect("a host has a name"));
-    let mut host = Host {
-        address: Address::Ssh { user: None, host: format!("{name}.example"), port: None },
-        name,
-        role: None,
-        availability: Availability::Active,
-        labels: BTreeMap::new(),
-        advertise: None,
-        identity: None,
-        jump: Vec::new(),
-    };
+    let address = Address::Ssh { user: None, host: format!("{name}.example"), port: None };
+    let mut host = Host::new(name, address);
     for word in words {
         match (word, word.split_once('=')) {
             ("drain", _) => host.availability = Availability::Drain,

@@ -9,7 +9,7 @@ use mcompose::engine::fake::Fake;
 use mcompose::placement::{Placement, Request};
 use mcompose::plan::{Goal, Inputs, Plan, Up};
 use mcompose::project::{
-    Address, Availability, Host, HostName, Network, NetworkName, Project, ProjectName, Service, ServiceName, Volume, VolumeName,
+    Address, Host, HostName, Network, NetworkName, Project, ProjectName, Service, ServiceName, Volume, VolumeName,
 };
 use mcompose::world::{Fabric, Question, Swarm, World};
 use serde_json::Value;
@@ -99,16 +99,8 @@ pub struct Bed {
 
 impl Bed {
     pub fn new(names: &[&str], project: Project) -> Self {
-        let host = |name: &&str| Host {
-            name: HostName::new(*name).expect("a host name"),
-            address: Address::Ssh { user: None, host: (*name).to_owned(), port: None },
-            role: None,
-            availability: Availability::Active,
-            labels: BTreeMap::new(),
-            advertise: None,
-            identity: None,
-            jump: Vec::new(),
-        };
+        let address = |name: &str| Address::Ssh { user: None, host: name.to_owned(), port: None };
+        let host = |name: &&str| Host::new(HostName::new(*name).expect("a host name"), address(name));
         Self {
             fake: Fake::new(names),
             hosts: names.iter().map(host).collect(),

@@ -1,15 +1,13 @@
 //! Where a history takes place: hosts in one swarm, a project, containers of others, and a store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcompose::cluster::Managers;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
-use mcompose::project::{
-    Address, Availability, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName,
-};
+use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName};
 use mcompose::store::{RaftStore, Store};
 use mcompose::world::{Container, Fabric, Health, State};
 use serde_json::json;
@@ -186,16 +184,7 @@ pub fn host_name(name: &str) -> HostName {
 }
 
 pub fn host(name: &str) -> Host {
-    Host {
-        name: host_name(name),
-        address: Address::Ssh { user: None, host: name.to_owned(), port: None },
-        role: None,
-        availability: Availability::Active,
-        labels: BTreeMap::new(),
-        advertise: None,
-        identity: None,
-        jump: Vec::new(),
-    }
+    Host::new(host_name(name), Address::Ssh { user: None, host: name.to_owned(), port: None })
 }
 
 /// `web` has replicas and no data, `store` has a volume; some have an agent on every host, or what crashes all the time.

@@ -60,8 +60,9 @@ pub async fn run(args: &AddArgs, fleet: &Fleet, stage: &dyn Stage) -> Result<boo
 fn new_host(args: &AddArgs) -> Result<NewHost, HostsError> {
     let mut labels = std::collections::BTreeMap::new();
     for text in &args.labels {
-        if let LabelChange::Set { key, value } = LabelChange::parse(text)? {
-            labels.insert(key, value);
+        match LabelChange::parse(text)? {
+            LabelChange::Set { key, value } => drop(labels.insert(key, value)),
+            LabelChange::Unset { .. } => return Err(HostsError::NothingToUnset { text: text.clone() }),
         }
     }
     let role = args.role.as_deref().map(|role| if role == "manager" { Role::Manager } else { Role::Worker });

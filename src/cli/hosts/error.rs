@@ -26,6 +26,8 @@ pub enum HostsError {
     NoSuchHost { name: String, near: Option<String> },
     #[error("there is no project `{name}` on these hosts{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     NoSuchProject { name: String, near: Option<String> },
+    #[error("`{text}` unsets a label, and a new host has none")]
+    NothingToUnset { text: String },
     #[error("host `{host}` does not answer: {why}")]
     Unreachable { host: HostName, why: String },
     #[error("host `{host}` has {count} running replicas")]
@@ -59,6 +61,7 @@ impl HostsError {
                 Some("`mcompose hosts check` tells what is missing, `mcompose hosts init` goes on".to_owned())
             }
             Self::NoSuchProject { .. } => Some("`mcompose ls` shows which there are".to_owned()),
+            Self::NothingToUnset { .. } => Some("a label of a new host is KEY=VALUE".to_owned()),
             Self::Inventory(_) | Self::Edit(_) | Self::NoSuchHost { .. } | Self::Name(_) | Self::Io { .. } => None,
         }
     }

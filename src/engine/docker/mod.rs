@@ -1,21 +1,24 @@
 //! The real engine: Docker's API, 1.41 to 1.51, over the host's link.
-#![expect(clippy::disallowed_methods, reason = "the clock skew is told from this machine's clock")]
 
 mod build;
 mod exec;
 mod http;
+mod images;
+mod look;
 mod session;
 mod streams;
+mod swarm;
+mod waits;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use bollard::models::{SwarmInitRequest, SwarmJoinRequest, VolumeCreateRequest};
+use bollard::models::VolumeCreateRequest;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -23,45 +26,37 @@ use futures_util::{StreamExt, TryStreamExt};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
-use self::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VersionAnswer, VolumeList};
+use self::wire::VersionAnswer;
 use super::{
     Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
     Inspected, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
-use crate::world::{Container, Health, ImageSeen, Question, SeenHost, State, Swarm};
+use crate::world::{Container, Question, SeenHost, Swarm};
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
 const STORAGE_MAX: Duration = Duration::from_secs(5);
 /// Who answers at all answers this at once.
 const PING_MAX: Duration = Duration::from_secs(2);
-/// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
-const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
 /// Starts wait for networks: an overlay without a manager takes 20 s to say so.
 const START_MAX: Duration = Duration::from_secs(60);
 /// What a stop may take beyond its own timeout.
 const STOP_SLACK: Duration = Duration::from_secs(20);
-const IMAGES_AT_ONCE: usize = 8;
 /// A stop without a timeout of its own leaves it to the container's, which is not known here.
 const STOP_UNKNOWN_MAX: Duration = Duration::from_secs(3600);
 const PULL_MAX: Duration = Duration::from_secs(3600);
 const SWARM_MAX: Duration = Duration::from_secs(60);
-/// A node joins or leaves the managers' quorum within a second or two, or 20 s when that costs the leader, and more on a busy machine.
-const ROLE_TAKEN_MAX: Duration = Duration::from_secs(60);
 /// An archive goes over the slowest of links.
 const ARCHIVE_MAX: Duration = Duration::from_secs(3600);
-/// Engines before 25 gather an image on disk before they send the first of it.
-const SAVE_BEGINS_MAX: Duration = Duration::from_secs(600);
 const EXEC_MAX: Duration = Duration::from_secs(600);
 const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const POLL: Duration = Duration::from_millis(150);
-const SWARM_LISTEN: &str = "0.0.0.0:2377";
 const API_MIN: (u32, u32) = (1, 41);
 const API_MAX: (u32, u32) = (1, 51);
 
@@ -94,74 +89,6 @@ impl Docker {
         self.http.json(None, &get("ask for the version", "/version")).await
     }
 
-    /// Everything that an engine shows, asked at once.
-    async fn look_once(&self, question: &Question) -> Result<SeenHost, EngineError> {
-        let spoken = self.version().await?.to_owned();
-        let (of_info, of_networks) = (shown("ask for the engine's info", "/info"), shown("list networks", "/networks"));
-        let info = async {
-            let info: Value = self.http.json(Some(&spoken), &of_info).await?;
-            // Told at once: other answers may take their time.
-            let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
-            Ok((info, clock_skew_ms))
-        };
-        let (version, (info, clock_skew_ms), containers, networks, volumes, images) = tokio::try_join!(
-            self.ask_version(),
-            info,
-            self.list_containers(),
-            self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks),
-            self.get::<VolumeList>("list volumes", "/volumes"),
-            self.images(question),
-        )?;
-        let unread =
-            |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
-        let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
-        // The engine lists both in any order; one state of a host is one value.
-        let mut networks: Vec<_> = networks.into_iter().map(NetworkRow::read).collect();
-        networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-        let mut volumes: Vec<_> = volumes.volumes.into_iter().map(|row| row.read()).collect();
-        volumes.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(SeenHost {
-            engine: info.engine(&version, &spoken, clock_skew_ms),
-            swarm: info.swarm(),
-            containers,
-            networks,
-            volumes,
-            images,
-        })
-    }
-
-    /// By name.
-    async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
-        let rows: Vec<ContainerRow> = self.get("list containers", "/containers/json?all=1").await?;
-        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
-        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
-        Ok(containers)
-    }
-
-    /// Waits until a node is in the managers' quorum, or out of it: the update only says that it is to be.
-    async fn role_taken(&self, what: &str, path: &str, role: Role) -> Result<(), EngineError> {
-        let deadline = Instant::now() + ROLE_TAKEN_MAX;
-        loop {
-            // Between two leaders, which this may bring about, there is no answer for a moment.
-            let node: Value = match self.get(what, path).await {
-                Err(error) if !error.is_passing() => return Err(error),
-                answer => answer.unwrap_or_default(),
-            };
-            let taken = match role {
-                Role::Manager => node["ManagerStatus"]["Reachability"] == "reachable",
-                Role::Worker => node["ID"].is_string() && node["ManagerStatus"].is_null(),
-            };
-            if taken {
-                return Ok(());
-            }
-            if Instant::now() + POLL > deadline {
-                let message = format!("it did not become so within {} s", ROLE_TAKEN_MAX.as_secs());
-                return Err(self.http.error(what, ErrorKind::Timeout, message));
-            }
-            sleep(POLL).await;
-        }
-    }
-
     async fn get<T: serde::de::DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, EngineError> {
         self.http.json(Some(self.version().await?), &get(what, path)).await
     }
@@ -173,16 +100,6 @@ impl Docker {
     /// A POST without a body.
     async fn post(&self, what: String, path: String, bound: Duration) -> Result<(), EngineError> {
         self.send(Call { what, method: Method::POST, path, body: None, bound }).await.map(drop)
-    }
-
-    async fn begin_swarm(&self, what: &str, advertise: &str, force_new_cluster: bool) -> Result<(), EngineError> {
-        let request = SwarmInitRequest {
-            listen_addr: Some(SWARM_LISTEN.to_owned()),
-            advertise_addr: Some(advertise.to_owned()),
-            force_new_cluster: Some(force_new_cluster),
-            ..SwarmInitRequest::default()
-        };
-        self.post_json(what.to_owned(), "/swarm/init".to_owned(), &json!(request), SWARM_MAX).await.map(drop)
     }
 
     async fn post_json(&self, what: String, path: String, body: &Value, bound: Duration) -> Result<Bytes, EngineError> {
@@ -211,75 +128,6 @@ impl Docker {
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         Ok(answer["Id"].as_str().unwrap_or_default().to_owned())
     }
-
-    /// Reads an answer that goes on for as long as the call does.
-    async fn to_end(&self, call: &Call, answer: impl Future<Output = Result<(), String>>) -> Result<(), EngineError> {
-        let ended = timeout(call.bound, answer).await;
-        ended
-            .map_err(|_| self.http.error(&call.what, ErrorKind::Timeout, format!("it takes longer than {:?}", call.bound)))?
-            .map_err(|message| self.http.error(&call.what, ErrorKind::Failed, message))
-    }
-
-    async fn image_answer(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
-        match self.get("look at an image", &format!("/images/{}/json", escape_path(reference))).await {
-            Ok(image) => Ok(Some(image)),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Docker {
-    /// The images that were asked about, those that are here.
-    async fn images(&self, question: &Question) -> Result<BTreeMap<String, ImageSeen>, EngineError> {
-        let asked = question.images.iter().cloned().map(|reference| async move {
-            let image = self.image_answer(&reference).await?;
-            Ok(image.map(|image| (reference, image.read())))
-        });
-        let asked: Vec<_> = asked.collect();
-        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(IMAGES_AT_ONCE).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-}
-
-enum Verdict {
-    Holds,
-    NotYet,
-    Never(String),
-}
-
-/// Whether a container is what is waited for, can still become it, or never will.
-fn judge(seen: &Inspected, until: Until) -> Verdict {
-    let exited = matches!(seen.state, State::Exited { .. } | State::Dead);
-    match (until, seen.health) {
-        (Until::Completed, _) if exited && seen.exit_code == 0 => Verdict::Holds,
-        (Until::Completed, _) if exited => Verdict::Never(ended(seen)),
-        (Until::Completed, _) => Verdict::NotYet,
-        _ if exited => Verdict::Never(ended(seen)),
-        _ if seen.state == State::Paused => Verdict::Never("it is paused".to_owned()),
-        (Until::Lasting, _) if seen.state == State::Restarting => Verdict::Never(ended(seen)),
-        (Until::Lasting, Health::Unhealthy) => Verdict::Never(unhealthy(seen)),
-        (Until::Lasting, _) => Verdict::NotYet,
-        _ if seen.state != State::Running => Verdict::NotYet,
-        (Until::Running, _) => Verdict::Holds,
-        (Until::Healthy, _) if !seen.has_healthcheck => Verdict::Never("it has no healthcheck".to_owned()),
-        (Until::Ready, _) if !seen.has_healthcheck => Verdict::Holds,
-        (_, Health::Healthy) => Verdict::Holds,
-        (_, Health::Unhealthy) => Verdict::Never(unhealthy(seen)),
-        (_, Health::Starting | Health::None) => Verdict::NotYet,
-    }
-}
-
-fn ended(seen: &Inspected) -> String {
-    match seen.error.is_empty() {
-        true => format!("it exited with code {}", seen.exit_code),
-        false => format!("it exited with code {}: {}", seen.exit_code, seen.error),
-    }
-}
-
-fn unhealthy(seen: &Inspected) -> String {
-    let probe = seen.health_log.last().map(|output| format!(": {}", output.trim())).unwrap_or_default();
-    format!("it is unhealthy{probe}")
 }
 
 fn stop_query(timeout_secs: Option<u64>) -> (String, Duration) {
@@ -312,46 +160,8 @@ fn without_nulls(mut value: Value) -> Value {
     value
 }
 
-/// The engine's clock (RFC 3339) minus this machine's, in milliseconds; 0 where it cannot be read.
-fn skew_ms(system_time: &str) -> i64 {
-    let Some(theirs) = unix_ms(system_time) else { return 0 };
-    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    theirs - ours.as_millis() as i64
-}
-
-/// RFC 3339 as engines write it, in milliseconds since 1970.
-fn unix_ms(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let rest = text.get(19..)?;
-    let zone_at = rest.find(['Z', '+', '-'])?;
-    let fraction: f64 = if zone_at == 0 { 0.0 } else { format!("0{}", &rest[..zone_at]).parse().ok()? };
-    let zone = &rest[zone_at..];
-    let zone_minutes = match zone.split_at(1) {
-        ("Z", _) => 0,
-        (sign, offset) => {
-            let (hours, minutes) = offset.split_once(':')?;
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-            if sign == "-" { -minutes } else { minutes }
-        }
-    };
-    // Days since 1970 by the civil calendar, years beginning in March.
-    let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days =
-        365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + (153 * shifted_month + 2) / 5 + day
-            - 1
-            - 719_468;
-    Some(((days * 24 + hour) * 60 + minute - zone_minutes) * 60_000 + second * 1000 + (fraction * 1000.0) as i64)
-}
-
 fn get(what: &str, path: &str) -> Call {
     Call { what: what.to_owned(), method: Method::GET, path: path.to_owned(), body: None, bound: QUICK_MAX }
-}
-
-/// Of what a manager asks its leader for.
-fn shown(what: &str, path: &str) -> Call {
-    Call { bound: SWARM_SHOWS_MAX, ..get(what, path) }
 }
 
 /// The newest version within ours and the engine's; nothing where the two do not meet.
@@ -374,20 +184,6 @@ fn escape(text: &str) -> String {
 /// An image reference keeps its slashes.
 fn escape_path(text: &str) -> String {
     text.split('/').map(escape).collect::<Vec<_>>().join("/")
-}
-
-fn read_config(row: &Value) -> ConfigObject {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let labels = row["Spec"]["Labels"].as_object().into_iter().flatten();
-    ConfigObject {
-        id: text(&row["ID"]),
-        name: text(&row["Spec"]["Name"]),
-        version: row["Version"]["Index"].as_u64().unwrap_or_default(),
-        labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
-        data: BASE64.decode(row["Spec"]["Data"].as_str().unwrap_or_default()).unwrap_or_default(),
-        created_at: text(&row["CreatedAt"]),
-        updated_at: text(&row["UpdatedAt"]),
-    }
 }
 
 #[async_trait]
@@ -507,29 +303,7 @@ impl Engine for Docker {
     }
 
     async fn wait(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError> {
-        let what = format!("wait for container `{container}`");
-        let deadline = Instant::now() + at_most;
-        let mut restarts = None;
-        loop {
-            let seen = self.inspect(container).await?;
-            let has_restarted = seen.restart_count > *restarts.get_or_insert(seen.restart_count);
-            if until == Until::Lasting && has_restarted {
-                return Err(self.http.error(&what, ErrorKind::Hopeless, format!("it ended and was restarted: {}", ended(&seen))));
-            }
-            match judge(&seen, until) {
-                Verdict::NotYet if until == Until::Lasting && Instant::now() >= deadline => return Ok(()),
-                Verdict::NotYet if until == Until::Lasting => sleep(POLL.min(deadline - Instant::now())).await,
-                Verdict::Holds => return Ok(()),
-                Verdict::Never(why) => return Err(self.http.error(&what, ErrorKind::Hopeless, why)),
-                Verdict::NotYet if Instant::now() + POLL > deadline => {
-                    let health =
-                        if seen.has_healthcheck { format!(", health {:?}", seen.health).to_lowercase() } else { String::new() };
-                    let message = format!("it is {}{health} after {} s", seen.state, at_most.as_secs());
-                    return Err(self.http.error(&what, ErrorKind::Timeout, message));
-                }
-                Verdict::NotYet => sleep(POLL).await,
-            }
-        }
+        self.wait_until(container, until, at_most).await
     }
 
     async fn inspect(&self, container: &str) -> Result<Inspected, EngineError> {
@@ -541,24 +315,25 @@ impl Engine for Docker {
     async fn exec(&self, container: &str, hook: &Hook) -> Result<ExecOutcome, EngineError> {
         let what = format!("run a command in container `{container}`");
         let environment = hook.environment.iter().map(|(key, value)| format!("{key}={}", value.as_deref().unwrap_or_default()));
-        let body = json!({
-            "AttachStdout": true, "AttachStderr": true,
-            "Cmd": hook.command, "User": hook.user, "Privileged": hook.privileged, "WorkingDir": hook.working_dir,
-            "Env": environment.collect::<Vec<_>>(),
-        });
-        let path = format!("/containers/{}/exec", escape(container));
-        let answer: Value =
-            serde_json::from_slice(&self.post_json(what.clone(), path, &body, QUICK_MAX).await?).unwrap_or_default();
-        let id = escape(answer["Id"].as_str().unwrap_or_default());
+        let command = ExecCommand {
+            command: hook.command.clone().unwrap_or_default(),
+            environment: environment.collect(),
+            user: hook.user.clone(),
+            working_dir: hook.working_dir.clone(),
+            privileged: hook.privileged,
+            tty: false,
+            stdin: false,
+        };
+        let id = self.new_exec(&what, container, &command, true).await?;
         let body = Some(Bytes::from_static(b"{\"Detach\":false,\"Tty\":false}"));
-        let call = Call { what: what.clone(), method: Method::POST, path: format!("/exec/{id}/start"), body, bound: QUICK_MAX };
+        let path = format!("/exec/{}/start", escape(&id));
+        let call = Call { what: what.clone(), method: Method::POST, path, body, bound: QUICK_MAX };
         let response = self.http.send(Some(self.version().await?), &call).await?;
         let frames = Frames::new(response.into_body(), false);
         let collected = timeout(EXEC_MAX, streams::output(frames, EXEC_OUTPUT_BYTES_MAX)).await;
         let output =
             collected.map_err(|_| self.http.error(&what, ErrorKind::Timeout, format!("it runs longer than {EXEC_MAX:?}")))?;
-        let ended: Value = self.get(&what, &format!("/exec/{id}/json")).await?;
-        Ok(ExecOutcome { exit_code: ended["ExitCode"].as_i64().unwrap_or(-1), output })
+        Ok(ExecOutcome { exit_code: self.exec_code(&id).await?, output })
     }
 
     async fn exec_attached(&self, container: &str, command: &ExecCommand) -> Result<Attached, EngineError> {
@@ -671,12 +446,7 @@ impl Engine for Docker {
     }
 
     async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError> {
-        let what = format!("import image `{name}:{tag}`");
-        let path = format!("/images/create?fromSrc=-&repo={}&tag={}", escape(name), escape(tag));
-        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
-        let pieces = stream::iter([Ok(archive)]).boxed();
-        let response = self.http.send_archive(Some(self.version().await?), &call, pieces).await?;
-        self.to_end(&call, streams::pull(response.into_body(), &|_| {})).await
+        self.import(name, tag, archive).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
@@ -729,15 +499,7 @@ impl Engine for Docker {
         login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
-        let what = format!("pull image `{image}`");
-        // A reference without a tag would pull every tag.
-        let last = image.rsplit('/').next().unwrap_or(image);
-        let tag = if last.contains([':', '@']) { "" } else { "&tag=latest" };
-        let platform = platform.map(|platform| format!("&platform={}", escape(platform))).unwrap_or_default();
-        let path = format!("/images/create?fromImage={}{tag}{platform}", escape(image));
-        let call = Call { what, method: Method::POST, path, body: None, bound: PULL_MAX };
-        let response = self.http.send_with_login(Some(self.version().await?), &call, login).await?;
-        self.to_end(&call, streams::pull(response.into_body(), progress)).await
+        self.pull_from_registry(image, platform, login, progress).await
     }
 
     async fn push(&self, image: &str, login: Option<&str>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), EngineError> {
@@ -745,19 +507,11 @@ impl Engine for Docker {
     }
 
     async fn save(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
-        let what = format!("save image `{image}`");
-        let call = Call { bound: SAVE_BEGINS_MAX, ..get(&what, &format!("/images/{}/get", escape_path(image))) };
-        let response = self.http.send(Some(self.version().await?), &call).await?;
-        let error = self.http.error(&what, ErrorKind::Unreachable, "");
-        Ok(streams::pieces(response.into_body(), error))
+        self.saved(image).await
     }
 
     async fn load(&self, image: &str, archive: Pieces) -> Result<(), EngineError> {
-        let what = format!("load image `{image}`");
-        let path = "/images/load?quiet=1".to_owned();
-        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
-        let response = self.http.send_archive(Some(self.version().await?), &call, archive).await?;
-        self.to_end(&call, streams::pull(response.into_body(), &|_| {})).await
+        self.take_archive(image, archive).await
     }
 
     async fn images(&self) -> Result<Vec<String>, EngineError> {
@@ -766,11 +520,7 @@ impl Engine for Docker {
     }
 
     async fn image(&self, image: &str) -> Result<ImageParts, EngineError> {
-        let answer: Value =
-            self.get(&format!("look at image `{image}`"), &format!("/images/{}/json", escape_path(image))).await?;
-        let layers = answer["RootFS"]["Layers"].as_array().into_iter().flatten();
-        let layers = layers.filter_map(|layer| layer.as_str().map(str::to_owned)).collect();
-        Ok(ImageParts { id: answer["Id"].as_str().unwrap_or_default().to_owned(), layers })
+        self.parts_of(image).await
     }
 
     async fn build(
@@ -780,13 +530,7 @@ impl Engine for Docker {
         context: Option<Pieces>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
-        let image = build.tags.first().map(String::as_str).unwrap_or_default();
-        let what = format!("build image `{image}`");
-        let path = format!("/build?{}", build::query(build, dockerfile));
-        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
-        let body = context.unwrap_or_else(|| stream::empty().boxed());
-        let response = self.http.send_archive(Some(self.version().await?), &call, body).await?;
-        self.to_end(&call, build::follow(Messages::new(response.into_body()), progress)).await
+        self.build_from(build, dockerfile, context, progress).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
@@ -802,24 +546,11 @@ impl Engine for Docker {
     }
 
     async fn join_token(&self, role: Role) -> Result<String, EngineError> {
-        let answer: Value = self.get("ask for the swarm's join token", "/swarm").await?;
-        let key = match role {
-            Role::Manager => "Manager",
-            Role::Worker => "Worker",
-        };
-        Ok(answer["JoinTokens"][key].as_str().unwrap_or_default().to_owned())
+        self.token_of(role).await
     }
 
     async fn swarm_join(&self, advertise: &str, remote: &str, token: &str) -> Result<(), EngineError> {
-        let request = SwarmJoinRequest {
-            listen_addr: Some(SWARM_LISTEN.to_owned()),
-            advertise_addr: Some(advertise.to_owned()),
-            remote_addrs: Some(vec![remote.to_owned()]),
-            join_token: Some(token.to_owned()),
-            data_path_addr: None,
-        };
-        let body = json!(request);
-        self.post_json(format!("join the swarm at {remote}"), "/swarm/join".to_owned(), &body, SWARM_MAX).await.map(drop)
+        self.join(advertise, remote, token).await
     }
 
     async fn swarm_leave(&self, force: bool) -> Result<(), EngineError> {
@@ -836,40 +567,19 @@ impl Engine for Docker {
     }
 
     async fn node_role(&self, node_id: &str, role: Role) -> Result<(), EngineError> {
-        let what = format!("make a node of the swarm a {role}");
-        let path = format!("/nodes/{}", escape(node_id));
-        let node: Value = self.get(&what, &path).await?;
-        let mut spec = node["Spec"].clone();
-        spec["Role"] = json!(role.to_string());
-        let version = node["Version"]["Index"].as_u64().unwrap_or_default();
-        self.post_json(what.clone(), format!("{path}/update?version={version}"), &spec, SWARM_MAX).await?;
-        self.role_taken(&what, &path, role).await
+        self.take_role(node_id, role).await
     }
 
     async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError> {
-        let filters = json!({ "name": [prefix] }).to_string();
-        let rows: Vec<Value> = self.get("list the swarm's configs", &format!("/configs?filters={}", escape(&filters))).await?;
-        Ok(rows.iter().map(read_config).filter(|config| config.name.starts_with(prefix)).collect())
+        self.configs_of(prefix).await
     }
 
     async fn config_create(&self, name: &str, labels: &BTreeMap<String, String>, data: &[u8]) -> Result<String, EngineError> {
-        let body = json!({ "Name": name, "Labels": labels, "Data": BASE64.encode(data) });
-        let bytes = self.post_json(format!("create config `{name}`"), "/configs/create".to_owned(), &body, SWARM_MAX).await?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(answer["ID"].as_str().unwrap_or_default().to_owned())
+        self.new_config(name, labels, data).await
     }
 
     async fn config_relabel(&self, id: &str, version: u64, labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
-        let what = "change a config of the swarm".to_owned();
-        let path = format!("/configs/{}", escape(id));
-        let config: Value = self.get(&what, &path).await?;
-        let mut spec = config["Spec"].clone();
-        spec["Labels"] = json!(labels);
-        let done = self.post_json(what, format!("{path}/update?version={version}"), &spec, SWARM_MAX).await;
-        done.map(drop).map_err(|error| match error.message.contains("out of sequence") {
-            true => EngineError { kind: ErrorKind::Conflict, ..error },
-            false => error,
-        })
+        self.relabel(id, version, labels).await
     }
 
     async fn config_remove(&self, id: &str) -> Result<(), EngineError> {

@@ -232,11 +232,21 @@ pub(super) struct ImageAnswer {
     repo_digests: Vec<String>,
     size: i64,
     created: String,
+    #[serde(rename = "RootFS", deserialize_with = "lenient")]
+    root_fs: RootFs,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(deserialize_with = "lenient")]
+    layers: Vec<String>,
 }
 
 impl ImageAnswer {
     pub(super) fn read(self) -> ImageSeen {
-        ImageSeen { id: self.id, digests: self.repo_digests, size_bytes: self.size, created: self.created }
+        let Self { id, repo_digests: digests, size: size_bytes, created, root_fs } = self;
+        ImageSeen { id, digests, size_bytes, created, layers: root_fs.layers }
     }
 }
 

@@ -23,7 +23,8 @@ impl Cluster {
         let state = self.host_mut(host)?;
         for tag in &build.tags {
             let digests = state.digests_of(tag, &id);
-            let seen = ImageSeen { id: id.clone(), digests, size_bytes: 5_000_000, created: created.clone() };
+            let layers = vec![id.clone()];
+            let seen = ImageSeen { id: id.clone(), digests, size_bytes: 5_000_000, created: created.clone(), layers };
             state.images.insert(tag.clone(), seen);
         }
         Ok(())
@@ -48,7 +49,8 @@ impl Cluster {
         let (image, id, created) = (text(0)?, text(1)?, text(3)?);
         let state = self.host_mut(host)?;
         let digests = state.digests_of(&image, &id);
-        let seen = ImageSeen { id, digests, size_bytes: saved[2].as_i64().unwrap_or_default(), created };
+        let (size_bytes, layers) = (saved[2].as_i64().unwrap_or_default(), vec![id.clone()]);
+        let seen = ImageSeen { id, digests, size_bytes, created, layers };
         state.images.insert(image, seen);
         Ok(())
     }

@@ -163,5 +163,6 @@ fn image_of(image: &str, generation: u64) -> ImageSeen {
         digests: vec![format!("{name}@sha256:{digits}")],
         size_bytes: 5_000_000,
         created: format!("2023-11-14T22:13:20.{generation:03}Z"),
+        layers: vec![format!("sha256:{digits}")],
     }
 }

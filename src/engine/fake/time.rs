@@ -1,7 +1,9 @@
 //! The cluster's own clock and what happens by itself as it moves.
 
+use std::time::Duration;
+
 use super::state::{Cluster, Fail, FakeContainer, FakeHostState, Reach};
-use crate::project::HostName;
+use crate::project::{HostName, moment};
 use crate::world::{Health, State};
 
 /// What happens to a container without anybody calling.
@@ -163,27 +165,7 @@ fn should_restart(container: &FakeContainer, code: i64) -> bool {
     }
 }
 
-/// The time as the API writes it, with milliseconds (days to a date as in Howard Hinnant's `civil_from_days`).
+/// The time as the API writes it.
 pub(super) fn rfc3339(ms: u64) -> String {
-    let (secs, millis) = (ms / 1000, ms % 1000);
-    let (days, secs) = (secs / 86_400 + 719_468, secs % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}000000Z", secs / 3600, secs / 60 % 60, secs % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rfc3339;
-
-    #[test]
-    fn times_are_written_as_the_api_writes_them() {
-        assert_eq!(rfc3339(1_700_000_000_250), "2023-11-14T22:13:20.250000000Z");
-        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000000000Z");
-    }
+    moment::rfc3339(Duration::from_millis(ms))
 }

@@ -1,0 +1,96 @@
+//! What an engine shows: one look at its host.
+#![expect(clippy::disallowed_methods, reason = "the clock skew is told from this machine's clock")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::http::Call;
+use super::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VolumeList};
+use super::{Docker, escape_path, get};
+use crate::engine::{EngineError, ErrorKind};
+use crate::project::moment;
+use crate::world::{Container, ImageSeen, Question, SeenHost};
+
+/// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
+const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
+const IMAGES_AT_ONCE: usize = 8;
+
+impl Docker {
+    /// Everything that an engine shows, asked at once.
+    pub(super) async fn look_once(&self, question: &Question) -> Result<SeenHost, EngineError> {
+        let spoken = self.version().await?.to_owned();
+        let (of_info, of_networks) = (shown("ask for the engine's info", "/info"), shown("list networks", "/networks"));
+        let info = async {
+            let info: Value = self.http.json(Some(&spoken), &of_info).await?;
+            // Told at once: other answers may take their time.
+            let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
+            Ok((info, clock_skew_ms))
+        };
+        let (version, (info, clock_skew_ms), containers, networks, volumes, images) = tokio::try_join!(
+            self.ask_version(),
+            info,
+            self.list_containers(),
+            self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks),
+            self.get::<VolumeList>("list volumes", "/volumes"),
+            self.images_asked_for(question),
+        )?;
+        let unread =
+            |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
+        let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
+        // The engine lists both in any order; one state of a host is one value.
+        let mut networks: Vec<_> = networks.into_iter().map(NetworkRow::read).collect();
+        networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        let mut volumes: Vec<_> = volumes.volumes.into_iter().map(|row| row.read()).collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(SeenHost {
+            engine: info.engine(&version, &spoken, clock_skew_ms),
+            swarm: info.swarm(),
+            containers,
+            networks,
+            volumes,
+            images,
+        })
+    }
+
+    /// By name.
+    pub(super) async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
+        let rows: Vec<ContainerRow> = self.get("list containers", "/containers/json?all=1").await?;
+        let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
+        containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
+        Ok(containers)
+    }
+
+    /// The images that were asked about, those that are here.
+    async fn images_asked_for(&self, question: &Question) -> Result<BTreeMap<String, ImageSeen>, EngineError> {
+        let asked = question.images.iter().cloned().map(|reference| async move {
+            let image = self.image_answer(&reference).await?;
+            Ok(image.map(|image| (reference, image.read())))
+        });
+        let asked: Vec<_> = asked.collect();
+        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(IMAGES_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn image_answer(&self, reference: &str) -> Result<Option<ImageAnswer>, EngineError> {
+        match self.get("look at an image", &format!("/images/{}/json", escape_path(reference))).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The engine's clock (RFC 3339) minus this machine's, in milliseconds; 0 where it cannot be read.
+fn skew_ms(system_time: &str) -> i64 {
+    let Some(theirs) = moment::parse(system_time) else { return 0 };
+    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    theirs.as_millis() as i64 - ours.as_millis() as i64
+}
+
+/// Of what a manager asks its leader for.
+fn shown(what: &str, path: &str) -> Call {
+    Call { bound: SWARM_SHOWS_MAX, ..get(what, path) }
+}
