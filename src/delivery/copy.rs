@@ -11,6 +11,7 @@ use tar::Archive;
 use super::pack::{PackError, pack_as};
 use super::pipe::{Pipe, Reader, packed_into};
 use crate::engine::{Engine, EngineError};
+use crate::project::HostName;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -22,6 +23,10 @@ pub enum CopyError {
     Unreadable { path: String, source: io::Error },
     #[error("`{path}` cannot be written")]
     Unwritable { path: String, source: io::Error },
+    #[error(
+        "what came of volume `{volume}` from {host} broke off before its end: something wrote to it meanwhile, or the engine failed"
+    )]
+    CutShort { volume: String, host: HostName },
     #[error("`{path}` of the container `{container}` has no name to copy it under")]
     Nameless { path: String, container: String },
 }

@@ -9,7 +9,7 @@ mod pipe;
 mod survey;
 mod volume;
 
-pub use carry::{carry, load_volume, save_volume};
+pub use carry::{Freight, carry, load_volume, save_volume};
 pub use context::Context;
 pub use copy::{CopyError, copy_in, copy_out};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
