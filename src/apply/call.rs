@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::{Event, StepEnd};
-use crate::delivery::{Cargo, carry, copy_volume};
+use crate::delivery::{Cargo, Freight, carry, copy_volume};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
 use crate::image::{Harbour, Login, Shipment, login, ship};
 use crate::plan::{Op, Step, StepId};
@@ -111,7 +111,9 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
             crate::image::build(engine, build, &tell).await
         }
-        Op::Deliver { content, volume, from } => carry(engines, &step.host, from.as_ref(), content, volume, cargo).await,
+        Op::Deliver { content, volume, from, left } => {
+            carry(engines, Freight { to: &step.host, from: from.as_ref(), content, volume, left }, cargo).await
+        }
         Op::CopyVolume { name, from, in_use } => {
             let source = engine_of(engines, from, &step.op)?;
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));

@@ -7,6 +7,7 @@ mod build;
 mod carry;
 mod config;
 mod cp;
+mod develop;
 mod down;
 mod events;
 mod exec;
@@ -43,6 +44,7 @@ mod stats;
 mod supervise;
 mod terminal;
 mod top;
+mod trigger;
 mod unit;
 mod up;
 mod updates;
@@ -155,6 +157,7 @@ enum Verb {
     Top(top::TopArgs),
     Stats(stats::StatsArgs),
     Wait(wait::WaitArgs),
+    Watch(develop::WatchArgs),
     Run(run::RunArgs),
     Cp(cp::CpArgs),
     #[command(subcommand)]
@@ -240,6 +243,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Top(args) => top::run(args, globals, ui).await,
         Verb::Stats(args) => stats::run(args, globals, ui).await,
         Verb::Wait(args) => wait::run(args, globals, ui).await,
+        Verb::Watch(args) => develop::run(args, globals, ui).await,
         Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Cp(args) => cp::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::attached::{AttachArgs, Upped, attached, brought_up, now};
+use super::develop::{Rebuild, Watching};
 use super::session::{Keep, Session};
 use super::{Failure, Globals, exit, guard, load, scale};
 use crate::plan::{Building, Goal, Recreate, Selection, Up};
 use crate::project::{Project, ServiceName};
-use crate::ui::Ui;
+use crate::ui::{Mode, Ui};
 use crate::world::World;
 
 /// `--wait` without `--wait-timeout` ends after this long.
@@ -47,8 +48,8 @@ pub struct UpArgs {
     /// Maximum duration in seconds to wait for the project to be running|healthy
     #[arg(long, value_name = "SECONDS")]
     wait_timeout: Option<u64>,
-    /// Watch source code and rebuild/refresh containers when files are updated: not supported yet
-    #[arg(short, long)]
+    /// Watch source code and rebuild/refresh containers when files are updated
+    #[arg(short, long, conflicts_with_all = ["detach", "no_start", "wait"])]
     watch: bool,
     services: Vec<String>,
 }
@@ -62,7 +63,7 @@ pub struct CreateArgs {
 }
 
 /// What `up` and `create` have in common.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct Making {
     /// Build images before starting containers
     #[arg(long, conflicts_with = "no_build")]
@@ -97,10 +98,6 @@ struct Making {
 }
 
 pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
-    if args.watch {
-        let hint = "leave it out; after a change of the image, `mcompose up` replaces what it changes".to_owned();
-        return Err(Failure::said("--watch is not supported yet", hint, exit::USAGE));
-    }
     let since = now();
     let goal = |services| Up {
         services,
@@ -112,7 +109,10 @@ pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
         wait_secs: args.wait.then(|| args.wait_timeout.unwrap_or(WAIT_SECS_MAX)),
         ..Up::default()
     };
-    let check = |project: &Project| args.attaching.check(project);
+    let check = |project: &Project| {
+        args.attaching.check(project)?;
+        if args.watch { args.watching(project).map(drop) } else { Ok(()) }
+    };
     let (Made { session, project, seen }, code) = make(&args.making, &args.services, globals, ui, "up", &check, goal).await?;
     let detached = args.detach || args.wait || args.no_start || globals.dry_run;
     if let Some(seen) = seen.filter(|_| detached && code == exit::OK && !args.no_start) {
@@ -123,8 +123,38 @@ pub async fn up(args: &UpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
     }
     let services = load::selection(&args.services, &project)?;
     let (deps, timeout_secs) = (!args.no_deps, args.timeout);
-    attached(&args.attaching, &Upped { session: &session, project: &project, services: &services, deps, timeout_secs, since })
-        .await
+    let upped = Upped { session: &session, project: &project, services: &services, deps, timeout_secs, since };
+    let shown = attached(&args.attaching, &upped);
+    if !args.watch {
+        return shown.await;
+    }
+    // What changes in place would be in the way of the lines.
+    let progress = if ui.progress == Mode::Tty { Mode::Plain } else { ui.progress };
+    let rebuild = Rebuild { globals, ui: Ui { progress, ..ui } };
+    let watching = args.watching(&project)?;
+    tokio::pin!(shown);
+    tokio::select! {
+        code = &mut shown => code,
+        () = watching.run(&session, &project, &rebuild) => shown.await,
+    }
+}
+
+impl UpArgs {
+    fn watching(&self, project: &Project) -> Result<Watching, Failure> {
+        let watching = Watching::of(project, &load::selection(&self.services, project)?)?;
+        if let Some(service) = watching.rebuilds().next().filter(|_| self.making.no_build) {
+            let error = format!("--no-build is incompatible with watch action rebuild in service {service}");
+            return Err(Failure::said(error, None, exit::USAGE));
+        }
+        Ok(watching)
+    }
+}
+
+/// For `watch`: builds what services need, and brings them up, without waiting for their lines. `deps`: with what they depend on.
+pub async fn built(services: &[String], globals: &Globals, ui: Ui, deps: bool) -> Result<u8, Failure> {
+    let making = Making { build: true, ..Making::default() };
+    let goal = |services| Up { services, deps, ..Up::default() };
+    make(&making, services, globals, ui, "watch", &|_| Ok(()), goal).await.map(|(_, code)| code)
 }
 
 pub async fn create(args: &CreateArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {

@@ -1,21 +1,26 @@
-//! One content into one host's volume, from this machine or from another host that has it.
+//! One content into one host's volume, from this machine or from another host that has it; and volumes into files and back.
 //!
 //! The engine unpacks archives into containers only, also into such as never run: a carrier is made that mounts the volume, and
-//! removed once the archive is in. While a carrier is there its volume is not whole.
+//! removed once the archive is in. A mark, made before the volume and removed last, says meanwhile that the volume is not whole.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, BoxStream, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::copy::CopyError;
+use super::entries::{alone, noted};
 use super::pack::{PackError, pack};
 use super::pipe::{Pipe, packed_into};
 use super::survey::Cargo;
-use crate::engine::{Engine, EngineError, Engines, ErrorKind};
+use crate::engine::{Engine, EngineError, Engines, ErrorKind, Pieces};
 use crate::project::{ContainerSpec, Content, HostConfig, HostName, MountSpec, VolumeSpec};
 
 /// An image with nothing in it: carriers never run.
@@ -25,32 +30,108 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Where a carrier has the volume.
 pub(super) const MOUNTED_AT: &str = "/content";
 
-/// Puts a content into its volume on `to`: from this machine's files, or from the volume of the host `from`. What an earlier
-/// delivery left undone is done again.
-pub async fn carry(
+/// The folder that `MOUNTED_AT` is in.
+const ROOT: &str = "/";
+/// An engine that does not remove a carrier within this waits for what is half of a delivery, and removes it when that has ended, asked
+/// no more.
+const LETS_GO_MAX: Duration = Duration::from_secs(2);
+
+/// What is carried to where.
+#[derive(Clone, Copy)]
+pub struct Freight<'a> {
+    pub to: &'a HostName,
+    /// Nothing: from this machine's files.
+    pub from: Option<&'a HostName>,
+    pub content: &'a Content,
+    pub volume: &'a VolumeSpec,
+    /// Names of carriers and marks of deliveries that did not come to their end.
+    pub left: &'a [String],
+}
+
+/// Puts a content into its volume. What earlier deliveries left undone is done again, also while the engine still waits for the rest of
+/// them.
+///
+/// The marks go only when all is there, those that were left too. Another delivery of the same that begins meanwhile has a mark of its
+/// own, and until it ends, the volume is not whole for those who look.
+pub async fn carry(engines: &Engines, freight: Freight<'_>, cargo: &Cargo) -> Result<(), EngineError> {
+    let Freight { to, content, volume, left, .. } = freight;
+    let target = engine(engines, to, content)?;
+    let carrier = content.carrier(&word());
+    target.create_volume(&mark(&carrier, &volume.name)).await?;
+    target.create_volume(volume).await?;
+    let busy = let_go(target, left).await;
+    hold(target, &carrier, &volume.name, &content.digest).await?;
+    fill(engines, freight, target, &carrier, cargo).await?;
+    // One that ended meanwhile may have written the last of it over what is there, by half.
+    if let_go(target, &busy).await.len() < busy.len() {
+        fill(engines, freight, target, &carrier, cargo).await?;
+    }
+    target.remove(&carrier, false, true).await?;
+    for mark in left.iter().chain([&carrier]) {
+        target.remove_volume(mark).await?;
+    }
+    Ok(())
+}
+
+/// Nobody else's.
+fn word() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0_u8))
+}
+
+fn mark(name: &str, volume: &str) -> VolumeSpec {
+    let labels = BTreeMap::from([(crate::world::keys::CONTENT_OF.to_owned(), volume.to_owned())]);
+    VolumeSpec { name: name.to_owned(), labels, ..VolumeSpec::default() }
+}
+
+/// Removes carriers that were left. Returns those that the engine keeps to itself.
+async fn let_go(engine: &dyn Engine, carriers: &[String]) -> Vec<String> {
+    let removals = carriers.iter().map(|name| async move {
+        let removed = timeout(LETS_GO_MAX, engine.remove(name, false, true)).await;
+        (!matches!(removed, Ok(Ok(())))).then(|| name.clone())
+    });
+    join_all(removals).await.into_iter().flatten().collect()
+}
+
+async fn fill(
     engines: &Engines,
-    to: &HostName,
-    from: Option<&HostName>,
-    content: &Content,
-    volume: &VolumeSpec,
+    freight: Freight<'_>,
+    target: &dyn Engine,
+    carrier: &str,
     cargo: &Cargo,
 ) -> Result<(), EngineError> {
-    let target = engine(engines, to, content)?;
-    let carrier = content.carrier();
-    target.create_volume(volume).await?;
-    hold(target, &carrier, &content.volume(), &content.digest).await?;
-    match from {
-        None => from_here(target, to, &carrier, content, cargo).await?,
-        Some(from) => {
-            let source = engine(engines, from, content)?;
-            let reader = format!("{}_to_{to}", content.volume());
-            hold(source, &reader, &content.volume(), &content.digest).await?;
-            let carried = from_host(source, &reader, target, &carrier).await;
-            let removed = source.remove(&reader, false, true).await;
-            carried.and(removed)?;
-        }
+    let Freight { to, content, volume, .. } = freight;
+    let Some(from) = freight.from else { return from_here(target, to, carrier, content, cargo).await };
+    let source = engine(engines, from, content)?;
+    let reader = format!("{}_to_{to}_{}", volume.name, word());
+    hold(source, &reader, &volume.name, &content.digest).await?;
+    // The dot: what is in the folder, without the folder.
+    let carried = async {
+        let archive = source.get_archive(&reader, &format!("{MOUNTED_AT}/.")).await?;
+        unpack(target, carrier, archive.map(|piece| piece.map_err(io::Error::other)).boxed()).await
+    };
+    let carried = carried.await;
+    let removed = source.remove(&reader, false, true).await;
+    carried.and(removed)
+}
+
+/// Unpacks an archive into the volume of a carrier, with owner and mode of the volume's folder itself, which an engine leaves as it is
+/// where it unpacks into it. One that ends early is an error.
+async fn unpack(engine: &dyn Engine, carrier: &str, archive: Pieces) -> Result<(), EngineError> {
+    let failed = |message: String| EngineError {
+        host: engine.host().clone(),
+        call: format!("unpack an archive into container `{carrier}`"),
+        kind: ErrorKind::Failed,
+        message,
+    };
+    let (archive, noting) = noted(archive);
+    engine.put_archive(carrier, MOUNTED_AT, archive).await?;
+    let passed = noting.await.map_err(io::Error::other).and_then(|passed| passed).map_err(|error| failed(error.to_string()))?;
+    if !passed.is_whole {
+        return Err(failed("the archive broke off before its end".to_owned()));
     }
-    target.remove(&carrier, false, true).await
+    let Some(top) = passed.top else { return Ok(()) };
+    let top = alone(&top, MOUNTED_AT.trim_start_matches('/').as_bytes()).map_err(|error| failed(error.to_string()))?;
+    engine.put_archive(carrier, ROOT, stream::iter([Ok(Bytes::from(top))]).boxed()).await
 }
 
 /// Writes what is in a volume into a file, as an archive; returns its bytes. A file of the name is there only once it is whole.
@@ -60,13 +141,18 @@ pub async fn save_volume(engine: &dyn Engine, volume: &str, file: &Path) -> Resu
     hold(engine, &reader, volume, volume).await?;
     let part = file.with_file_name(format!("{}.part", file.file_name().unwrap_or_default().to_string_lossy()));
     let written = async {
-        let mut archive = engine.get_archive(&reader, &format!("{MOUNTED_AT}/.")).await?;
+        let (mut archive, noting) = noted(engine.get_archive(&reader, &format!("{MOUNTED_AT}/.")).await?);
         let mut out = tokio::fs::File::create(&part).await.map_err(unwritable)?;
         let mut bytes = 0;
         while let Some(piece) = archive.next().await {
             let piece = piece?;
             bytes += piece.len() as u64;
             out.write_all(&piece).await.map_err(unwritable)?;
+        }
+        drop(archive);
+        let passed = noting.await.map_err(io::Error::other).and_then(|passed| passed).map_err(unwritable)?;
+        if !passed.is_whole {
+            return Err(CopyError::CutShort { volume: volume.to_owned(), host: engine.host().clone() });
         }
         out.sync_all().await.map_err(unwritable)?;
         tokio::fs::rename(&part, file).await.map_err(unwritable)?;
@@ -85,7 +171,10 @@ pub async fn save_volume(engine: &dyn Engine, volume: &str, file: &Path) -> Resu
 /// Makes a volume and fills it with a file's archive. Where that fails there is no volume.
 pub async fn load_volume(engine: &dyn Engine, volume: &VolumeSpec, file: &Path) -> Result<(), CopyError> {
     let unreadable = |source: io::Error| CopyError::Unreadable { path: file.display().to_string(), source };
-    let input = tokio::fs::File::open(file).await.map_err(unreadable)?;
+    let mut input = tokio::fs::File::open(file).await.map_err(unreadable)?;
+    let mut begin = [0; 6];
+    let count = input.read(&mut begin).await.map_err(unreadable)?;
+    input.rewind().await.map_err(unreadable)?;
     let pieces = stream::try_unfold(input, |mut input| async move {
         let mut piece = BytesMut::with_capacity(PIECE_BYTES);
         let count = input.read_buf(&mut piece).await?;
@@ -95,7 +184,10 @@ pub async fn load_volume(engine: &dyn Engine, volume: &VolumeSpec, file: &Path) 
     engine.create_volume(volume).await?;
     let filled = async {
         hold(engine, &carrier, &volume.name, &volume.name).await?;
-        engine.put_archive(&carrier, MOUNTED_AT, pieces.boxed()).await
+        match is_compressed(&begin[..count]) {
+            true => engine.put_archive(&carrier, MOUNTED_AT, pieces.boxed()).await,
+            false => unpack(engine, &carrier, pieces.boxed()).await,
+        }
     };
     let filled = filled.await;
     let removed = engine.remove(&carrier, false, true).await;
@@ -105,6 +197,15 @@ pub async fn load_volume(engine: &dyn Engine, volume: &VolumeSpec, file: &Path) 
     filled?;
     removed?;
     Ok(())
+}
+
+/// The engine decompresses what it takes; what only it can read, it alone can judge.
+fn is_compressed(begin: &[u8]) -> bool {
+    const GZIP: &[u8] = &[0x1f, 0x8b];
+    const BZIP2: &[u8] = b"BZh";
+    const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+    const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+    [GZIP, BZIP2, XZ, ZSTD].iter().any(|magic| begin.starts_with(magic))
 }
 
 fn engine<'a>(engines: &'a Engines, host: &HostName, content: &Content) -> Result<&'a dyn Engine, EngineError> {
@@ -179,13 +280,85 @@ async fn from_here(
         true => Ok(()),
         false => Err(PackError::Changed { path: "it".to_owned() }),
     };
-    let sent = packed_into(pack, |pieces| target.put_archive(carrier, MOUNTED_AT, pieces)).await;
+    let sent = packed_into(pack, |pieces| unpack(target, carrier, pieces)).await;
     sent.unwrap_or_else(|error| Err(failed(host, content, ErrorKind::Refused, format!("{error}; run the command again"))))
 }
 
-async fn from_host(source: &dyn Engine, reader: &str, target: &dyn Engine, carrier: &str) -> Result<(), EngineError> {
-    // The dot: what is in the folder, without the folder.
-    let archive = source.get_archive(reader, &format!("{MOUNTED_AT}/.")).await?;
-    let pieces: BoxStream<'static, io::Result<Bytes>> = archive.map(|piece| piece.map_err(io::Error::other)).boxed();
-    target.put_archive(carrier, MOUNTED_AT, pieces).await
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::{Owner, Source};
+    use crate::engine::fake::{Fake, Fault, FaultRule};
+    use crate::world::{Question, SeenHost};
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn content() -> Content {
+        Content { name: "config app".to_owned(), digest: "c".repeat(64), bytes: 2048, is_folder: false }
+    }
+
+    fn host() -> HostName {
+        HostName::new("h1").expect("a good name")
+    }
+
+    async fn deliver(fake: &Fake, left: &[String]) -> Result<(), EngineError> {
+        let content = content();
+        let mut cargo = Cargo::default();
+        let source = Source::Text { text: b"text".to_vec(), owner: Owner::default() };
+        cargo.add(content.digest.clone(), source, LIMIT).expect("a text is packed");
+        let volume = VolumeSpec { name: content.volume(), ..VolumeSpec::default() };
+        let to = host();
+        let freight = Freight { to: &to, from: None, content: &content, volume: &volume, left };
+        carry(&fake.engines(), freight, &cargo).await
+    }
+
+    async fn seen(fake: &Fake) -> SeenHost {
+        fake.engines()[&host()].look(&Question::default()).await.expect("it answers")
+    }
+
+    fn fails(call: &str) -> FaultRule {
+        FaultRule::once(call, Fault::Fail { kind: ErrorKind::Failed, message: "out of luck".to_owned() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delivery_is_whole_only_when_it_has_come_to_its_end() {
+        for call in ["create container", "unpack an archive", "remove container", "remove volume"] {
+            let fake = Fake::new(&["h1"]);
+            // The first is refused, for want of the empty image.
+            let skip = u32::from(call == "create container");
+            fake.fault(FaultRule { skip, ..fails(call) });
+            assert!(deliver(&fake, &[]).await.is_err(), "{call}");
+            let after = seen(&fake).await;
+            assert!(!after.holds(&content()), "{call}");
+            deliver(&fake, &after.unfinished(&content())).await.expect("nothing fails any more");
+            let after = seen(&fake).await;
+            assert_eq!((after.holds(&content()), after.unfinished(&content())), (true, Vec::new()), "{call}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_carrier_that_the_engine_keeps_to_itself_holds_up_nobody() {
+        let fake = Fake::new(&["h1"]);
+        fake.fault(fails("unpack an archive"));
+        assert!(deliver(&fake, &[]).await.is_err());
+        let left = seen(&fake).await.unfinished(&content());
+        assert_eq!(left.len(), 1, "a mark and a carrier of one name");
+        let call = format!("remove container `{}`", left[0]);
+        fake.fault(FaultRule { host: None, call, skip: 0, times: u32::MAX, fault: Fault::Hang });
+        deliver(&fake, &left).await.expect("it is not waited for");
+        let after = seen(&fake).await;
+        assert!(after.holds(&content()), "{:?}", after.volumes);
+        assert_eq!(after.unfinished(&content()), left, "its carrier is there yet");
+        assert_eq!(fake.host("h1").files(&content().volume())["file"], b"text");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_one_that_breaks_off_over_what_was_whole_says_so() {
+        let fake = Fake::new(&["h1"]);
+        deliver(&fake, &[]).await.expect("nothing fails");
+        fake.fault(fails("unpack an archive"));
+        // Its plan is older than the end of the first.
+        assert!(deliver(&fake, &[]).await.is_err());
+        assert!(!seen(&fake).await.holds(&content()));
+    }
 }

@@ -68,7 +68,7 @@ fn unreadable(path: &Path, source: std::io::Error) -> PackError {
 /// .dockerignore (docker's reference, "Dockerfile", .dockerignore file): patterns from the context's root, the last that matches
 /// counts, `!` takes back. The Dockerfile and the file itself are always sent.
 #[derive(Debug, Default)]
-struct Ignore {
+pub struct Ignore {
     rules: Vec<(Pattern, bool)>,
     always: Vec<PathBuf>,
 }
@@ -83,7 +83,13 @@ impl Ignore {
         ignore
     }
 
-    fn parse(text: &str) -> Self {
+    /// The file of a build's context whose Dockerfile has the usual name.
+    pub fn of_context(context: &Path) -> Self {
+        Self { always: Vec::new(), ..Self::of(context, "Dockerfile") }
+    }
+
+    /// A pattern a line. What is no pattern is passed over.
+    pub fn parse(text: &str) -> Self {
         let rule = |line: &str| {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -96,18 +102,28 @@ impl Ignore {
         Self { rules: text.lines().filter_map(rule).collect(), always: Vec::new() }
     }
 
+    /// Whether the patterns name a path, or a folder above it.
+    pub fn names(&self, path: &Path) -> bool {
+        let mut is_named = false;
+        for (pattern, takes_back) in &self.rules {
+            let matches = path.ancestors().any(|part| !part.as_os_str().is_empty() && pattern.matches_path_with(part, STRICT));
+            if matches {
+                is_named = !takes_back;
+            }
+        }
+        is_named
+    }
+
+    /// Whether something in a folder may not be named.
+    pub fn enters(&self, folder: &Path) -> bool {
+        self.keeps(folder, true) != Kept::Nothing
+    }
+
     fn keeps(&self, path: &Path, is_folder: bool) -> Kept {
         if self.always.iter().any(|always| always == path || (is_folder && always.starts_with(path))) {
             return if is_folder { Kept::Within } else { Kept::Whole };
         }
-        let mut kept = true;
-        for (pattern, takes_back) in &self.rules {
-            let matches = path.ancestors().any(|part| !part.as_os_str().is_empty() && pattern.matches_path_with(part, STRICT));
-            if matches {
-                kept = *takes_back;
-            }
-        }
-        match (kept, is_folder && self.rules.iter().any(|(_, takes_back)| *takes_back)) {
+        match (!self.names(path), is_folder && self.rules.iter().any(|(_, takes_back)| *takes_back)) {
             (true, _) => Kept::Whole,
             // Something below may be taken back.
             (false, true) => Kept::Within,

@@ -1,6 +1,7 @@
 //! Files between this machine and a container, as `docker cp` does it.
 #![expect(clippy::disallowed_methods, reason = "files are what it copies")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,9 +9,10 @@ use std::path::{Path, PathBuf};
 use futures_util::stream::StreamExt;
 use tar::Archive;
 
-use super::pack::{PackError, pack_as};
+use super::pack::{PackError, pack_as, pack_each};
 use super::pipe::{Pipe, Reader, packed_into};
 use crate::engine::{Engine, EngineError};
+use crate::project::{Hook, HostName};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -22,6 +24,12 @@ pub enum CopyError {
     Unreadable { path: String, source: io::Error },
     #[error("`{path}` cannot be written")]
     Unwritable { path: String, source: io::Error },
+    #[error(
+        "what came of volume `{volume}` from {host} broke off before its end: something wrote to it meanwhile, or the engine failed"
+    )]
+    CutShort { volume: String, host: HostName },
+    #[error("files could not be removed from container `{container}` on {host}: `rm` ended with code {code}: {why}")]
+    NotRemoved { container: String, host: HostName, code: i64, why: String },
     #[error("`{path}` of the container `{container}` has no name to copy it under")]
     Nameless { path: String, container: String },
 }
@@ -46,6 +54,26 @@ pub async fn copy_in(engine: &dyn Engine, source: &Path, container: &str, path: 
     let source = source.to_owned();
     let pack = move |writer: &mut Pipe| pack_as(&source, &name, keep_owner, writer);
     Ok(packed_into(pack, |pieces| engine.put_archive(container, &folder, pieces)).await??)
+}
+
+/// Brings paths of a container up to date: what has a path of this machine is written, as root's, and what has none goes.
+pub async fn sync_in(engine: &dyn Engine, container: &str, files: &BTreeMap<String, Option<PathBuf>>) -> Result<(), CopyError> {
+    let gone: Vec<String> = files.iter().filter(|(_, from)| from.is_none()).map(|(path, _)| path.clone()).collect();
+    if !gone.is_empty() {
+        let command = ["rm", "-rf", "--"].into_iter().map(str::to_owned).chain(gone).collect();
+        let removed = engine.exec(container, &Hook { command: Some(command), ..Hook::default() }).await?;
+        if removed.exit_code != 0 {
+            let (container, why) = (container.to_owned(), removed.output.trim().to_owned());
+            return Err(CopyError::NotRemoved { container, host: engine.host().clone(), code: removed.exit_code, why });
+        }
+    }
+    let name = |path: &String| PathBuf::from(path.trim_start_matches('/'));
+    let written: Vec<(PathBuf, PathBuf)> = files.iter().filter_map(|(path, from)| Some((name(path), from.clone()?))).collect();
+    if written.is_empty() {
+        return Ok(());
+    }
+    let pack = move |writer: &mut Pipe| pack_each(&written, writer);
+    Ok(packed_into(pack, |pieces| engine.put_archive(container, "/", pieces)).await??)
 }
 
 /// Copies a file or folder of a container to this machine: into `target` where that is a folder, else to that name.

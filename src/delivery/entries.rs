@@ -6,8 +6,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
+use tokio::task::JoinHandle;
+
+use super::pipe::Reader;
 
 /// Extended attributes in archives begin so.
 const XATTR: &str = "SCHILY.xattr.";
@@ -25,7 +30,7 @@ pub(super) struct Entry {
     mode: u32,
     uid: u64,
     gid: u64,
-    /// Seconds: engines tell no more. Of folders it is not compared, since it follows from what is done in them.
+    /// Seconds: engines tell no more. Of folders it is not in an index, since it follows from what is done in them.
     mtime: u64,
     size: u64,
     /// Of links.
@@ -74,8 +79,7 @@ impl Entry {
             }
             _ => None,
         };
-        let mtime = if kind == EntryType::Directory { 0 } else { header.mtime()? };
-        let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
+        let (mtime, mode, uid, gid) = (header.mtime()?, header.mode()? & 0o7777, header.uid()?, header.gid()?);
         let target = entry.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default();
         let size = if matches!(kind, EntryType::Link) { 0 } else { entry.size() };
         Ok(Self { kind, mode, uid, gid, mtime, size, target, device, xattrs, digest: None })
@@ -190,10 +194,54 @@ pub(super) fn read(archive: impl Read, tell: &dyn Fn(u64)) -> io::Result<Found> 
                 tell(bytes);
             }
         }
+        if entry.is_folder() {
+            entry.mtime = 0;
+        }
         index.insert(path, entry);
         Ok(())
     })?;
     Ok(Found { index, bytes, is_whole })
+}
+
+/// What an archive turned out to be, once it has passed.
+pub(super) struct Passed {
+    /// As of `Found`.
+    pub(super) is_whole: bool,
+    /// The folder that it is of, where it says so.
+    pub(super) top: Option<Entry>,
+}
+
+/// An archive on its way to somebody else, and what it turned out to be once that one has had all of it, or has dropped it.
+pub(super) fn noted<E: Send + 'static>(
+    archive: BoxStream<'static, Result<Bytes, E>>,
+) -> (BoxStream<'static, Result<Bytes, E>>, JoinHandle<io::Result<Passed>>) {
+    let (sender, reader) = Reader::fed();
+    let noting = tokio::task::spawn_blocking(move || {
+        let mut top = None;
+        let is_whole = walk(reader, |path, entry, _| {
+            if path.is_empty() && entry.is_folder() {
+                top = Some(entry);
+            }
+            Ok(())
+        })?;
+        Ok(Passed { is_whole, top })
+    });
+    let pieces = stream::unfold((archive, sender), |(mut archive, sender)| async move {
+        let piece = archive.next().await?;
+        if let Ok(piece) = &piece {
+            // Who reads it takes all of it; who is gone has told why.
+            let _ = sender.send(Ok(piece.clone())).await;
+        }
+        Some((piece, (archive, sender)))
+    });
+    (pieces.boxed(), noting)
+}
+
+/// An archive of a folder alone, without what is in it.
+pub(super) fn alone(folder: &Entry, name: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Builder::new(Vec::new());
+    folder.write(&mut out, name, &[], io::empty())?;
+    out.into_inner()
 }
 
 struct Hashing {
@@ -248,5 +296,55 @@ impl<R: Read> Read for Content<'_, R> {
         }
         self.left -= count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with an owner and a mode of its own, and a file in it.
+    fn archive() -> Vec<u8> {
+        let mut out = Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Directory);
+        header.set_mode(0o2770);
+        header.set_uid(70);
+        header.set_gid(71);
+        header.set_size(0);
+        out.append_data(&mut header, "./", io::empty()).expect("a vector takes all");
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(1000);
+        out.append_data(&mut header, "file", &[7_u8; 1000][..]).expect("a vector takes all");
+        out.into_inner().expect("a vector takes all")
+    }
+
+    async fn passed(bytes: &[u8]) -> Passed {
+        let pieces: Vec<io::Result<Bytes>> = bytes.chunks(300).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let (pieces, noting) = noted(stream::iter(pieces).boxed());
+        let through: Vec<Bytes> = pieces.map(|piece| piece.expect("none failed")).collect().await;
+        assert_eq!(through.concat(), bytes);
+        noting.await.expect("it does not panic").expect("it is read")
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_ends_early_is_not_whole_wherever_it_ends() {
+        let whole = archive();
+        assert!(passed(&whole).await.is_whole);
+        // In a header, between two entries, in a file, and after it.
+        for bytes in [0, 100, 512, 1024, 1500, 2048] {
+            assert!(!passed(&whole[..bytes]).await.is_whole, "{bytes} of {}", whole.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_folder_of_an_archive_is_told_as_it_was() {
+        let top = passed(&archive()).await.top.expect("it has one");
+        let written = alone(&top, b"content").expect("it is written");
+        let mut again = Archive::new(written.as_slice());
+        let entry = again.entries().expect("it is an archive").next().expect("it has an entry").expect("it is whole");
+        let header = entry.header();
+        let read = (entry.path_bytes().into_owned(), header.mode().ok(), header.uid().ok(), header.gid().ok());
+        assert_eq!(read, (b"content/".to_vec(), Some(0o2770), Some(70), Some(71)));
     }
 }

@@ -6,13 +6,15 @@ mod copy;
 mod entries;
 mod pack;
 mod pipe;
+mod scan;
 mod survey;
 mod volume;
 
-pub use carry::{carry, load_volume, save_volume};
-pub use context::Context;
-pub use copy::{CopyError, copy_in, copy_out};
+pub use carry::{Freight, carry, load_volume, save_volume};
+pub use context::{Context, Ignore};
+pub use copy::{CopyError, copy_in, copy_out, sync_in};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
 pub use pipe::{Pipe, Reader, packed_into, pipe};
+pub use scan::{Sighting, Stamp, scan};
 pub use survey::{Cargo, Problem, Survey, survey};
 pub use volume::copy_volume;

@@ -148,6 +148,26 @@ pub(super) fn pack_as(path: &Path, name: &Path, keep_owner: bool, out: impl Writ
     packer.builder.into_inner().map(drop).map_err(PackError::Unwanted)
 }
 
+/// Writes an archive of files, links and folders under names of their own, as root's; of a folder, it alone. What is gone by now is left
+/// out.
+pub(super) fn pack_each(entries: &[(PathBuf, PathBuf)], out: impl Write) -> Result<(), PackError> {
+    let owner = Owner { uid: Some(0), gid: Some(0), mode: None };
+    let builder = Builder::new(Tally { out, hash: Sha256::new(), bytes: 0 });
+    let mut packer = Packer { builder, limit: u64::MAX, read: 0, top: String::new(), owner, kept: None };
+    for (name, path) in entries {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                packer.entry(&name.join(""), &header(EntryType::Directory, &metadata, owner), io::empty())?;
+            }
+            Ok(metadata) if metadata.is_symlink() => packer.link(path, name, &metadata)?,
+            Ok(metadata) => packer.file(path, name, &metadata, owner)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(path, error)),
+        }
+    }
+    packer.builder.into_inner().map(drop).map_err(PackError::Unwanted)
+}
+
 struct Packer<'k, W: Write> {
     builder: Builder<Tally<W>>,
     limit: u64,
@@ -196,15 +216,19 @@ impl<W: Write> Packer<'_, W> {
                 }
                 self.folder(&path, &name, depth + 1)?;
             } else if metadata.is_symlink() {
-                let target = fs::read_link(&path).map_err(|error| unreadable(&path, error))?;
-                let mut header = header(EntryType::Symlink, &metadata, self.owner);
-                header.set_size(0);
-                self.builder.append_link(&mut header, &name, &target).map_err(PackError::Unwanted)?;
+                self.link(&path, &name, &metadata)?;
             } else {
                 self.file(&path, &name, &metadata, self.owner)?;
             }
         }
         Ok(())
+    }
+
+    fn link(&mut self, path: &Path, name: &Path, metadata: &Metadata) -> Result<(), PackError> {
+        let target = fs::read_link(path).map_err(|error| unreadable(path, error))?;
+        let mut header = header(EntryType::Symlink, metadata, self.owner);
+        header.set_size(0);
+        self.builder.append_link(&mut header, name, &target).map_err(PackError::Unwanted)
     }
 
     fn file(&mut self, path: &Path, name: &Path, metadata: &Metadata, owner: Owner) -> Result<(), PackError> {

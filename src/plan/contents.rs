@@ -124,7 +124,8 @@ fn step(compose: &Compose<'_>, draft: &mut Draft, content: &Content, host: &Host
         Origin::Host(host) => Some(host.clone()),
     };
     let volume = VolumeSpec { name: content.volume(), labels, ..VolumeSpec::default() };
-    let op = Op::Deliver { content: content.clone(), volume: Box::new(volume), from };
+    let left = compose.seen(host).map(|seen| seen.unfinished(content)).unwrap_or_default();
+    let op = Op::Deliver { content: content.clone(), volume: Box::new(volume), from, left };
     draft.step(host, Subject::Content(content.name.clone()), op, cause, Vec::new())
 }
 
@@ -157,10 +158,9 @@ pub(super) fn collect(compose: &Compose<'_>, draft: &mut Draft) {
     for (host, seen) in compose.world.seen_hosts() {
         for (volume, digest) in of_project(compose, seen) {
             let is_wanted = wanted.contains(digest.as_str()) || kept.contains(digest);
-            if !is_wanted && !seen.containers.iter().any(|container| mounts(container, &volume.name)) {
-                let op = Op::RemoveVolume { name: volume.name.clone() };
-                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Unused, Vec::new());
-                draft.tolerate(step);
+            let mut users = seen.containers.iter().filter(|container| mounts(container, &volume.name));
+            if !is_wanted && users.all(is_carrier) {
+                remove(draft, (host, seen), volume, Vec::new());
             }
         }
     }
@@ -185,25 +185,40 @@ fn mounts(container: &Container, volume: &str) -> bool {
 pub(super) fn leave<'a>(compose: &Compose<'a>, draft: &mut Draft, removed: &BTreeMap<(&'a HostName, &'a str), StepId>) {
     for (host, seen) in compose.world.seen_hosts() {
         for (volume, _) in of_project(compose, seen) {
-            let mut after = Vec::new();
-            let mut stays = false;
-            for user in seen.containers.iter().filter(|container| mounts(container, &volume.name)) {
-                if let Some(step) = removed.get(&(host, user.name.as_str())) {
-                    after.push(*step);
-                } else if user.labels.rest.contains_key(keys::CONTENT) {
-                    let container = super::ContainerRef::Id(user.id.clone());
-                    let op = Op::Remove { container, volumes: false, force: true };
-                    after.push(draft.step(host, Subject::Container(user.name.clone()), op, Cause::Unused, Vec::new()));
-                } else {
-                    stays = true;
-                }
-            }
-            if !stays {
-                let op = Op::RemoveVolume { name: volume.name.clone() };
-                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Unused, after);
-                draft.tolerate(step);
+            let users = seen.containers.iter().filter(|container| mounts(container, &volume.name) && !is_carrier(container));
+            let gone: Option<Vec<StepId>> = users.map(|user| removed.get(&(host, user.name.as_str())).copied()).collect();
+            if let Some(after) = gone {
+                remove(draft, (host, seen), volume, after);
             }
         }
+    }
+}
+
+/// It holds a content while that comes or goes, and never runs.
+fn is_carrier(container: &Container) -> bool {
+    container.labels.rest.contains_key(keys::CONTENT)
+}
+
+/// Removes the volume of a content, with what deliveries of it left: the containers before it, and the marks after it, since without
+/// them it would count as whole.
+fn remove(draft: &mut Draft, (host, seen): (&HostName, &SeenHost), volume: &VolumeSeen, mut after: Vec<StepId>) {
+    for carrier in seen.containers.iter().filter(|container| is_carrier(container) && mounts(container, &volume.name)) {
+        let container = super::ContainerRef::Id(carrier.id.clone());
+        let op = Op::Remove { container, volumes: false, force: true };
+        after.push(draft.step(host, Subject::Container(carrier.name.clone()), op, Cause::Unused, Vec::new()));
+    }
+    let volume_step = |draft: &mut Draft, name: &String, after: Vec<StepId>| {
+        let op = Op::RemoveVolume { name: name.clone() };
+        draft.step(host, Subject::Volume(name.clone()), op, Cause::Unused, after)
+    };
+    let step = volume_step(draft, &volume.name, after);
+    let is_mark = |seen: &&VolumeSeen| seen.labels.get(keys::CONTENT_OF) == Some(&volume.name);
+    let marks: Vec<&VolumeSeen> = seen.volumes.iter().filter(is_mark).collect();
+    if marks.is_empty() {
+        draft.tolerate(step);
+    }
+    for mark in marks {
+        volume_step(draft, &mark.name, vec![step]);
     }
 }
 

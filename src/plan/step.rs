@@ -119,11 +119,14 @@ pub enum Op {
     RemoveVolume {
         name: String,
     },
-    /// Makes the volume and fills it: with this machine's files, or with what the host `from` has.
+    /// Makes the volume and fills it: with this machine's files, or with what the host `from` has. `left`: what earlier deliveries
+    /// have there that did not come to their end, which then count no more.
     Deliver {
         content: Content,
         volume: Box<VolumeSpec>,
         from: Option<HostName>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
     },
     /// What the host `from` has of the volume. `in_use`: while it may still be written to, so that some of it may be missing; else
     /// all that differs, and it ends well only if both are the same.

@@ -26,9 +26,16 @@ impl Content {
         format!("mcompose_{}", self.digest.get(..40).unwrap_or(&self.digest))
     }
 
-    /// The container that holds the volume while it is being filled: while it is there, the volume is not whole.
-    pub fn carrier(&self) -> String {
-        format!("{}_carrier", self.volume())
+    /// What a delivery calls its two things on a host: the container that holds the volume while it is filled, and the mark, an empty
+    /// volume, which says that it is not whole. `word` is the delivery's own, since an engine may keep the container of one that was
+    /// cut off to itself.
+    pub fn carrier(&self, word: &str) -> String {
+        format!("{}{word}", self.carriers())
+    }
+
+    /// How the names of all its carriers begin.
+    pub fn carriers(&self) -> String {
+        format!("{}_carrier_", self.volume())
     }
 }
 

@@ -243,7 +243,8 @@ fn errors(plan: &Plan, outcome: &Outcome) -> BTreeSet<String> {
         let what = plan.steps.get(id.0).map(step_text).unwrap_or_default();
         format!("cannot {}: {message}", what.trim_end())
     };
-    outcome.failures().map(|(id, error, _)| line(id, &error.message)).collect()
+    let failures = outcome.failures().filter(|(id, ..)| !outcome.forgiven.contains(id));
+    failures.map(|(id, error, _)| line(id, &error.message)).collect()
 }
 
 /// An error with its causes, in one line.

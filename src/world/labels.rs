@@ -29,6 +29,8 @@ pub mod keys {
     pub const RESERVATION: &str = "io.mcompose.reservation";
     /// On a volume of delivered content and its carriers: the content's digest.
     pub const CONTENT: &str = "io.mcompose.content";
+    /// On the mark that such a volume is not whole: its name.
+    pub const CONTENT_OF: &str = "io.mcompose.content.of";
     /// On such a volume: the project that it was made for.
     pub const CONTENT_PROJECT: &str = "io.mcompose.content.project";
     /// On marks of volumes that move: their names, separated by commas.

@@ -107,10 +107,26 @@ pub struct SeenHost {
 }
 
 impl SeenHost {
-    /// Whether a content is here, whole.
+    /// Whether a content is here, whole: no mark says that it is not. What a delivery left that another has completed since is no mark.
     pub fn holds(&self, content: &Content) -> bool {
-        let (volume, carrier) = (content.volume(), content.carrier());
-        self.volumes.iter().any(|seen| seen.name == volume) && !self.containers.iter().any(|seen| seen.name == carrier)
+        let (volume, carriers) = (content.volume(), content.carriers());
+        let mut is_here = false;
+        for seen in &self.volumes {
+            is_here |= seen.name == volume;
+            if seen.name.starts_with(&carriers) {
+                return false;
+            }
+        }
+        is_here
+    }
+
+    /// What deliveries of a content have here that did not come to their end, by name: marks, carriers, or both.
+    pub fn unfinished(&self, content: &Content) -> Vec<String> {
+        let carriers = content.carriers();
+        let volumes = self.volumes.iter().map(|seen| &seen.name);
+        let names = volumes.chain(self.containers.iter().map(|seen| &seen.name));
+        let names: BTreeSet<&String> = names.filter(|name| name.starts_with(&carriers)).collect();
+        names.into_iter().cloned().collect()
     }
 }
 

@@ -47,7 +47,8 @@ fn a_volume_is_backed_up_and_restored_on_another_host_where_its_owner_then_start
     let file = project.file.with_file_name("data.tar").display().to_string();
     project.ok(&["up", "-d"]);
     let before = project.spread("store");
-    let write = "mkdir /data/kept; echo precious > /data/kept/file; chown 12:34 /data/kept/file; chmod 600 /data/kept/file";
+    let write = "mkdir /data/kept; echo precious > /data/kept/file; chown 12:34 /data/kept/file; chmod 600 /data/kept/file; \
+                 chown 70:71 /data; chmod 2770 /data";
     assert_eq!(project.exec("store-1", &["sh", "-c", write]).0, 0);
     project.run(&["volume", "backup", "data", &file]).assert_says(&["uses the volume", "bytes of `restored_data`"]);
     project.run(&["volume", "rm", "-f", "data"]).assert_refused(&["is used by restored-store-1"]);
@@ -56,12 +57,18 @@ fn a_volume_is_backed_up_and_restored_on_another_host_where_its_owner_then_start
 
     let host = ["h1", "h2", "h3"].into_iter().find(|host| !before.starts_with(host)).expect("one of three");
     project.ok(&["down", "-v"]);
+    let half = project.file.with_file_name("half.tar");
+    let whole = fs::read(&file).expect("it was written");
+    fs::write(&half, &whole[..whole.len() - 1024]).expect("the folder is writable");
+    let half = half.display().to_string();
+    project.run(&["volume", "restore", "--host", host, "data", &half]).assert_refused(&["the archive broke off before its end"]);
+    assert_eq!(project.ok(&["volume", "ls", "--format", "{{.Name}}"]).stdout, "");
     project.ok(&["volume", "restore", "--host", host, "data", &file]);
     assert_eq!(project.ok(&["volume", "ls", "--format", "{{.Name}} {{.Host}}"]).stdout, format!("restored_data {host}\n"));
     project.ok(&["up", "-d"]);
     assert_eq!(project.spread("store"), format!("{host}:1"));
-    let show = "cat /data/kept/file; stat -c '%u:%g %a' /data/kept/file";
-    assert_eq!(project.exec("store-1", &["sh", "-c", show]), (0, "precious\n12:34 600\n".to_owned()));
+    let show = "cat /data/kept/file; stat -c '%u:%g %a' /data/kept/file /data";
+    assert_eq!(project.exec("store-1", &["sh", "-c", show]), (0, "precious\n12:34 600\n70:71 2770\n".to_owned()));
 
     // What owns data would wait for its host.
     let ended = project.run(&["-p", "restored", "simulate", "--fail", host]);

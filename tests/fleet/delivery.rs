@@ -44,6 +44,8 @@ fn write_files(folder: &Path) {
     fs::write(folder.join("conf/run.sh"), "#!/bin/sh\necho ran\n").expect("the folder is writable");
     fs::set_permissions(folder.join("conf/run.sh"), fs::Permissions::from_mode(0o750)).expect("it is ours");
     std::os::unix::fs::chown(folder.join("conf/one"), Some(1234), Some(567)).expect("tests run as root");
+    std::os::unix::fs::chown(folder.join("conf"), Some(432), Some(765)).expect("tests run as root");
+    fs::set_permissions(folder.join("conf"), fs::Permissions::from_mode(0o2751)).expect("it is ours");
     symlink("one", folder.join("conf/link")).expect("the folder is writable");
     fs::write(folder.join("app.conf"), "answer = 42\n").expect("the folder is writable");
     fs::write(folder.join("key.txt"), SECRET).expect("the folder is writable");
@@ -58,7 +60,7 @@ fn project<'a>(fleet: &'a Fleet, name: &str) -> Project<'a> {
 
 /// What a replica sees of its files, in one text.
 const SHOW: &str = "cat /conf/one /conf/link /etc/app.conf /etc/greeting /etc/level; /conf/run.sh; cat /run/secrets/key; echo; \
-                    stat -c '%u:%g %a' /conf/one /conf/run.sh /etc/greeting; ls -A1 /conf; touch /conf/new 2>&1";
+                    stat -c '%u:%g %a' /conf /conf/one /conf/run.sh /etc/greeting; ls -A1 /conf; touch /conf/new 2>&1";
 
 fn seen(project: &Project<'_>, replica: &str) -> String {
     project.exec(replica, &["sh", "-c", SHOW]).1
@@ -66,7 +68,7 @@ fn seen(project: &Project<'_>, replica: &str) -> String {
 
 fn expected(first: &str) -> String {
     format!(
-        "{first}\n{first}\nanswer = 42\nhello\ndebugran\n{SECRET}\n1234:567 644\n0:0 750\n1000:1001 440\nempty\nlink\none\nrun.sh\n\
+        "{first}\n{first}\nanswer = 42\nhello\ndebugran\n{SECRET}\n432:765 2751\n1234:567 644\n0:0 750\n1000:1001 440\nempty\nlink\none\nrun.sh\n\
          touch: /conf/new: Read-only file system\n"
     )
 }
@@ -173,7 +175,7 @@ const LARGE: &str = "services:
 ";
 
 #[test]
-fn a_delivery_whose_sender_is_killed_in_the_middle_is_not_used_and_the_next_up_completes_it() {
+fn a_delivery_that_is_cut_in_the_middle_is_not_used_and_the_next_up_completes_it() {
     let fleet = own(2);
     let project = Project::new(&fleet, "halves", LARGE);
     project.ok(&["hosts", "init"]);
@@ -181,7 +183,7 @@ fn a_delivery_whose_sender_is_killed_in_the_middle_is_not_used_and_the_next_up_c
     let target = fleet.host("h2");
     let carriers = || -> Vec<String> {
         let all = target.get("/containers/json?all=true");
-        let is_carrier = |container: &&Value| container["Names"][0].as_str().is_some_and(|name| name.ends_with("_carrier"));
+        let is_carrier = |container: &&Value| container["Names"][0].as_str().is_some_and(|name| name.contains("_carrier_"));
         let carriers = all.as_array().into_iter().flatten().filter(is_carrier);
         carriers.map(|carrier| carrier["Id"].to_string()).collect()
     };
@@ -197,12 +199,28 @@ fn a_delivery_whose_sender_is_killed_in_the_middle_is_not_used_and_the_next_up_c
     assert_eq!(target.containers_of("halves"), Vec::<String>::new());
     project.run(&["plan"]).assert_says(&["deliver ./large"]);
 
+    // The host is cut off. Its engine waits for the rest long after that.
+    let running = project.start(&["up", "-d"]);
+    wait_until("another is under way", || carriers().iter().any(|carrier| !left.contains(carrier)));
+    target.cut();
+    let ended = running.wait();
+    target.heal();
+    assert_ne!(ended.code, Some(0), "{}", ended.everything());
+    wait_until("the host answers", || target.answers());
+    assert_eq!(target.containers_of("halves"), Vec::<String>::new(), "{}", ended.everything());
+
     project.ok(&["up", "-d"]);
     assert_eq!(read(), whole);
-    assert_eq!(carriers(), Vec::<String>::new());
     assert_eq!(project.run(&["plan"]).code, Some(0), "nothing is left to do");
+    // Nothing of it is left once the engine has let go.
+    target.lose_daemon();
+    target.boot_daemon();
+    wait_until("the host answers", || target.answers());
     project.ok(&["down"]);
     project.assert_gone();
+    assert_eq!(carriers(), Vec::<String>::new());
+    let volumes = target.get("/volumes")["Volumes"].to_string();
+    assert!(!volumes.contains("io.mcompose.content"), "{volumes}");
 }
 
 /// Every command line on this machine that has the text, while `is_on`.

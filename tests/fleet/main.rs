@@ -12,6 +12,7 @@ mod bad_input;
 mod changes;
 mod copies;
 mod delivery;
+mod develop;
 mod engine;
 mod examples_for_real;
 mod exec;
