@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM as values, and as the end where nobody listens.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -24,8 +24,13 @@ pub struct Interrupt {
 pub struct Attention(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Listens from now on. Signals are the program's: whoever listens is told of the same ones.
     pub fn listen() -> Self {
+        static LISTENING: OnceLock<Interrupt> = OnceLock::new();
+        LISTENING.get_or_init(Self::begin).afresh()
+    }
+
+    fn begin() -> Self {
         let (sender, count) = watch::channel(0);
         let attending = Arc::new(AtomicUsize::new(0));
         let attended = Arc::clone(&attending);

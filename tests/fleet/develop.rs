@@ -10,7 +10,7 @@ use crate::program::{Project, shared};
 const COMPOSE: &str = "services:
   web:
     build: {context: ., dockerfile_inline: \"FROM mcompose-demo:1\\nCOPY version /version\\n\"}
-    stop_grace_period: 0s
+    stop_grace_period: 1s
     deploy: {replicas: 2}
     develop:
       watch:
