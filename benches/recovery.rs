@@ -47,16 +47,17 @@ fn report(what: &str, mut seconds: Vec<f64>) {
 
 /// The times of some runs of one fault, each on a whole service.
 fn play(fleet: &Fleet, label: &str, fault: &str) -> Vec<f64> {
-    (0..RUNS).map(|_| play_once(fleet, label, fault)).collect()
+    (0..RUNS).map(|run| play_once(fleet, label, fault, run)).collect()
 }
 
-fn play_once(fleet: &Fleet, label: &str, fault: &str) -> f64 {
+fn play_once(fleet: &Fleet, label: &str, fault: &str, run: usize) -> f64 {
     wait_until("all replicas run", || running(fleet, label).len() == REPLICAS);
     wait_until("the managers agree", || managers(fleet).len() == 3);
     let leader = leader(fleet);
     match fault {
         "container killed" => {
-            let (host, container) = running(fleet, label).into_iter().next().expect("thirty run");
+            // Another one each time: one that dies again and again is started later each time.
+            let (host, container) = running(fleet, label).into_iter().nth(run).expect("thirty run");
             let begun = Instant::now();
             fleet.host(&host).api("POST", &format!("/containers/{container}/kill"), None);
             until_whole(fleet, label, &begun, Some(&container))
