@@ -18,16 +18,23 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test reads its cases from disk")]
 
+mod memory;
 mod parity_bed;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use memory::Dice;
+use parity_bed::chance::changed;
 use parity_bed::differences::{DELIBERATE, Deliberate};
 use parity_bed::run::{Outcome, Program};
 use parity_bed::script::{Case, Script};
 use parity_bed::{json, page};
+
+/// Documents of a run, and where their chance begins.
+const CHANGED: usize = 120;
+const SEED: u64 = 0x1f3d_5b79_97b5_d3f1;
 
 #[test]
 fn config_prints_what_docker_compose_prints() {
@@ -55,6 +62,49 @@ fn config_prints_what_docker_compose_prints() {
     faults.extend(gone.map(|difference| format!("no case `{}` is in section {}", difference.case, difference.section)));
     let cases: usize = scripts.iter().map(|script| script.cases.len()).sum();
     assert!(faults.is_empty(), "{} of {cases} cases\n\n{}", faults.len(), faults.join("\n\n"));
+}
+
+/// Documents that are changed by chance, beside docker compose at once: about one in a hundred is read otherwise (a date as a key, numbers
+/// of more than 63 bits and the like), and where it is one in twenty, something is wrong.
+///
+/// `MCOMPOSE_BESIDE=4000 MCOMPOSE_FUZZ_SEED=7 cargo test --test parity by_chance -- --nocapture` tries others, and tells what differs.
+#[test]
+fn documents_changed_by_chance_are_read_as_docker_compose_reads_them() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let reference =
+        Program::reference().expect("MCOMPOSE_TEST_DOCKER_COMPOSE names docker compose 2.40.3; tests/run.sh fetches it");
+    let count = number("MCOMPOSE_BESIDE").map_or(CHANGED, |count| usize::try_from(count).unwrap_or(CHANGED));
+    let mut dice = Dice(number("MCOMPOSE_FUZZ_SEED").unwrap_or(SEED).max(1));
+    let changed = [changed(&scripts(), count, &mut dice)];
+    let results = for_each_case(&changed, &|case, folder| beside(case, folder, &reference));
+    let told = changed[0].cases.iter().zip(&results[0]).filter_map(|(case, result)| {
+        let (is_broken, fault) = result.as_ref().err()?;
+        Some((*is_broken, format!("{}{fault}\n", case.told())))
+    });
+    let (broken, different): (Vec<_>, Vec<_>) = told.partition(|(is_broken, _)| *is_broken);
+    let list = |faults: &[(bool, String)]| faults.iter().map(|(_, fault)| fault.as_str()).collect::<Vec<_>>().join("\n");
+    assert!(broken.is_empty(), "{}", list(&broken));
+    let differences = list(&different);
+    assert!(different.len() * 20 <= count, "{} of {count} are read otherwise:\n\n{differences}", different.len());
+    if number("MCOMPOSE_BESIDE").is_some() {
+        eprintln!("{} of {count} are read otherwise:\n\n{differences}", different.len());
+    }
+}
+
+/// What differs for one case, and whether it is because mcompose breaks. What breaks docker compose proves nothing.
+fn beside(case: &Case, folder: &Path, reference: &Program) -> Result<(), (bool, String)> {
+    let expected = reference.config(case, folder);
+    match (&expected, Program::mcompose().config(case, folder)) {
+        (_, Outcome::Broken(said)) => Err((true, format!("  it broke: {said}"))),
+        (Outcome::Broken(_), _) | (Outcome::Refused(_), Outcome::Refused(_)) => Ok(()),
+        (Outcome::Refused(said), Outcome::Printed(_)) => {
+            Err((false, format!("  docker compose refuses it, mcompose does not: {said}")))
+        }
+        (Outcome::Printed(_), Outcome::Refused(said)) => Err((false, format!("  mcompose refuses it: {said}"))),
+        (Outcome::Printed(expected), Outcome::Printed(actual)) => {
+            json::compare(&json::parse(expected), &json::parse(&actual), "mcompose").map_err(|fault| (false, fault))
+        }
+    }
 }
 
 #[test]

@@ -162,6 +162,8 @@ enum Verb {
     Cp(cp::CpArgs),
     #[command(subcommand)]
     Volume(volume::VolumeVerb),
+    /// List volumes: `volume ls`, as docker compose calls it
+    Volumes(volume::LsArgs),
     Simulate(simulate::SimulateArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
@@ -247,6 +249,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Cp(args) => cp::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,
+        Verb::Volumes(args) => volume::run_list(args, globals, ui).await,
         Verb::Simulate(args) => simulate::run(args, globals, ui).await,
         Verb::Logs(args) => logs::run(args, globals, ui).await,
         Verb::Config(args) => config::run(args, globals, ui),

@@ -1,5 +1,6 @@
 //! `mcompose volume`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::delivery::{CopyError, load_volume, save_volume};
 use crate::plan::volume_spec;
 use crate::project::{HostName, Project};
 use crate::ui::{Template, Ui};
-use crate::world::{Moving, SeenHost, VolumeSeen, Way, World, keys};
+use crate::world::{Container, Moving, SeenHost, VolumeSeen, Way, World, keys};
 
 /// Volumes on the hosts
 #[derive(Debug, clap::Subcommand)]
@@ -34,6 +35,9 @@ pub struct LsArgs {
     /// Only display names
     #[arg(short, long)]
     quiet: bool,
+    /// Only those of these services
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
 }
 
 /// Write what is in a volume into an archive (tar)
@@ -74,6 +78,12 @@ pub struct RmArgs {
 }
 
 const FIELDS: [&str; 6] = ["Name", "Host", "Project", "Driver", "UsedBy", "Volume"];
+
+/// `mcompose volumes`, as docker compose calls `volume ls`.
+pub async fn run_list(args: &LsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    let (session, project) = load::known_project(globals, ui, "volumes").await?;
+    list(args, &project, &session.look_and_warn().await?, ui)
+}
 
 pub async fn run(verb: &VolumeVerb, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let (session, project) = load::known_project(globals, ui, "volume").await?;
@@ -121,12 +131,22 @@ fn list(args: &LsArgs, project: &Project, world: &World, ui: Ui) -> Result<u8, F
         let label = volume.labels.get(keys::PROJECT).map(String::as_str) == Some(project.name.as_str());
         label || project.volumes.values().any(|declared| declared.name == volume.name)
     };
+    let services = load::selection(&args.services, project)?;
+    let declared =
+        project.services.iter().filter(|(name, _)| services.has(name.as_str())).flat_map(|(_, service)| &service.volumes);
+    let declared: BTreeSet<&str> =
+        declared.filter_map(|mount| project.volumes.get(mount.source.as_deref()?)).map(|volume| volume.name.as_str()).collect();
+    let is_theirs = |seen: &SeenHost, volume: &str| {
+        let is_of_them = |container: &Container| container.slot().is_some_and(|slot| services.has(slot.service.as_str()));
+        args.services.is_empty() || declared.contains(volume) || using(seen, volume).any(is_of_them)
+    };
     let rows = world.seen_hosts().flat_map(|(host, seen)| seen.volumes.iter().map(move |volume| (host, seen, volume)));
     let marks = world.moving();
     let object = |(host, seen, volume): (&HostName, &SeenHost, &VolumeSeen)| {
         object((host, seen, volume), marks.get(&volume.name).filter(|moving| moving.stale() == host))
     };
-    let mut objects: Vec<Value> = rows.filter(|(_, _, volume)| args.all || is_ours(volume)).map(object).collect();
+    let mut objects: Vec<Value> =
+        rows.filter(|(_, seen, volume)| (args.all || is_ours(volume)) && is_theirs(seen, &volume.name)).map(object).collect();
     objects.sort_by_key(|object| (text(object, "Name"), text(object, "Host")));
     match template {
         _ if args.quiet => objects.iter().for_each(|object| ui.data(&text(object, "Name"))),
@@ -157,12 +177,16 @@ fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }
 
-/// Names of the containers on a host that mount a volume, running or not.
+/// The containers on a host that mount a volume, running or not.
+fn using<'a>(seen: &'a SeenHost, volume: &str) -> impl Iterator<Item = &'a Container> {
+    let mounts =
+        move |container: &&Container| container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == volume);
+    seen.containers.iter().filter(mounts)
+}
+
+/// Their names.
 fn users(seen: &SeenHost, volume: &str) -> Vec<String> {
-    let mounts = |container: &&crate::world::Container| {
-        container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == volume)
-    };
-    seen.containers.iter().filter(mounts).map(|container| container.name.clone()).collect()
+    using(seen, volume).map(|container| container.name.clone()).collect()
 }
 
 /// What the engines call a volume of the project.

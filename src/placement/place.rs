@@ -5,7 +5,7 @@
 //! must be beside moves after it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::anchor;
@@ -14,7 +14,7 @@ use super::filters::{self, Query, Stance};
 use super::scene::Scene;
 use super::site::{Site, roles};
 use super::{Misfit, Placement, Refusal, Request, Seat, Why};
-use crate::project::{Host, HostName, Project, Slot};
+use crate::project::{Host, HostName, Project, ServiceName, Slot};
 use crate::world::World;
 
 /// A placement in the making. Services and hosts are indexes, in the order of the project and of the inventory.
@@ -97,19 +97,29 @@ pub fn misfits(
     service.map(|service| draft.refusal(service, slot.number.get()).misfits).unwrap_or_default()
 }
 
-/// Where each slot is, for the next record: the seats of this placement, and of slots that have none now, since they fit nowhere
-/// or nobody asks for them, those that own a host-local volume: where `known` says it is. So their data is found again.
+/// Where each slot is, for the next record: the seats of this placement, and of slots that have none now, since they fit nowhere,
+/// nobody asks for them or their host is lost, where `known` says they are: of those that own a host-local volume, so that their data
+/// is found again, and of global services, so that nobody else gets the number that goes on over there.
 pub fn seats_to_remember(project: &Project, placement: &Placement, known: &BTreeMap<Slot, HostName>) -> BTreeMap<Slot, HostName> {
-    let owns_data = |slot: &&Slot| {
-        let mounts = project.services.get(&slot.service).map(|service| service.volumes.as_slice()).unwrap_or_default();
-        let sources = mounts.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
-        let mut volumes = sources.filter_map(|key| project.volumes.get(key));
-        volumes.any(|volume| !volume.external && volume.is_host_local())
-    };
-    let without_seat = known.iter().filter(|(slot, _)| !placement.seats.contains_key(*slot) && owns_data(slot));
-    let mut seats: BTreeMap<Slot, HostName> = without_seat.map(|(slot, host)| (slot.clone(), host.clone())).collect();
-    seats.extend(placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())));
+    let mut seats: BTreeMap<Slot, HostName> =
+        placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect();
+    let is_global = |slot: &Slot| project.services.get(&slot.service).is_some_and(|service| service.mode().is_global());
+    let seated = placement.seats.iter().filter(|(slot, _)| is_global(slot));
+    let seated: BTreeSet<(&ServiceName, &HostName)> = seated.map(|(slot, seat)| (&slot.service, &seat.host)).collect();
+    let without_seat = known.iter().filter(|(slot, _)| !placement.seats.contains_key(*slot));
+    let remembered = without_seat.filter(|(slot, host)| match is_global(slot) {
+        true => !seated.contains(&(&slot.service, *host)),
+        false => owns_data(project, slot),
+    });
+    seats.extend(remembered.map(|(slot, host)| (slot.clone(), host.clone())));
     seats
+}
+
+fn owns_data(project: &Project, slot: &Slot) -> bool {
+    let mounts = project.services.get(&slot.service).map(|service| service.volumes.as_slice()).unwrap_or_default();
+    let sources = mounts.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
+    let mut volumes = sources.filter_map(|key| project.volumes.get(key));
+    volumes.any(|volume| !volume.external && volume.is_host_local())
 }
 
 fn draft<'a>(project: &'a Project, hosts: &'a [Host], world: &'a World, request: &'a Request, stuck: &Stuck) -> Draft<'a> {

@@ -65,6 +65,8 @@ fn a_volume_is_backed_up_and_restored_on_another_host_where_its_owner_then_start
     assert_eq!(project.ok(&["volume", "ls", "--format", "{{.Name}}"]).stdout, "");
     project.ok(&["volume", "restore", "--host", host, "data", &file]);
     assert_eq!(project.ok(&["volume", "ls", "--format", "{{.Name}} {{.Host}}"]).stdout, format!("restored_data {host}\n"));
+    assert_eq!(project.ok(&["volumes", "-q", "store"]).stdout, "restored_data\n");
+    project.run(&["volumes", "stroe"]).assert_refused(&["no such service: stroe"]);
     project.ok(&["up", "-d"]);
     assert_eq!(project.spread("store"), format!("{host}:1"));
     let show = "cat /data/kept/file; stat -c '%u:%g %a' /data/kept/file /data";

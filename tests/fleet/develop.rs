@@ -28,7 +28,7 @@ fn write(folder: &Path, name: &str, text: &str) {
 
 #[test]
 fn a_change_reaches_every_replica_on_its_host_by_sync_restart_exec_and_rebuild() {
-    let project = Project::new(shared(), "watched", COMPOSE);
+    let project = Project::new(shared(), "developed", COMPOSE);
     let folder = project.file.parent().expect("it is in a folder");
     for (name, text) in [("src/first", "one\n"), ("src/goes", "x\n"), ("app.conf", "a\n"), ("hook", "h\n"), ("version", "1\n")] {
         write(folder, name, text);
@@ -64,7 +64,10 @@ fn a_change_reaches_every_replica_on_its_host_by_sync_restart_exec_and_rebuild()
     assert_eq!(project.ids(), before, "they are the same containers");
 
     write(folder, "version", "2\n");
-    let is_replaced = |(name, id): (&String, &String)| project.ids().get(name).is_some_and(|other| other != id);
+    let is_replaced = |(name, id): (&String, &String)| {
+        let mut running = project.fleet.hosts.iter().flat_map(|host| host.running());
+        running.any(|(other, of)| of == *name && other != *id)
+    };
     wait_until("both are replaced", || before.iter().all(is_replaced) && project.running().len() == 2);
     both_say("cat /version", "2\n");
 

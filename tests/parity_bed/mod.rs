@@ -1,5 +1,6 @@
 //! What tests/parity.rs runs its cases with.
 
+pub mod chance;
 pub mod containers;
 pub mod differences;
 pub mod json;

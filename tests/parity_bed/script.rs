@@ -16,13 +16,14 @@ pub struct Script {
     pub cases: Vec<Case>,
 }
 
+#[derive(Clone)]
 pub struct Case {
     pub name: String,
     /// Where it begins, from one.
     pub line: usize,
     /// Everything but what is expected, as it is written.
     text: String,
-    files: Vec<(String, String)>,
+    pub(super) files: Vec<(String, String)>,
     /// Files whose last line has no end.
     unended: Vec<String>,
     pub environment: Vec<(String, String)>,
@@ -55,6 +56,11 @@ impl Script {
             assert!(names.insert(&case.name), "{}:{}: two cases are called `{}`", script.path(), case.line, case.name);
         }
         script
+    }
+
+    /// Cases that stand in no file.
+    pub fn of(section: &str, cases: Vec<Case>) -> Self {
+        Self { section: section.to_owned(), file: PathBuf::from(section), head: String::new(), cases }
     }
 
     pub fn path(&self) -> String {
@@ -148,6 +154,12 @@ impl Case {
     /// With the project's folder, and the one above it, in the placeholders' places.
     pub fn filled(&self, text: &str, folder: &Path) -> String {
         text.replace("@DIR@", &Self::project(folder).display().to_string()).replace("@UP@", &folder.display().to_string())
+    }
+
+    /// What is run, and on which files.
+    pub fn told(&self) -> String {
+        let files = self.files.iter().map(|(name, text)| format!("{name}:\n{text}")).collect::<String>();
+        format!("{} (changed): compose {}\n{files}", self.name, self.arguments.join(" "))
     }
 
     pub fn standard_input(&self) -> Option<&str> {

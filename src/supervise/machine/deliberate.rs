@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::care::EVENING_ROUNDS;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
-use crate::placement::{Placement, Request, place, rebalance};
+use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
 use crate::plan::{self, Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up};
 use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, ServiceName, Slot};
 use crate::world::Sight;
@@ -71,6 +71,7 @@ impl Machine {
         let plan = plan::plan(&Goal::Up(up.clone()), &inputs);
         // What fits nowhere may fit on a host that is trusted again, and a global service has no slot for it before.
         let wake_ms = [judgement.wake_ms, cooling].into_iter().flatten().min();
+        let seats = |placement: &Placement| seats_to_remember(&deployment.project, placement, &deployment.seats);
         let mut deliberation = Deliberation { plan, seats: seats(&placement), wake_ms, is_evening: false };
         if !deliberation.plan.is_empty() || !is_calm || care.evening_rounds == 0 || rebalancing == Rebalancing::Off {
             return Some(deliberation);
@@ -222,10 +223,6 @@ fn retry_ms(times: u32) -> u64 {
 /// Services that nobody stopped.
 fn running(deployment: &Deployment) -> BTreeSet<ServiceName> {
     deployment.project.services.keys().filter(|name| !deployment.halted.contains(*name)).cloned().collect()
-}
-
-fn seats(placement: &Placement) -> BTreeMap<Slot, HostName> {
-    placement.seats.iter().map(|(slot, seat)| (slot.clone(), seat.host.clone())).collect()
 }
 
 fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {

@@ -62,6 +62,8 @@ const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 60_000;
 /// A step that comes this much later than it was asked for: this supervisor did not run meanwhile, whatever the hosts did.
 const OVERSLEPT_MS: u64 = 1_000;
+/// It asks to run this often even when nothing is due, lest it takes the time for which it did not run for silence.
+const TICK_MS: u64 = 500;
 /// Plans in a row that left something to do, after which the next one counts as a retry.
 const ROUNDS_AT_ONCE: u32 = 5;
 
@@ -118,7 +120,7 @@ impl Machine {
         std::mem::take(&mut self.commands)
     }
 
-    /// When `step` is to be called with `Tick` at the latest, if nothing happens before.
+    /// When `step` is to be called with `Tick` at the latest, if nothing happens before: soon, and sooner where something is due.
     pub fn wake_ms(&self) -> u64 {
         let idle = self.cares.values().filter(|care| care.phase == Phase::Idle && self.leads && !self.holds);
         // Before the eyes are open nothing is thought about, and waking up sooner would be waking up again and again.
@@ -128,7 +130,8 @@ impl Machine {
             false => care.wake_ms.map(|wake_ms| wake_ms.max(care.retry_at_ms).max(eyes_open_ms)),
         });
         let records = (!self.records_under_way).then_some(self.records_due_ms);
-        self.watches.due_ms().into_iter().chain(cares).chain(records).min().unwrap_or(u64::MAX)
+        let tick = [self.stepped_ms.saturating_add(TICK_MS)];
+        self.watches.due_ms().into_iter().chain(cares).chain(records).chain(tick).min().unwrap_or(u64::MAX)
     }
 
     pub fn leads(&self) -> bool {
