@@ -16,7 +16,11 @@
 //! `@DIR@` is the project's folder, `@UP@` the one above it. `MCOMPOSE_UPDATE=1 MCOMPOSE_TEST_DOCKER_COMPOSE=… cargo test --test parity` asks docker compose
 //! anew for everything that is expected; `tests/run.sh` fetches that program.
 
-#![expect(clippy::disallowed_methods, reason = "a test reads its cases from disk")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test reads its cases from disk, and tells what it is asked for"
+)]
 
 mod memory;
 mod parity_bed;

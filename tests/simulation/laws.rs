@@ -305,7 +305,9 @@ impl Laws {
             let is_away = self.away_hosts.contains_key(other.host.as_str());
             let since_ms = self.unheard_since_ms.get(other.host.as_str());
             let least_ms = if self.refusing.contains(other.host.as_str()) { REFUSING_LOST_MS_MIN } else { LOST_MS_MIN };
-            other.slot == started.slot && is_away && since_ms.is_some_and(|since_ms| at_ms < since_ms + least_ms)
+            // From a drained host its slots go while it answers, and after it: nobody has given it up.
+            let is_left = self.drained.contains(other.host.as_str());
+            other.slot == started.slot && is_away && !is_left && since_ms.is_some_and(|since_ms| at_ms < since_ms + least_ms)
         });
         if let Some(other) = given_up
             && !self.away_hosts.contains_key(host.as_str())
