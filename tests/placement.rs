@@ -824,6 +824,28 @@ fn a_global_service_keeps_numbers_and_gives_new_hosts_the_next_free_one() {
 }
 
 #[test]
+fn the_number_of_a_global_service_on_a_lost_host_is_given_to_nobody_else() {
+    let four = hosts(&["alpha", "beta", "gamma", "delta"]);
+    let three = &four[..3];
+    let project = project("services: {agent: {deploy: {mode: global}}}");
+    let mut world = empty(&four);
+    cut(&mut world, "beta");
+    let lost = [name("beta")];
+    let known = known(&[("agent.1", "alpha"), ("agent.2", "beta"), ("agent.3", "gamma")]).known;
+    let without =
+        place(&project, three, &world, &Request { known: known.clone(), lost: lost.clone().into(), ..Request::default() });
+    assert_eq!(told(&without), "agent.1 alpha (global)\nagent.3 gamma (global)\n");
+    let known = seats_to_remember(&project, &without, &known);
+    let with = place(&project, &four, &world, &Request { known: known.clone(), lost: lost.into(), ..Request::default() });
+    assert_eq!(told(&with), "agent.1 alpha (global)\nagent.3 gamma (global)\nagent.4 delta (global)\n");
+    // Back, it has its number again, and of each host one number is remembered.
+    let world = empty(&four);
+    let back = place(&project, &four, &world, &Request { known: known.clone(), ..Request::default() });
+    assert!(told(&back).contains("agent.2 beta"), "{}", told(&back));
+    assert_eq!(seats_to_remember(&project, &back, &known).len(), 4);
+}
+
+#[test]
 fn a_global_service_leaves_out_hosts_by_rule_and_refuses_those_without_room() {
     let hosts = hosts(&["alpha", "beta drain", "gamma", "delta pause"]);
     let mut world = empty(&hosts);
