@@ -64,11 +64,14 @@ fn a_change_reaches_every_replica_on_its_host_by_sync_restart_exec_and_rebuild()
     assert_eq!(project.ids(), before, "they are the same containers");
 
     write(folder, "version", "2\n");
-    let is_replaced = |(name, id): (&String, &String)| {
+    let names = places.each_ref().map(|(_, name)| name.clone());
+    let is_replaced = |name: &String| {
         let mut running = project.fleet.hosts.iter().flat_map(|host| host.running());
-        running.any(|(other, of)| of == *name && other != *id)
+        running.any(|(id, other)| other == *name && !before.values().any(|known| known.contains(&id)))
     };
-    wait_until("both are replaced", || before.iter().all(is_replaced) && project.running().len() == 2);
+    let are_replaced = || names.iter().all(is_replaced) && project.running().len() == 2;
+    wait_until("both are replaced, or it fails", || are_replaced() || watching.stderr().contains("error:"));
+    assert!(are_replaced(), "{}", watching.stderr());
     both_say("cat /version", "2\n");
 
     watching.interrupt();
