@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::carry::left_running;
 use super::exit;
 use super::failure::Failure;
-use super::hosts::{InventoryFile, look_for, steps_to_form};
+use super::hosts::{InventoryFile, look_again, steps_to_form};
 use super::signals::Interrupt;
 use crate::apply::Limits;
 use crate::cluster::{fabric, raced_to_swarm};
@@ -32,6 +33,8 @@ const RELEASE_HURRIED_MAX: Duration = Duration::from_secs(1);
 /// More replicas than these are a slip of the keyboard.
 const REPLICAS_MAX: u64 = 100_000;
 const FORMED_POLL: Duration = Duration::from_millis(500);
+/// For this long, an engine and its swarm count as they were seen.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The hosts and how to speak; what every verb works with.
 pub struct Session {
@@ -78,8 +81,13 @@ pub struct Planned {
 impl Session {
     /// Looks at every host at once.
     pub async fn look(&self, project: Option<&Project>) -> World {
+        self.look_again(project, &World::default()).await
+    }
+
+    /// As `look`, a moment after another: engines and swarm are as they were `before`, where they were seen.
+    async fn look_again(&self, project: Option<&Project>, before: &World) -> World {
         let images = project.map(images_of).unwrap_or_default();
-        look_for(&self.engines, &Question { images }).await
+        look_again(&self.engines, &Question { images }, before).await
     }
 
     /// Looks at every host, warns of those that do not answer, and fails where none does.
@@ -186,6 +194,7 @@ impl Session {
             return Ok((exit::OK, Some(world)));
         }
         let world = self.formed(world).await?;
+        let looked = Instant::now();
         let fabric = self.fabric(&world)?;
         let store = self.store(&fabric, &world)?;
         let waiting =
@@ -194,7 +203,9 @@ impl Session {
         // From here on an end must let the lock go.
         let _attention = self.interrupt.attend();
         let held = Held { fabric: &fabric, store: store.as_ref(), lost: lock.lost() };
-        let end = self.reach(goals, project, scales, keep, &held).await;
+        let (nothing, is_fresh) = (World::default(), looked.elapsed() < FRESH);
+        let before = if is_fresh { &world } else { &nothing };
+        let end = self.reach(goals, project, scales, keep, &held, before).await;
         let patience = if self.interrupt.count() > 1 { RELEASE_HURRIED_MAX } else { Duration::MAX };
         let _ = tokio::time::timeout(patience, lock.release()).await;
         Ok((end?, Some(world)))
@@ -211,7 +222,7 @@ impl Session {
         Ok(exit::OK)
     }
 
-    /// With the lock held: up to the first goal that is not reached.
+    /// With the lock held: up to the first goal that is not reached. `before`: the hosts a moment ago, nothing where that was longer ago.
     async fn reach(
         &self,
         goals: &[Goal],
@@ -219,12 +230,15 @@ impl Session {
         scales: &BTreeMap<ServiceName, u32>,
         keep: Keep,
         held: &Held<'_>,
+        mut before: &World,
     ) -> Result<u8, Failure> {
+        let nothing = World::default();
         for goal in goals {
             let planned = tokio::select! {
-                planned = self.planned_for_good(goal, project, scales, keep, held) => planned?,
+                planned = self.planned_for_good(goal, project, scales, keep, held, before) => planned?,
                 () = self.interrupt.asked(1) => return Ok(exit::INTERRUPTED),
             };
+            before = &nothing;
             self.notes(&planned.plan);
             let outcome = self.apply(&planned.plan, held.lost.clone()).await;
             let code = self.told(&planned.plan, &outcome);
@@ -252,9 +266,10 @@ impl Session {
         scales: &BTreeMap<ServiceName, u32>,
         keep: Keep,
         held: &Held<'_>,
+        before: &World,
     ) -> Result<Planned, Failure> {
-        let world = self.look(Some(project)).await;
-        let known = held.store.latest(&project.name).await?;
+        let (world, known) = tokio::join!(self.look_again(Some(project), before), held.store.latest(&project.name));
+        let known = known?;
         let past = Past { known: known.as_ref(), kept: kept(held.store, project, &world).await? };
         let planned = self.plan(goal, project, world, held.fabric, &past, None);
         match (keep, &known) {
@@ -273,12 +288,12 @@ impl Session {
                 };
                 let head = held.store.put(draft).await?.head;
                 let revision = head.revision;
-                // An update that was paused goes on.
-                if head.state != RecordState::Good {
-                    held.store.set_state(&project.name, revision, RecordState::Begun).await?;
-                }
                 if known.as_ref().map(|known| known.head.revision) != Some(revision) {
                     return Ok(self.plan(goal, project, planned.world, held.fabric, &past, Some(revision)));
+                }
+                // An update that was paused goes on.
+                if ![RecordState::Good, RecordState::Begun].contains(&head.state) {
+                    held.store.set_state(&project.name, revision, RecordState::Begun).await?;
                 }
             }
             (Keep::Same, Some(known)) => {
@@ -322,8 +337,8 @@ impl Session {
 
     /// The world once another command, which began a moment earlier, has made the hosts one swarm; nothing if it does not.
     async fn formed_by_another(&self) -> Option<World> {
-        let deadline = tokio::time::Instant::now() + FORMED_BY_ANOTHER_MAX;
-        while tokio::time::Instant::now() < deadline {
+        let deadline = Instant::now() + FORMED_BY_ANOTHER_MAX;
+        while Instant::now() < deadline {
             tokio::time::sleep(FORMED_POLL).await;
             let world = self.look(None).await;
             if matches!(steps_to_form(&self.inventory, &world).await, Ok(steps) if steps.is_empty()) {

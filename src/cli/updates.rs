@@ -10,6 +10,7 @@ use crate::apply::{Outcome, StepEnd};
 use crate::plan::{FailureAction, Goal, Selection, StepId, Up};
 use crate::project::{Project, ProjectName, ServiceName};
 use crate::store::{Record, RecordState, Store};
+use crate::world::World;
 
 impl Session {
     /// Writes down how the deployment of the newest record ended, and takes back what is to be taken back.
@@ -63,7 +64,7 @@ impl Session {
         self.ui.warning(&format!("the update of {names} failed: going back to revision {}", good.head.revision));
         let (earlier, scales) = failed.going_back(&good, services, project);
         let goal = Goal::Up(Up { services: Selection::Only(services.clone()), deps: false, rollback: true, ..Up::default() });
-        let planned = self.planned_for_good(&goal, &earlier, &scales, Keep::Record, held).await?;
+        let planned = self.planned_for_good(&goal, &earlier, &scales, Keep::Record, held, &World::default()).await?;
         held.store.set_state(&project.name, revision, RecordState::RolledBack).await?;
         self.notes(&planned.plan);
         let outcome = self.apply(&planned.plan, held.lost.clone()).await;

@@ -37,6 +37,9 @@ pub trait Engine: Send + Sync {
     /// What the engine shows now: itself, its swarm, containers, networks, volumes, and the images asked about.
     async fn look(&self, question: &Question) -> Result<SeenHost, EngineError>;
 
+    /// As `look`, a moment after another: itself and its swarm are as they were `before`, since they are most of its work for the engine.
+    async fn look_again(&self, question: &Question, before: &SeenHost) -> Result<SeenHost, EngineError>;
+
     /// The containers of a look alone: a tenth of its work, and no part of the swarm's.
     async fn containers(&self) -> Result<Vec<Container>, EngineError>;
     /// Whether the engine answers, within two seconds.

@@ -112,8 +112,17 @@ pub async fn look(engines: &Engines) -> World {
 
 /// Looks at every host with a question.
 pub async fn look_for(engines: &Engines, question: &Question) -> World {
+    look_again(engines, question, &World::default()).await
+}
+
+/// As `look_for`, a moment after another look: engines and swarm are as they were `before`, where they were seen.
+pub async fn look_again(engines: &Engines, question: &Question, before: &World) -> World {
     let looks = engines.iter().map(|(name, engine)| async move {
-        let sight = match engine.look(question).await {
+        let looked = match before.seen(name.as_str()) {
+            Some(seen) => engine.look_again(question, seen).await,
+            None => engine.look(question).await,
+        };
+        let sight = match looked {
             Ok(seen) => Sight::Seen(Box::new(seen)),
             Err(error) => Sight::Unreachable { why: error.message },
         };

@@ -18,7 +18,7 @@ mod rows;
 pub use error::HostsError;
 pub(super) use moving::{Moving, Scene};
 
-pub use fleet::{Fleet, InventoryFile, look_for, steps_to_form};
+pub use fleet::{Fleet, InventoryFile, look_again, look_for, steps_to_form};
 
 use clap::Subcommand;
 use futures_util::future::BoxFuture;

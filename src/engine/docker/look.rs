@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::http::Call;
 use super::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VolumeList};
-use super::{Docker, escape_path, get};
+use super::{Agreed, Docker, escape_path, get};
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::moment;
-use crate::world::{Container, ImageSeen, Question, SeenHost};
+use crate::world::{Container, EngineInfo, ImageSeen, Question, SeenHost, Swarm};
 
 /// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
 const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
@@ -21,38 +21,43 @@ const IMAGES_AT_ONCE: usize = 8;
 impl Docker {
     /// Everything that an engine shows, asked at once.
     pub(super) async fn look_once(&self, question: &Question) -> Result<SeenHost, EngineError> {
-        let spoken = self.version().await?.to_owned();
-        let (of_info, of_networks) = (shown("ask for the engine's info", "/info"), shown("list networks", "/networks"));
+        let Agreed { spoken, answer } = self.agreed().await?;
+        let of_info = shown("ask for the engine's info", "/info");
         let info = async {
-            let info: Value = self.http.json(Some(&spoken), &of_info).await?;
+            let info: Value = self.http.json(Some(spoken), &of_info).await?;
             // Told at once: other answers may take their time.
             let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
             Ok((info, clock_skew_ms))
         };
-        let (version, (info, clock_skew_ms), containers, networks, volumes, images) = tokio::try_join!(
-            self.ask_version(),
-            info,
-            self.list_containers(),
-            self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks),
-            self.get::<VolumeList>("list volumes", "/volumes"),
-            self.images_asked_for(question),
-        )?;
+        let objects = self.look_at_objects(question, EngineInfo::default(), Swarm::default());
+        let ((info, clock_skew_ms), seen) = tokio::try_join!(info, objects)?;
         let unread =
             |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
         let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
+        Ok(SeenHost { engine: info.engine(answer, spoken, clock_skew_ms), swarm: info.swarm(), ..seen })
+    }
+
+    /// Everything but the engine itself and its swarm, which the caller knows.
+    pub(super) async fn look_at_objects(
+        &self,
+        question: &Question,
+        engine: EngineInfo,
+        swarm: Swarm,
+    ) -> Result<SeenHost, EngineError> {
+        let spoken = self.version().await?;
+        let of_networks = shown("list networks", "/networks");
+        let (containers, networks, volumes, images) = tokio::try_join!(
+            self.list_containers(),
+            self.http.json::<Vec<NetworkRow>>(Some(spoken), &of_networks),
+            self.get::<VolumeList>("list volumes", "/volumes"),
+            self.images_asked_for(question),
+        )?;
         // The engine lists both in any order; one state of a host is one value.
         let mut networks: Vec<_> = networks.into_iter().map(NetworkRow::read).collect();
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         let mut volumes: Vec<_> = volumes.volumes.into_iter().map(|row| row.read()).collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(SeenHost {
-            engine: info.engine(&version, &spoken, clock_skew_ms),
-            swarm: info.swarm(),
-            containers,
-            networks,
-            volumes,
-            images,
-        })
+        Ok(SeenHost { engine, swarm, containers, networks, volumes, images })
     }
 
     /// By name.

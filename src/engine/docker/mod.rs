@@ -62,31 +62,37 @@ const API_MAX: (u32, u32) = (1, 51);
 
 /// The engine of a host. Nothing is connected before the first call.
 pub fn open(host: &Host, options: &LinkOptions) -> Arc<dyn Engine> {
-    Arc::new(Docker { http: Http::new(host.name.clone(), Connector::new(host, options)), version: OnceCell::new() })
+    Arc::new(Docker { http: Http::new(host.name.clone(), Connector::new(host, options)), agreed: OnceCell::new() })
 }
 
 struct Docker {
     http: Http,
-    version: OnceCell<String>,
+    agreed: OnceCell<Agreed>,
+}
+
+/// What was agreed on with an engine, once: it runs programs to tell its version.
+struct Agreed {
+    /// The API version spoken with it: the newest that both know.
+    spoken: String,
+    answer: VersionAnswer,
 }
 
 impl Docker {
-    /// The API version spoken with this engine: the newest that both know.
     async fn version(&self) -> Result<&str, EngineError> {
-        let negotiated = self.version.get_or_try_init(|| async {
-            let answer = self.ask_version().await?;
-            let spoken = negotiate(&answer.api_version, &answer.min_api_version);
-            spoken.ok_or_else(|| {
+        self.agreed().await.map(|agreed| agreed.spoken.as_str())
+    }
+
+    async fn agreed(&self) -> Result<&Agreed, EngineError> {
+        let agree = || async {
+            let answer: VersionAnswer = self.http.json(None, &get("ask for the version", "/version")).await?;
+            let spoken = negotiate(&answer.api_version, &answer.min_api_version).ok_or_else(|| {
                 let (api, min) = (&answer.api_version, &answer.min_api_version);
                 let message = format!("it speaks API {min} to {api}; mcompose needs one of 1.41 to 1.51");
                 self.http.error("agree on an API version", ErrorKind::Refused, message)
-            })
-        });
-        negotiated.await.map(String::as_str)
-    }
-
-    async fn ask_version(&self) -> Result<VersionAnswer, EngineError> {
-        self.http.json(None, &get("ask for the version", "/version")).await
+            })?;
+            Ok(Agreed { spoken, answer })
+        };
+        self.agreed.get_or_try_init(agree).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, EngineError> {
@@ -197,6 +203,13 @@ impl Engine for Docker {
         let leaderless = matches!(&seen.swarm, Swarm::Active(member) if member.is_manager && !member.control_available);
         // The swarm's networks were missing in that look.
         if leaderless { self.look_once(question).await } else { Ok(seen) }
+    }
+
+    async fn look_again(&self, question: &Question, before: &SeenHost) -> Result<SeenHost, EngineError> {
+        let seen = self.look_at_objects(question, before.engine.clone(), before.swarm.clone()).await?;
+        // A swarm that lost its leader since then shows no networks of its own.
+        let is_less = before.networks.iter().any(|network| network.scope == "swarm" && !seen.networks.contains(network));
+        if is_less { self.look(question).await } else { Ok(seen) }
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {

@@ -254,7 +254,7 @@ impl ImageAnswer {
 #[serde(default)]
 pub(super) struct VersionAnswer {
     #[serde(rename = "Version")]
-    pub(super) version: String,
+    version: String,
     #[serde(rename = "ApiVersion")]
     pub(super) api_version: String,
     #[serde(rename = "MinAPIVersion")]
@@ -286,6 +286,7 @@ pub(super) struct InfoAnswer {
     #[serde(deserialize_with = "lenient")]
     security_options: Vec<String>,
     driver: String,
+    server_version: String,
     docker_root_dir: String,
     #[serde(deserialize_with = "lenient")]
     swarm: SwarmAnswer,
@@ -367,7 +368,8 @@ impl InfoAnswer {
         EngineInfo {
             id: self.id.clone(),
             hostname: self.name.clone(),
-            version: version.version.clone(),
+            // An engine that was upgraded since.
+            version: if self.server_version.is_empty() { version.version.clone() } else { self.server_version.clone() },
             api_version: spoken.to_owned(),
             min_api_version: version.min_api_version.clone(),
             os: version.os.clone(),

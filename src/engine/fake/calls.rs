@@ -247,6 +247,11 @@ impl Engine for FakeEngine {
         self.call(Kind::Reads, call, |cluster, host| Ok(cluster.seen(cluster.host(host)?, Some(question)))).await
     }
 
+    async fn look_again(&self, question: &Question, before: &SeenHost) -> Result<SeenHost, EngineError> {
+        let (engine, swarm) = (before.engine.clone(), before.swarm.clone());
+        Ok(SeenHost { engine, swarm, ..self.look(question).await? })
+    }
+
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         let call = "list containers".to_owned();
         self.call(Kind::Reads, call, |cluster, host| Ok(cluster.containers(cluster.host(host)?))).await
