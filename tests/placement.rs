@@ -284,6 +284,25 @@ fn gpus_are_those_that_the_engine_tells_or_those_behind_its_gpu_runtime() {
 }
 
 #[test]
+fn what_only_newer_engines_know_goes_to_those() {
+    let hosts = hosts(THREE);
+    let mut world = empty(&hosts);
+    for (host, version) in [("alpha", "1.41"), ("beta", "1.45"), ("gamma", "1.49")] {
+        at(&mut world, host).engine.api_version = version.to_owned();
+        at(&mut world, host).engine.volume_plugins.insert("shared".to_owned());
+    }
+    let of = |mount: &str| {
+        project(&format!("{{services: {{web: {{scale: 2, volumes: [{mount}]}}}}, volumes: {{data: {{driver: shared}}}}}}"))
+    };
+    let part = of("{type: volume, source: data, target: /d, volume: {subpath: part}}");
+    assert_eq!(counts(&place(&part, &hosts, &world, &Request::default()), "web"), "beta 1, gamma 1");
+    let image = of("{type: image, source: tools, target: /tools}");
+    assert_eq!(counts(&place(&image, &hosts, &world, &Request::default()), "web"), "gamma 2");
+    let placement = place(&image, &hosts[..2], &world, &Request::default());
+    assert_eq!(placement.refused[&slot("web.1")].to_string(), "2 hosts have engines too old for `volumes[].image` (API 1.48)");
+}
+
+#[test]
 fn a_grown_reservation_moves_what_no_longer_fits() {
     let hosts = hosts(&["alpha", "beta"]);
     let mut world = empty(&hosts);

@@ -79,6 +79,10 @@ impl Misfit {
             Self::NotBeside { service } => format!("{} no replica of `{service}` to be beside", number.pick("runs", "run")),
             Self::Plugin { kind, name } => format!("{lacks} the {kind} plugin `{name}`"),
             Self::Runtime { name } => format!("{lacks} the runtime `{name}`"),
+            Self::OldEngine { attribute, needed: (major, minor) } => {
+                let has_one = number.pick("has an engine", "have engines");
+                format!("{has_one} too old for `{attribute}` (API {major}.{minor})")
+            }
             Self::NetworkElsewhere { service, host } => {
                 format!("{} no network with `{service}` on `{host}`", number.pick("shares", "share"))
             }

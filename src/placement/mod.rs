@@ -180,6 +180,11 @@ pub enum Misfit {
     Runtime {
         name: String,
     },
+    /// An attribute that its engine does not know; `needed`: the Engine API version that does.
+    OldEngine {
+        attribute: String,
+        needed: (u32, u32),
+    },
     /// It needs another service over a network that does not cross hosts.
     NetworkElsewhere {
         service: ServiceName,

@@ -10,6 +10,7 @@ use super::filters::plugin::Plugin;
 use super::filters::{platform, plugin};
 use super::scene::Scene;
 use super::site::Site;
+use crate::project::newer::Newer;
 
 /// What is asked, as the project writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,8 @@ pub(super) enum Rule<'a> {
     ExternalVolume(&'a str),
     /// A container of nobody here, to be joined.
     Container(&'a str),
+    /// What only newer engines know.
+    Newer(Newer),
 }
 
 /// Every rule of the project with the hosts that meet it.
@@ -82,6 +85,7 @@ fn is_met(rule: Rule, constraint: Option<&Constraint>, site: &Site) -> bool {
         Rule::Container(name) => {
             site.strangers.contains(name) || seen.containers.iter().any(|container| container.id.as_str() == name)
         }
+        Rule::Newer(newer) => seen.engine.speaks(newer.since),
     }
 }
 
@@ -99,5 +103,6 @@ pub(super) fn misfit(scene: &Scene, query: Query) -> Option<Misfit> {
         Rule::ExternalNetwork(name) => Misfit::NetworkMissing { network: name.to_owned() },
         Rule::ExternalVolume(name) => Misfit::VolumeMissing { volume: name.to_owned() },
         Rule::Container(name) => Misfit::ContainerMissing { name: name.to_owned() },
+        Rule::Newer(newer) => Misfit::OldEngine { attribute: newer.attribute.to_owned(), needed: newer.since },
     })
 }

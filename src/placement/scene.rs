@@ -173,6 +173,7 @@ fn rules_of<'a>(project: &'a Project, service: &'a Service) -> Vec<Rule<'a>> {
     rules.extend(service.platform.as_deref().filter(|platform| !platform.is_empty()).map(Rule::Platform));
     rules
         .extend(service.runtime.as_deref().filter(|runtime| !runtime.is_empty()).map(|name| Rule::Plugin(Plugin::Runtime, name)));
+    rules.extend(service.must_be_known().map(Rule::Newer));
     let sources = service.volumes.iter().filter(|mount| mount.kind == "volume").filter_map(|mount| mount.source.as_deref());
     for volume in sources.filter_map(|key| project.volumes.get(key)) {
         if volume.external {

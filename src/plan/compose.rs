@@ -217,9 +217,7 @@ impl<'a> Compose<'a> {
 
     /// Whether the API spoken with a host is older than this version. A host that was not seen counts as new.
     pub(super) fn api_is_before(&self, host: &HostName, version: (u32, u32)) -> bool {
-        let spoken = self.seen(host).and_then(|seen| seen.engine.api_version.split_once('.'));
-        let spoken = spoken.and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
-        spoken.is_some_and(|spoken| spoken < version)
+        self.seen(host).is_some_and(|seen| !seen.engine.speaks(version))
     }
 }
 

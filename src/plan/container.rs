@@ -10,6 +10,7 @@ use super::compose::Compose;
 use super::slot_spec::{Beside, Own, SlotSpec};
 use super::{limits, mounts, networks, ports};
 use crate::placement::reservation;
+use crate::project::newer;
 use crate::project::{
     ConfigHash, ContainerSpec, Endpoint, HashPart, HealthConfig, Healthcheck, HostName, Service, ServiceName, SpecHash,
 };
@@ -124,7 +125,7 @@ impl<'c, 'a> Template<'c, 'a> {
         let has_mac_address = service.mac_address.is_some() || self.endpoints.iter().any(|(_, to)| to.mac_address.is_some());
         let start_interval = self.spec.healthcheck.as_ref().and_then(|check| check.start_interval);
         let depends_on_api = (has_mac_address && !self.endpoints.is_empty())
-            || (start_interval.is_some() && self.compose.api_is_before(fill.host, START_INTERVAL_API));
+            || (start_interval.is_some() && self.compose.api_is_before(fill.host, newer::START_INTERVAL.since));
         let has_files = !fill.inherited.is_empty() || !self.compose.project.contents.is_empty();
         !has_neighbours && !depends_on_api && !has_files
     }
@@ -139,7 +140,7 @@ impl<'c, 'a> Template<'c, 'a> {
         self.put_contents(fill.host, &mut spec);
         mounts::inherit(&mut spec.host_config, fill.inherited);
         if let Some(check) = &mut spec.healthcheck
-            && self.compose.api_is_before(fill.host, START_INTERVAL_API)
+            && self.compose.api_is_before(fill.host, newer::START_INTERVAL.since)
         {
             check.start_interval = None;
         }
@@ -213,8 +214,6 @@ impl<'c, 'a> Template<'c, 'a> {
     }
 }
 
-/// `healthcheck.start_interval` exists from this API version on (Engine API 1.44).
-pub(super) const START_INTERVAL_API: (u32, u32) = (1, 44);
 /// From this API version on the MAC address belongs to the endpoint (Engine API 1.44).
 const ENDPOINT_MAC_API: (u32, u32) = (1, 44);
 

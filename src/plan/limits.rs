@@ -126,9 +126,9 @@ fn device_requests(service: &Service, reservations: Option<&Limits>) -> Value {
         json!({
             "Driver": request.driver.as_deref().unwrap_or_default(),
             "Count": request.count.unwrap_or_default(),
-            "DeviceIDs": request.device_ids,
+            "DeviceIDs": (!request.device_ids.is_empty()).then_some(&request.device_ids),
             "Capabilities": [capabilities],
-            "Options": request.options,
+            "Options": (!request.options.is_empty()).then_some(&request.options),
         })
     };
     let reserved = reservations.into_iter().flat_map(|side| &side.devices).map(|device| request(device, None));

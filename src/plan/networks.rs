@@ -65,10 +65,20 @@ fn definition_hash(spec: &NetworkSpec) -> String {
     crate::project::SpecHash::of(&attributes.into_iter().collect()).to_string()
 }
 
-/// Attributes that a network loses when it crosses hosts.
+/// Networks may do without IPv4 from this API version on (Engine API 1.48).
+const ENABLE_IPV4_API: (u32, u32) = (1, 48);
+
+/// Attributes that a network loses when it crosses hosts, or on an older engine.
 pub(super) fn notes(compose: &Compose<'_>, key: &NetworkName, network: &Network) -> Vec<Note> {
     if !crosses_hosts(compose.fabric, network) {
-        return Vec::new();
+        let mut hosts = compose.world.seen_hosts();
+        let old = network.enable_ipv4.and_then(|_| hosts.find(|(_, seen)| !seen.engine.speaks(ENABLE_IPV4_API)));
+        let inert = |host: &HostName| Note::Inert {
+            service: format!("networks.{key}"),
+            attribute: "enable_ipv4".to_owned(),
+            why: format!("the engine on {host} is older than API 1.48: its networks have IPv4"),
+        };
+        return old.into_iter().map(|(host, _)| inert(host)).collect();
     }
     let options = network.driver_opts.keys().filter(|option| option.starts_with(BRIDGE_OPTIONS));
     let inert = |option: &String| Note::Inert {

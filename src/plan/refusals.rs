@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compose::Compose;
 use super::diff::Turn;
 use super::draft::Draft;
-use super::{Note, container, contents, networks, order, volumes};
+use super::{Note, contents, networks, order, volumes};
 use crate::project::{FileGrant, FileObject, HostName, Service, ServiceName, grant_key};
 
 /// What keeps the replicas of one service from being made.
@@ -171,13 +171,13 @@ impl<'c, 'a> Refusals<'c, 'a> {
         for (attribute, why) in inert(self.service) {
             draft.note(Note::Inert { service: self.name.to_string(), attribute: attribute.to_owned(), why: why.to_owned() });
         }
-        let starts_late = self.service.healthcheck.as_ref().is_some_and(|check| check.start_interval.is_some());
-        let is_old = |turn: &Turn<'a>| self.compose.api_is_before(turn.host, container::START_INTERVAL_API);
-        if let Some(turn) = turns.iter().find(|turn| starts_late && is_old(turn)) {
+        for (newer, instead) in self.service.better_known() {
+            let Some(turn) = turns.iter().find(|turn| self.compose.api_is_before(turn.host, newer.since)) else { continue };
+            let (major, minor) = newer.since;
             draft.note(Note::Inert {
                 service: self.name.to_string(),
-                attribute: "healthcheck.start_interval".to_owned(),
-                why: format!("the engine on {} is older than API 1.44; `interval` counts from the start", turn.host),
+                attribute: newer.attribute.to_owned(),
+                why: format!("the engine on {} is older than API {major}.{minor}; {instead}", turn.host),
             });
         }
         self.remark_on_paths(turns, draft);

@@ -8,6 +8,7 @@ mod duration;
 mod host;
 pub mod moment;
 mod names;
+pub mod newer;
 mod one_off;
 mod resource;
 mod service;

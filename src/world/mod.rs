@@ -160,6 +160,15 @@ pub struct EngineInfo {
     pub clock_skew_ms: i64,
 }
 
+impl EngineInfo {
+    /// Whether the API spoken with it has what came in this version; one that told none counts as new.
+    pub fn speaks(&self, version: (u32, u32)) -> bool {
+        let spoken = self.api_version.split_once('.');
+        let spoken = spoken.and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+        spoken.is_none_or(|spoken| spoken >= version)
+    }
+}
+
 /// What an engine says of the swarm it is in.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub enum Swarm {

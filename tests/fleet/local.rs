@@ -40,20 +40,35 @@ impl Local {
 
     /// What mcompose says, both streams; it must succeed.
     pub fn mcompose(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcompose"));
-        command.args(arguments).env("DOCKER_HOST", format!("unix://{}", self.host().socket().display()));
-        self.said(command, arguments)
+        self.said(self.program(arguments), arguments)
     }
 
-    fn said(&self, mut command: Command, arguments: &[&str]) -> String {
+    /// The same where it must not succeed.
+    pub fn mcompose_fails(&self, arguments: &[&str]) -> String {
+        let (is_success, said) = self.ended(self.program(arguments));
+        assert!(!is_success, "{arguments:?}\n{said}");
+        said
+    }
+
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcompose"));
+        command.args(arguments).env("DOCKER_HOST", format!("unix://{}", self.host().socket().display()));
+        command
+    }
+
+    fn said(&self, command: Command, arguments: &[&str]) -> String {
+        let (is_success, said) = self.ended(command);
+        assert!(is_success, "{arguments:?}\n{said}");
+        said
+    }
+
+    fn ended(&self, mut command: Command) -> (bool, String) {
         command.current_dir(&self.folder).env("PWD", &self.folder).env("HOME", self.fleet.home());
         for name in ["DOCKER_CONTEXT", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "MCOMPOSE_INVENTORY"] {
             command.env_remove(name);
         }
         let output = command.output().expect("it was built");
         let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {}\n{said}", output.status);
-        said
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 }

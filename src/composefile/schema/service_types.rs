@@ -333,7 +333,7 @@ const ATTACHMENT: Type = Type::new(&[
     text_set("aliases"),
     options("driver_opts"),
     field("gw_priority", Shape::Number, Form::Int).since("1.48"),
-    text("interface_name"),
+    text("interface_name").since("1.49"),
     text("ipv4_address"),
     text("ipv6_address"),
     text_set("link_local_ips"),

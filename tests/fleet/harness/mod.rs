@@ -313,7 +313,8 @@ fn write_fleet_files(folder: &Path, prefix: &str, network: &str, owned: bool) {
         ("prefix", prefix),
         ("network", network),
         ("dockerd", &dockerd),
-        ("daemon.json", r#"{"insecure-registries": ["10.96.0.0/11"]}"#),
+        // A runtime by this name is what tells of GPUs, and containers with some can be made, if not started.
+        ("daemon.json", r#"{"insecure-registries": ["10.96.0.0/11"], "runtimes": {"nvidia": {"path": "runc"}}}"#),
         ("owner", &owner),
     ];
     for (name, text) in texts {
