@@ -106,7 +106,9 @@ fn beside(case: &Case, folder: &Path, reference: &Program) -> Result<(), (bool, 
         }
         (Outcome::Printed(_), Outcome::Refused(said)) => Err((false, format!("  mcompose refuses it: {said}"))),
         (Outcome::Printed(expected), Outcome::Printed(actual)) => {
-            json::compare(&json::parse(expected), &json::parse(&actual), "mcompose").map_err(|fault| (false, fault))
+            json::compare(&json::parse(expected), &json::parse(&actual), "mcompose").map_err(|fault| (false, fault))?;
+            let (theirs, ours) = (reference.hashes(case, folder), Program::mcompose().hashes(case, folder));
+            if theirs == ours { Ok(()) } else { Err((false, format!("  hashes: docker compose {theirs:?}, mcompose {ours:?}"))) }
         }
     }
 }

@@ -83,7 +83,8 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
     let names_only = args.services || args.volumes || args.networks || args.profiles || args.models || args.images;
     let options = LoadOptions {
         interpolate: !args.no_interpolate && !args.variables,
-        env_resolution: !args.no_env_resolution && !names_only,
+        // docker compose hashes the names of env files rather than what is in them.
+        env_resolution: !args.no_env_resolution && !names_only && args.hash.is_none(),
         normalize: !args.no_normalize && !globals.compatibility,
         resolve_paths: !args.no_path_resolution,
         consistency: !args.no_consistency,

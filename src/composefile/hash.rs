@@ -13,14 +13,23 @@ const LEFT_OUT: [&str; 5] = ["build", "pull_policy", "scale", "depends_on", "pro
 /// Stands around a service's name where an id is to be; nobody writes it.
 const MARK: char = '\u{f8ff}';
 
-/// SHA-256 in hexadecimal digits of the service's JSON as Go writes it, as docker compose 2.40.3 does when it makes a container:
-/// the variables of env files and the labels of label files are in it, and the paths of label files, which the service has no
-/// more.
-pub(super) fn of_service(service: &Node, label_files: Option<&Node>) -> String {
-    digest(&text_of_service(service.clone(), label_files))
+/// SHA-256 in hexadecimal digits of the service's JSON as Go writes it, as docker compose 2.40.3 prints it: the labels of label files are
+/// in it, and the paths of env files where the model kept them.
+pub(super) fn of_service(service: &Node) -> String {
+    let mut service = service.clone();
+    for file in service.items_mut("env_file") {
+        // Go writes one that must be there as its path alone.
+        if file.get("required").is_none()
+            && let Some(path) = file.text_at("path").map(str::to_owned)
+        {
+            file.value = Value::Text(path);
+        }
+    }
+    digest(&text_of_service(service, None))
 }
 
-/// The same as containers carry it: docker compose puts the ids of containers into it that the service shares something with.
+/// The same as containers carry it: in it are the variables of env files, the paths of label files, and the ids of containers that the
+/// service shares something with.
 pub(super) fn of_containers(service: &Node, label_files: Option<&Node>) -> ConfigHash {
     let mut service = service.clone();
     let mut has_neighbours = false;

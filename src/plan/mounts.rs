@@ -206,7 +206,7 @@ fn bind_options(bind: &MountBind) -> Value {
     let recursive = bind.recursive.as_deref();
     json!({
         "Propagation": bind.propagation,
-        "CreateMountpoint": bind.create_host_path.unwrap_or(true),
+        "CreateMountpoint": bind.create_host_path == Some(true),
         "NonRecursive": recursive == Some("disabled"),
         "ReadOnlyNonRecursive": recursive == Some("writable"),
         "ReadOnlyForceRecursive": recursive == Some("readonly"),

@@ -74,20 +74,21 @@ fn parity(page: &mut String, scripts: &[Script]) {
 fn containers(page: &mut String) {
     page.push_str(
         "\n## Containers of docker compose and of mcompose\n\n\
-        tests/fleet/same_container.rs makes containers, networks and volumes from files that use every attribute which an engine of\n\
-        API 1.41 can honour, with docker compose 2.40.3 and with mcompose, and compares all that the engine tells of them.\n\
+        tests/fleet/same_container.rs makes containers, networks and volumes from files that use every attribute which an engine can\n\
+        honour, with docker compose 2.40.3 and with mcompose, and compares all that the engine tells of them: on engines of API 1.41\n\
+        and, by `tests/engine.sh`, 1.51.\n\
         tests/fleet/take_over.rs lets each program go on with what the other one made. What differs does so on purpose:\n\n",
     );
-    let mut reasons: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
     for difference in DIFFERENCES {
-        match reasons.iter_mut().find(|(_, reason, _)| *reason == difference.reason) {
-            Some((_, _, paths)) => paths.push(difference.path),
-            None => reasons.push((difference.attribute, difference.reason, vec![difference.path])),
+        if told.contains(&difference.reason) {
+            continue;
         }
-    }
-    for (attribute, reason, paths) in reasons {
-        let places: Vec<&str> = paths.into_iter().filter_map(|path| path.split_once('.')).map(|(_, place)| place).collect();
-        let first = places.first().copied().unwrap_or_default();
-        let _ = writeln!(page, "- `{attribute}`, seen in `{first}`: {reason}.");
+        told.push(difference.reason);
+        let (attribute, reason, (major, minor)) = (difference.attribute, difference.reason, difference.since);
+        let place = difference.path.split_once('.').map_or(difference.path, |(_, place)| place);
+        let engines =
+            if difference.since > (1, 41) { format!(" of engines of API {major}.{minor} and newer") } else { String::new() };
+        let _ = writeln!(page, "- `{attribute}`, seen in `{place}`{engines}: {reason}.");
     }
 }

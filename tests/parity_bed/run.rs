@@ -49,6 +49,20 @@ impl Program {
         self.run(case, folder, &arguments, case.standard_input().unwrap_or_default())
     }
 
+    /// The hash of each service, a line each, sorted.
+    pub fn hashes(&self, case: &Case, folder: &Path) -> Vec<String> {
+        let all = ["--hash", "*"].map(str::to_owned);
+        let arguments: Vec<String> = case.arguments.iter().cloned().chain(all).collect();
+        match self.run(case, folder, &arguments, case.standard_input().unwrap_or_default()) {
+            Outcome::Printed(text) => {
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                lines.sort();
+                lines
+            }
+            Outcome::Refused(said) | Outcome::Broken(said) => vec![said],
+        }
+    }
+
     /// What is printed without a format.
     pub fn yaml(&self, case: &Case, folder: &Path) -> String {
         match self.run(case, folder, &case.arguments, case.standard_input().unwrap_or_default()) {

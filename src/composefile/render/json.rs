@@ -71,9 +71,12 @@ impl Writer {
             Part::Plain(node) => self.plain(node),
             Part::Typed(node, kind) => self.typed(node, kind),
             Part::ListOf(node, kind) => {
-                let items: Vec<Part<'_>> =
-                    node.as_list().unwrap_or_default().iter().map(|item| Part::Typed(item, kind)).collect();
-                self.list(&items);
+                let items = node.as_list().unwrap_or_default().iter().map(|item| match item.value {
+                    // An env file may be but a path.
+                    Value::Text(_) => Part::Plain(item),
+                    _ => Part::Typed(item, kind),
+                });
+                self.list(&items.collect::<Vec<_>>());
             }
             Part::MapOf(node, kind) => {
                 let entries = node.as_map().into_iter().flatten();

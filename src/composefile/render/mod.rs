@@ -34,7 +34,6 @@ pub fn models(model: &Model) -> Vec<String> {
 
 /// Services with their `config-hash`, in order of name.
 pub fn hashes(model: &Model) -> Vec<(String, String)> {
-    let label_files = |name: &str| model.label_files.get(name).map(|entry| &entry.node);
-    let hash = |(name, service): (&str, &Node)| (name.to_owned(), hash::of_service(service, label_files(name)));
+    let hash = |(name, service): (&str, &Node)| (name.to_owned(), hash::of_service(service));
     model.document.entries("services").map(hash).collect()
 }
