@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Failure, Globals, exit, load};
+use super::{Failure, Globals, digests, exit, load};
 use crate::composefile::{self, LoadOptions, Variable};
 use crate::ui::Ui;
 
@@ -74,11 +74,7 @@ pub struct ConfigArgs {
     only: Vec<String>,
 }
 
-pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
-    if args.lock_image_digests || args.resolve_image_digests {
-        let hint = "`docker buildx imagetools inspect IMAGE` tells the digest; write it as IMAGE@sha256:…";
-        return Err(Failure::said("mcompose does not ask registries for digests", hint.to_owned(), exit::USAGE));
-    }
+pub async fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     // Names can be told without env files that may not be there.
     let names_only = args.services || args.volumes || args.networks || args.profiles || args.models || args.images;
     let options = LoadOptions {
@@ -90,7 +86,14 @@ pub fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> 
         consistency: !args.no_consistency,
         ..LoadOptions::default()
     };
-    let model = load::model(&load::request(globals, &args.only, options)?, ui)?;
+    let mut model = load::model(&load::request(globals, &args.only, options)?, ui)?;
+    let prints_model = !(args.quiet || names_only || args.variables || args.environment || args.hash.is_some());
+    if prints_model && (args.lock_image_digests || args.resolve_image_digests) {
+        digests::pin(&mut model, globals, ui).await?;
+        if args.lock_image_digests {
+            model.keep_only_images();
+        }
+    }
     let lines = |names: Vec<String>| names.into_iter().map(|name| name + "\n").collect::<String>();
     let text = match () {
         () if args.quiet => String::new(),

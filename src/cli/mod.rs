@@ -8,6 +8,7 @@ mod carry;
 mod config;
 mod cp;
 mod develop;
+mod digests;
 mod down;
 mod events;
 mod exec;
@@ -252,7 +253,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Volumes(args) => volume::run_list(args, globals, ui).await,
         Verb::Simulate(args) => simulate::run(args, globals, ui).await,
         Verb::Logs(args) => logs::run(args, globals, ui).await,
-        Verb::Config(args) => config::run(args, globals, ui),
+        Verb::Config(args) => config::run(args, globals, ui).await,
         Verb::Plan(args) => plan::run(args, globals, ui).await,
         Verb::Hosts(verb) => hosts_stage::run(verb, globals, ui).await,
         Verb::Supervise(args) => supervise::run(args, globals, ui).await,

@@ -123,6 +123,8 @@ pub trait Engine: Send + Sync {
         login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError>;
+    /// The digest (`sha256:…`) that an image's registry has for its name now. `login` as for `pull`.
+    async fn digest(&self, image: &str, login: Option<&str>) -> Result<String, EngineError>;
     /// To the registry that the image's name says. `login` as for `pull`.
     async fn push(&self, image: &str, login: Option<&str>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), EngineError>;
     /// An image as an archive that `load` takes.

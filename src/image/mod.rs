@@ -3,10 +3,12 @@
 mod build;
 mod convoy;
 mod login;
+mod reference;
 mod saved;
 mod ship;
 
 pub use build::build;
 pub use convoy::Harbour;
 pub use login::{Login, login};
+pub use reference::full_name;
 pub use ship::{Shipment, ship};

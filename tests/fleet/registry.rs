@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::harness::demo_image;
 use crate::program::{Project, own};
+use crate::reference;
 
 const PASSWORD: &str = "open sesame";
 
@@ -127,6 +128,16 @@ fn an_image_is_pulled_with_the_password_of_docker_login_and_refused_without() {
     let ended = project.ok(&["--progress", "json", "up", "-d"]);
     assert!(!ended.everything().contains(PASSWORD));
     assert_eq!(project.spread("app"), "h1:1 h2:1");
+    for option in ["--resolve-image-digests", "--lock-image-digests"] {
+        let ours = project.ok(&["config", option, "--format", "json"]).stdout;
+        let file = project.file.display().to_string();
+        let mut theirs = reference::command(&fleet.hosts[0], &["-f", &file, "config", option, "--format", "json"]);
+        let theirs = theirs.env("HOME", &project.home).output().expect("docker compose is there");
+        let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).expect("it is JSON");
+        let ours = read(ours.as_bytes());
+        assert_eq!(ours, read(&theirs.stdout));
+        assert_eq!(ours["services"]["app"]["image"], format!("{registry}/private/app:1@{}", digest(&image().manifest)));
+    }
     project.ok(&["down"]);
     project.assert_gone();
 }

@@ -10,8 +10,11 @@ pub(in crate::composefile) fn document(document: &Node) -> String {
     let mut keys: Vec<&String> = document.as_map().into_iter().flat_map(|map| map.keys()).collect();
     keys.sort_unstable();
     let entries = keys.into_iter().filter(|key| *key != "models").filter_map(|key| Some((key.as_str(), document.get(key)?)));
-    let parts: Vec<(&str, Part<'_>)> =
+    let mut parts: Vec<(&str, Part<'_>)> =
         entries.map(|(key, node)| (key, Part::of(node, PROJECT.field(key).map(|f| f.form)))).collect();
+    if document.get("name").is_none() {
+        parts.insert(0, ("name", Part::Literal("\"\"")));
+    }
     out.object(&parts);
     out.text
 }

@@ -3,7 +3,9 @@
 pub(super) mod json;
 pub(super) mod yaml;
 
-use super::{Model, Node, hash};
+use std::collections::BTreeMap;
+
+use super::{Model, Node, Value, hash};
 
 /// As `config --format json` of docker compose prints it, without a newline at the end.
 pub fn to_json(model: &Model) -> String {
@@ -25,6 +27,32 @@ pub fn images(model: &Model) -> Vec<String> {
     let project = model.document.text_at("name").unwrap_or_default();
     let image = |name: &str, service: &Node| service.text_at("image").map_or_else(|| format!("{project}-{name}"), str::to_owned);
     model.document.entries("services").map(|(name, service)| image(name, service)).collect()
+}
+
+impl Model {
+    /// The images that services name, as they are written.
+    pub fn images_named(&self) -> impl Iterator<Item = &str> {
+        self.document.entries("services").filter_map(|(_, service)| service.text_at("image"))
+    }
+
+    /// Puts other names in the place of images, by name.
+    pub fn rename_images(&mut self, names: &BTreeMap<String, String>) {
+        for (_, service) in self.document.entries_mut("services") {
+            if let Some(name) = service.text_at("image").and_then(|image| names.get(image)) {
+                service.set("image", Value::Text(name.clone()));
+            }
+        }
+    }
+
+    /// Leaves nothing but the services' images; what is printed then is a file to be laid over another.
+    pub fn keep_only_images(&mut self) {
+        if let Some(map) = self.document.as_map_mut() {
+            map.retain(|key, _| key == "services");
+        }
+        for map in self.document.entries_mut("services").filter_map(|(_, service)| service.as_map_mut()) {
+            map.retain(|key, _| key == "image");
+        }
+    }
 }
 
 /// What each model runs.

@@ -132,7 +132,7 @@ impl Http {
             .map_err(|error| self.error(&call.what, ErrorKind::Unreachable, error.to_string()))
     }
 
-    async fn collect(&self, call: &Call, response: Response<Incoming>) -> Result<Bytes, EngineError> {
+    pub(super) async fn collect(&self, call: &Call, response: Response<Incoming>) -> Result<Bytes, EngineError> {
         let body = timeout(call.bound, response.into_body().collect())
             .await
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("the answer did not end within {:?}", call.bound)))?

@@ -18,6 +18,9 @@ use crate::project::ImageBuild;
 /// Engines before 25 gather an image on disk before they send the first of it.
 const SAVE_BEGINS_MAX: Duration = Duration::from_secs(600);
 
+/// The engine asks the registry, which may be far and ask for a password first.
+const REGISTRY_ANSWERS_MAX: Duration = Duration::from_secs(60);
+
 impl Docker {
     pub(super) async fn import(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError> {
         let what = format!("import image `{name}:{tag}`");
@@ -44,6 +47,16 @@ impl Docker {
         let call = Call { what, method: Method::POST, path, body: None, bound: PULL_MAX };
         let response = self.http.send_with_login(Some(self.version().await?), &call, login).await?;
         self.to_end(&call, streams::pull(response.into_body(), progress)).await
+    }
+
+    pub(super) async fn digest_of_registry(&self, image: &str, login: Option<&str>) -> Result<String, EngineError> {
+        let what = format!("ask for the digest of image `{image}`");
+        let call = Call { bound: REGISTRY_ANSWERS_MAX, ..get(&what, &format!("/distribution/{}/json", escape_path(image))) };
+        let answer = self.http.send_with_login(Some(self.version().await?), &call, login).await?;
+        let bytes = self.http.collect(&call, answer).await?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let digest = answer["Descriptor"]["digest"].as_str().filter(|digest| !digest.is_empty());
+        digest.map(str::to_owned).ok_or_else(|| self.http.error(&what, ErrorKind::Failed, "the answer has none"))
     }
 
     pub(super) async fn saved(&self, image: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {

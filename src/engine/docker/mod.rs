@@ -515,6 +515,10 @@ impl Engine for Docker {
         self.pull_from_registry(image, platform, login, progress).await
     }
 
+    async fn digest(&self, image: &str, login: Option<&str>) -> Result<String, EngineError> {
+        self.digest_of_registry(image, login).await
+    }
+
     async fn push(&self, image: &str, login: Option<&str>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), EngineError> {
         self.push_to_registry(image, login, progress).await
     }

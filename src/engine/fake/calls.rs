@@ -503,6 +503,11 @@ impl Engine for FakeEngine {
         self.call(Kind::Changes, call, |cluster, host| cluster.pull(host, image)).await
     }
 
+    async fn digest(&self, image: &str, _login: Option<&str>) -> Result<String, EngineError> {
+        let call = format!("ask for the digest of image `{image}`");
+        self.call(Kind::Reads, call, |cluster, host| cluster.digest(host, image)).await
+    }
+
     async fn push(
         &self,
         image: &str,

@@ -120,16 +120,23 @@ impl Cluster {
 
     pub(super) fn pull(&mut self, host: &HostName, image: &str) -> Result<(), Fail> {
         self.host(host)?;
-        let generation = match self.registry.get(image) {
-            None => 0,
-            Some(Some(generation)) => *generation,
-            Some(None) => {
-                return Err(Fail::new(ErrorKind::NotFound, format!("manifest for {image} not found: manifest unknown")));
-            }
-        };
-        let seen = image_of(image, generation);
+        let seen = self.in_registry(image)?;
         self.host_mut(host)?.images.insert(image.to_owned(), seen);
         Ok(())
+    }
+
+    pub(super) fn digest(&mut self, host: &HostName, image: &str) -> Result<String, Fail> {
+        self.host(host)?;
+        Ok(self.in_registry(image)?.id)
+    }
+
+    /// The registry has every image but those that were taken from it.
+    fn in_registry(&self, image: &str) -> Result<ImageSeen, Fail> {
+        match self.registry.get(image) {
+            None => Ok(image_of(image, 0)),
+            Some(Some(generation)) => Ok(image_of(image, *generation)),
+            Some(None) => Err(Fail::new(ErrorKind::NotFound, format!("manifest for {image} not found: manifest unknown"))),
+        }
     }
 
     pub(super) fn put_image(&mut self, host: &HostName, image: &str) {
