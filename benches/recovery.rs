@@ -1,11 +1,12 @@
 //! How long a service is short of replicas after a fault: mcompose's supervisor beside a Swarm service, on five engines. As root, like
 //! the tests.
 //!
-//! `cargo bench --bench recovery` prints medians; `-- WORD` runs those faults whose names have the word. Each fault is played on
+//! `cargo bench --bench recovery` prints medians; `-- WORD` runs those whose names have the word, such as `'Swarm, leader'`. Each fault is played on
 //! thirty replicas of one service on a network that crosses the hosts; what is measured ends when thirty run on hosts that are there.
 //! A fleet that lost a host is not used again: what follows would begin with what the loss left behind.
 //!
-//! `MCOMPOSE_BENCH_STORIES=1` has each run told: how many ran when, and what the supervisor said.
+//! `MCOMPOSE_BENCH_RUNS=1` plays each fault once, not five times; with `MCOMPOSE_BENCH_STORIES=1` each run is told: how many ran when,
+//! what the engines did and what the supervisor said.
 #![expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a bench runs programs, measures and prints")]
 
 #[path = "../tests/fleet/harness/mod.rs"]
@@ -32,10 +33,9 @@ const FAULTS: [&str; 3] = [CONTAINER_KILLED, "worker lost", LEADER_LOST];
 
 fn main() {
     let word = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    for fault in FAULTS.into_iter().filter(|name| name.contains(&word)) {
-        for side in [Side::Mcompose, Side::Swarm] {
-            report(side, fault, measure(side, fault));
-        }
+    let all = FAULTS.into_iter().flat_map(|fault| [Side::Mcompose, Side::Swarm].map(|side| (side, fault)));
+    for (side, fault) in all.filter(|(side, fault)| name(*side, fault).contains(&word)) {
+        report(&name(side, fault), measure(side, fault));
     }
 }
 
@@ -45,10 +45,13 @@ enum Side {
     Swarm,
 }
 
-fn report(side: Side, fault: &str, mut seconds: Vec<f64>) {
+fn name(side: Side, fault: &str) -> String {
+    format!("{side:?}, {fault}")
+}
+
+fn report(what: &str, mut seconds: Vec<f64>) {
     let all: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.2}")).collect();
     seconds.sort_by(f64::total_cmp);
-    let what = format!("{side:?}, {fault}");
     println!("{what:<28} {:>7.2} s  ({})", seconds[seconds.len() / 2], all.join(", "));
 }
 
@@ -56,10 +59,14 @@ fn measure(side: Side, fault: &str) -> Vec<f64> {
     match fault {
         CONTAINER_KILLED => {
             let bed = Bed::make(side);
-            (0..RUNS).map(|run| bed.kill_one(run)).collect()
+            (0..runs()).map(|run| bed.kill_one(run)).collect()
         }
-        _ => (0..RUNS).map(|_| Bed::make(side).lose_one(fault)).collect(),
+        _ => (0..runs()).map(|_| Bed::make(side).lose_one(fault)).collect(),
     }
+}
+
+fn runs() -> usize {
+    std::env::var("MCOMPOSE_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS)
 }
 
 /// A fleet with thirty replicas, kept by one of the two.
@@ -118,6 +125,8 @@ impl Bed {
         let held = |host: &&FleetHost| running.iter().filter(|(on, _)| *on == host.name).count();
         let lost = self.fleet.hosts.iter().filter(is_meant).max_by_key(held).expect("there are five hosts");
         let fault = Fault::begin(format!("{} is lost with {}", lost.name, held(&lost)));
+        // The cable first: the processes of a machine without power do not say that they end.
+        lost.cut();
         lost.crash();
         self.until_whole(&fault, None)
     }
@@ -125,12 +134,13 @@ impl Bed {
     /// Seconds until all replicas run on hosts that are there. One that was killed counts once it was seen not to run.
     fn until_whole(&self, fault: &Fault, killed: Option<&str>) -> f64 {
         let mut is_gone = killed.is_none();
+        let mut story = vec![(fault.time, fault.what.clone())];
         let mut counted = 0;
         let is_whole = loop {
             let running = self.running();
             is_gone |= killed.is_some_and(|killed| !running.iter().any(|(_, id)| id == killed));
             if running.len() != std::mem::replace(&mut counted, running.len()) {
-                fault.tell(SystemTime::now(), &format!("{counted} run"));
+                story.push((SystemTime::now(), format!("{counted} run")));
             }
             if is_gone && counted == REPLICAS || fault.at.elapsed() > harness::BOUND {
                 break is_gone && counted == REPLICAS;
@@ -138,7 +148,11 @@ impl Bed {
             std::thread::sleep(LOOK);
         };
         let seconds = fault.at.elapsed().as_secs_f64();
-        self.supervisor.iter().for_each(|supervisor| supervisor.tell(fault));
+        if std::env::var_os("MCOMPOSE_BENCH_STORIES").is_some() {
+            story.extend(self.supervisor.iter().flat_map(Supervisor::told));
+            story.extend(self.fleet.hosts.iter().filter(|host| host.is_running()).flat_map(|host| happened(host, fault.time)));
+            fault.tell(story);
+        }
         assert!(is_whole, "the service is not whole again within {:?}", harness::BOUND);
         seconds
     }
@@ -168,23 +182,37 @@ impl Bed {
 struct Fault {
     at: Instant,
     time: SystemTime,
-    is_told: bool,
+    what: String,
 }
 
 impl Fault {
     fn begin(what: String) -> Self {
-        let is_told = std::env::var_os("MCOMPOSE_BENCH_STORIES").is_some();
-        let fault = Self { at: Instant::now(), time: SystemTime::now(), is_told };
-        fault.tell(fault.time, &what);
-        fault
+        Self { at: Instant::now(), time: SystemTime::now(), what }
     }
 
-    fn tell(&self, time: SystemTime, what: &str) {
-        if self.is_told {
+    /// Tells what happened after it, in order.
+    fn tell(&self, mut story: Vec<(SystemTime, String)>) {
+        story.sort();
+        for (time, what) in story.into_iter().filter(|(time, _)| *time >= self.time) {
             let seconds = time.duration_since(self.time).unwrap_or_default().as_secs_f64();
             eprintln!("{seconds:8.2} s  {what}");
         }
+        eprintln!();
     }
+}
+
+/// What an engine did since then.
+fn happened(host: &FleetHost, since: SystemTime) -> Vec<(SystemTime, String)> {
+    let secs = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let path = format!("/events?since={:.3}&until={:.3}", secs(since), secs(SystemTime::now()));
+    let answer = host.try_api("GET", &path, b"").map(|answer| answer.text()).unwrap_or_default();
+    let events = answer.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = |event: Value| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(event["timeNano"].as_u64()?);
+        let name = event["Actor"]["Attributes"]["name"].as_str().or(event["Actor"]["ID"].as_str())?;
+        Some((time, format!("  {}: {} {} {name}", host.name, event["Type"].as_str()?, event["Action"].as_str()?)))
+    };
+    events.filter_map(line).collect()
 }
 
 /// The swarm's nodes by the first manager that answers.
@@ -237,14 +265,13 @@ impl Supervisor {
         told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// What it said after the fault.
-    fn tell(&self, fault: &Fault) {
-        for line in self.lines() {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_millis(line["time_ms"].as_u64().unwrap_or_default());
-            if time >= fault.time {
-                fault.tell(time, line["text"].as_str().unwrap_or_default());
-            }
-        }
+    /// What it said, and when.
+    fn told(&self) -> Vec<(SystemTime, String)> {
+        let said = |line: &Value| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_millis(line["time_ms"].as_u64()?);
+            Some((time, line["text"].as_str()?.to_owned()))
+        };
+        self.lines().iter().filter_map(said).collect()
     }
 }
 
