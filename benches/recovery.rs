@@ -1,8 +1,8 @@
 //! How long a service is short of replicas after a fault: mcompose's supervisor beside a Swarm service, on five engines. As root, like
 //! the tests.
 //!
-//! `cargo bench --bench recovery` prints medians; `-- WORD` runs those whose names have the word, such as `'Swarm, leader'`. Each fault is played on
-//! thirty replicas of one service on a network that crosses the hosts; what is measured ends when thirty run on hosts that are there.
+//! `cargo bench --bench recovery` prints medians; `-- WORD` runs those whose names have the word, such as `'Swarm, leader'`. Each fault
+//! is played on thirty replicas of one service on a network that crosses the hosts; what is measured ends when thirty run on hosts that are there.
 //! A fleet that lost a host is not used again: what follows would begin with what the loss left behind.
 //!
 //! `MCOMPOSE_BENCH_RUNS=1` plays each fault once, not five times; with `MCOMPOSE_BENCH_STORIES=1` each run is told: how many ran when,
@@ -27,6 +27,8 @@ const REPLICAS: usize = 30;
 const RUNS: usize = 5;
 /// Between two looks at the engines.
 const LOOK: Duration = Duration::from_millis(20);
+/// So much later than the one before does each run begin: another part of mcompose's heartbeat of a second and of Swarm's of five.
+const APART: Duration = Duration::from_millis(1_300);
 const CONTAINER_KILLED: &str = "container killed";
 const LEADER_LOST: &str = "leader lost";
 const FAULTS: [&str; 3] = [CONTAINER_KILLED, "worker lost", LEADER_LOST];
@@ -61,7 +63,7 @@ fn measure(side: Side, fault: &str) -> Vec<f64> {
             let bed = Bed::make(side);
             (0..runs()).map(|run| bed.kill_one(run)).collect()
         }
-        _ => (0..runs()).map(|_| Bed::make(side).lose_one(fault)).collect(),
+        _ => (0..runs()).map(|run| Bed::make(side).lose_one(run, fault)).collect(),
     }
 }
 
@@ -115,7 +117,9 @@ impl Bed {
     }
 
     /// Seconds until a host's replicas run elsewhere. It does not come back.
-    fn lose_one(&self, fault: &str) -> f64 {
+    fn lose_one(&self, run: usize, fault: &str) -> f64 {
+        // Not always just after a heartbeat, which is when a bed is found to be settled.
+        std::thread::sleep(APART * u32::try_from(run).unwrap_or_default());
         let (leader, managers) = (leader(&self.fleet), managers(&self.fleet));
         let is_meant = |host: &&FleetHost| match fault {
             LEADER_LOST => host.name == leader,
