@@ -31,7 +31,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const APART: Duration = Duration::from_millis(1_300);
 const CONTAINER_KILLED: &str = "container killed";
 const LEADER_LOST: &str = "leader lost";
-const FAULTS: [&str; 3] = [CONTAINER_KILLED, "worker lost", LEADER_LOST];
+/// Workers that come back and are lost again, and the leader at last: what earlier losses left behind may slow down what follows.
+const LOST_IN_A_ROW: &str = "hosts lost in a row";
+const FAULTS: [&str; 4] = [CONTAINER_KILLED, "worker lost", LEADER_LOST, LOST_IN_A_ROW];
 
 fn main() {
     let word = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
@@ -63,7 +65,17 @@ fn measure(side: Side, fault: &str) -> Vec<f64> {
             let bed = Bed::make(side);
             (0..runs()).map(|run| bed.kill_one(run)).collect()
         }
-        _ => (0..runs()).map(|run| Bed::make(side).lose_one(run, fault)).collect(),
+        LOST_IN_A_ROW => {
+            let bed = Bed::make(side);
+            let lose = |run, fault| {
+                let (host, seconds) = bed.lose_one(run, fault);
+                bed.fleet.host(&host).boot();
+                bed.settle();
+                seconds
+            };
+            (0..runs()).map(|run| lose(run, "worker lost")).chain(std::iter::once_with(|| lose(0, LEADER_LOST))).collect()
+        }
+        _ => (0..runs()).map(|run| Bed::make(side).lose_one(run, fault).1).collect(),
     }
 }
 
@@ -93,15 +105,15 @@ impl Bed {
         };
         let bed = Self { supervisor, side, fleet };
         bed.settle();
+        // The network is on each, by that.
+        let hosts: BTreeSet<String> = bed.running().into_iter().map(|(host, _)| host).collect();
+        assert_eq!(hosts.len(), HOSTS, "every host has replicas");
         bed
     }
 
-    /// All run, on networks that every host has by that, and the swarm has all of its hosts.
+    /// All run, and the swarm has all of its hosts.
     fn settle(&self) {
         wait_until("all replicas run", || self.running().len() == REPLICAS);
-        wait_until("every host has replicas", || {
-            self.running().into_iter().map(|(host, _)| host).collect::<BTreeSet<_>>().len() == HOSTS
-        });
         wait_until("the managers agree", || managers(&self.fleet).len() == MANAGERS);
         wait_until("every host is ready", || names_where(&self.fleet, |node| node["Status"]["State"] == "ready").len() == HOSTS);
     }
@@ -116,8 +128,8 @@ impl Bed {
         self.until_whole(&fault, Some(&container))
     }
 
-    /// Seconds until a host's replicas run elsewhere. It does not come back.
-    fn lose_one(&self, run: usize, fault: &str) -> f64 {
+    /// A host that was lost, and seconds until its replicas run elsewhere.
+    fn lose_one(&self, run: usize, fault: &str) -> (String, f64) {
         // Not always just after a heartbeat, which is when a bed is found to be settled.
         std::thread::sleep(APART * u32::try_from(run).unwrap_or_default());
         let (leader, managers) = (leader(&self.fleet), managers(&self.fleet));
@@ -132,7 +144,7 @@ impl Bed {
         // The cable first: the processes of a machine without power do not say that they end.
         lost.cut();
         lost.crash();
-        self.until_whole(&fault, None)
+        (lost.name.clone(), self.until_whole(&fault, None))
     }
 
     /// Seconds until all replicas run on hosts that are there. One that was killed counts once it was seen not to run.
