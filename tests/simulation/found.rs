@@ -107,7 +107,7 @@ fn what_needs_a_network_that_no_container_of_its_host_is_on_waits_until_a_lost_h
         (500..20_000).step_by(500).find(|now_ms| asked_for(&machine.step(Event::Tick, *now_ms)).is_some())
     };
     assert_eq!(asked_at(Fabric::Bridge), Some(5_500), "a bridge is each host's own");
-    assert_eq!(asked_at(Fabric::Overlay { managers: vec![host_name("alpha")] }), Some(7_500));
+    assert_eq!(asked_at(Fabric::Overlay { managers: vec![host_name("alpha")] }), Some(9_500));
 }
 
 #[test]
