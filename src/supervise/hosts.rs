@@ -221,7 +221,11 @@ impl Looker {
     async fn look(&self) -> Result<SeenHost, EngineError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known.filter(|known| known.question == self.question) {
-            Some(known) if known.at.elapsed() < WHOLE_EVERY || self.spares => self.containers_in(known.seen).await,
+            Some(known) if known.at.elapsed() < WHOLE_EVERY || self.spares => {
+                let seen = self.containers_in(known.seen).await?;
+                let is_whole = self.spares || !has_another_volume(&seen);
+                if is_whole { Ok(seen) } else { Ok(self.look_whole().await.unwrap_or(seen)) }
+            }
             Some(known) => match self.look_whole().await {
                 Ok(seen) => Ok(seen),
                 // Between two leaders a manager does not show its swarm.
@@ -249,6 +253,14 @@ impl Looker {
         let containers = bounded(&self.host, self.engine.containers()).await?;
         Ok(SeenHost { containers, ..seen })
     }
+}
+
+/// Whether a container has a volume that was not there when volumes were looked at. Whoever removes the container leaves it behind, and
+/// then nothing but the list of volumes says where the data is.
+fn has_another_volume(seen: &SeenHost) -> bool {
+    let known: BTreeSet<&str> = seen.volumes.iter().map(|volume| volume.name.as_str()).collect();
+    let mounts = seen.containers.iter().flat_map(|container| &container.mounts);
+    mounts.into_iter().any(|mount| mount.kind == "volume" && !mount.name.is_empty() && !known.contains(mount.name.as_str()))
 }
 
 /// How much of a host is looked at.
