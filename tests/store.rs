@@ -64,6 +64,22 @@ fn raft_over(fake: &Fake, managers: &[&str]) -> RaftStore {
     RaftStore::new(Managers::new(reached).expect("there are managers"), first)
 }
 
+/// A store that learns who leads, and the host that does.
+async fn led(fake: &Fake) -> (RaftStore, &'static str) {
+    let world = fake.snapshot();
+    let node_id = |host: &str| match world.seen(host).map(|seen| &seen.swarm) {
+        Some(Swarm::Active(member)) => Some(member.node_id.clone()),
+        _ => None,
+    };
+    let engines = fake.engines();
+    let nodes = engines["a"].nodes().await.expect("it answers");
+    let leads = |host: &&str| nodes.iter().any(|node| node.is_leader && Some(&node.id) == node_id(host).as_ref());
+    let leader = ["a", "b", "c"].into_iter().find(leads).expect("one of the three leads");
+    let managers = Managers::new(engines.into_values().collect()).expect("there are managers");
+    let first = HostName::new("a").expect("a good name");
+    (RaftStore::new(managers.known_as(|host| node_id(host.as_str())), first), leader)
+}
+
 #[tokio::test]
 async fn an_empty_store_has_nothing_and_says_so() {
     on_every_store(store_spec::an_empty_store_has_nothing_and_says_so).await;
@@ -186,6 +202,47 @@ async fn the_loss_of_the_leader_costs_neither_lock_nor_record() {
     tokio::time::sleep(LOCK_TTL).await;
     assert!(!*lock.lost().borrow());
     lock.release().await;
+}
+
+/// A manager that does not know yet that its leader is gone would hang on to the call, and hold up its host's containers.
+#[tokio::test(start_paused = true)]
+async fn while_the_leader_is_silent_the_others_are_only_listened_to() {
+    let fake = swarm_of_three().await;
+    let (store, leader) = led(&fake).await;
+    store.put(draft(project("p", "one"))).await.expect("it is kept");
+
+    fake.host(leader).cut();
+    let no_leader = Fault::Fail { kind: ErrorKind::NoLeader, message: "The swarm does not have a leader".to_owned() };
+    fake.fault(FaultRule { host: None, call: "hear".to_owned(), skip: 0, times: 80, fault: no_leader });
+    let from = fake.calls().len();
+    assert_eq!(store.put(draft(project("p", "two"))).await.expect("it is kept").head.revision, 2);
+    let of_others: Vec<_> = fake.calls().split_off(from).into_iter().filter(|call| call.host.as_str() != leader).collect();
+    let first = of_others.iter().position(|call| !call.call.starts_with("hear")).expect("the new leader wrote it");
+    assert_eq!(of_others[..first].iter().filter(|call| call.failed).count(), 80, "{of_others:?}");
+}
+
+/// It has network, and this side does not reach it: nobody tells of a new leader, since there is none.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_only_this_side_does_not_reach_is_asked_through_the_others_in_the_end() {
+    let fake = swarm_of_three().await;
+    let (store, leader) = led(&fake).await;
+    store.put(draft(project("p", "one"))).await.expect("it is kept");
+    let unreached = Fault::Fail { kind: ErrorKind::Unreachable, message: "no route".to_owned() };
+    fake.fault(FaultRule {
+        host: Some(leader.to_owned()),
+        call: String::new(),
+        skip: 0,
+        times: u32::MAX,
+        fault: unreached.clone(),
+    });
+    fake.fault(FaultRule { host: None, call: "hear".to_owned(), skip: 0, times: u32::MAX, fault: unreached });
+    for revision in [2, 3] {
+        let began = tokio::time::Instant::now();
+        let draft = draft(project("p", &format!("image-{revision}")));
+        assert_eq!(store.put(draft).await.expect("it is kept").head.revision, revision);
+        let within = Duration::from_secs(if revision == 2 { 25 } else { 2 });
+        assert!(began.elapsed() < within, "{:?}: it is not waited for twice", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,9 @@ use crate::project::{Endpoint, HostName};
 
 /// A swarm that elects a leader, or has not told a host of a network yet, refuses calls for up to 25 s.
 pub const SWARM_SETTLES_MAX: Duration = Duration::from_secs(40);
+/// The first pause, and the longest; each is twice as long as the one before.
 const SWARM_PAUSE: Duration = Duration::from_millis(300);
+const SWARM_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A host learns within a second or two of an overlay that was made anew; one that is not there after this is not coming.
 const NETWORK_COMES_MAX: Duration = Duration::from_secs(15);
 /// Lines of a container's log that are shown with its failure.
@@ -53,18 +55,20 @@ pub(super) async fn carry_out(
 async fn insist(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> StepEnd {
     let begun = Instant::now();
     let mut endpoints = BTreeMap::new();
+    let mut pause = SWARM_PAUSE;
     loop {
         let error = match call(means, step, id, events).await {
             Ok(()) => return StepEnd::Done,
             Err(error) => error,
         };
         let patience = patience(step, &error);
-        if patience.is_none_or(|patience| begun.elapsed() + SWARM_PAUSE > patience) {
+        if patience.is_none_or(|patience| begun.elapsed() + pause > patience) {
             let log_tail = log_tail(means.engines, step).await;
             return StepEnd::Failed { error, log_tail };
         }
         let _ = events.send(Event::Progress { step: id, text: format!("waiting for the swarm: {}", error.message) });
-        sleep(SWARM_PAUSE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(SWARM_PAUSE_MAX);
         if misses_a_network(step, &error) {
             rejoin(means.engines, step, &mut endpoints).await;
         }

@@ -4,6 +4,7 @@
 
 mod address;
 mod check;
+mod election;
 mod error;
 mod fabric;
 mod form;

@@ -155,6 +155,9 @@ pub trait Engine: Send + Sync {
     async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
     async fn node_remove(&self, node_id: &str, force: bool) -> Result<(), EngineError>;
     async fn node_role(&self, node_id: &str, role: Role) -> Result<(), EngineError>;
+    /// Returns once a manager hears that its swarm has a new leader. It only listens: a question that needs the leader, asked of a
+    /// manager that has not noticed yet that the leader is gone, keeps its host's containers off overlay networks for 20 s.
+    async fn new_leader(&self) -> Result<(), EngineError>;
 
     /// Config objects of the swarm's Raft whose names start with `prefix`. Asked of a manager.
     async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError>;

@@ -29,8 +29,12 @@ pub fn open(
         Fabric::Bridge => Vec::new(),
     };
     let reached = managers.iter().filter_map(|name| engines.get(name).cloned()).collect();
+    let node_id = |host: &HostName| match world.seen(host.as_str()).map(|seen| &seen.swarm) {
+        Some(Swarm::Active(member)) => Some(member.node_id.clone()),
+        _ => None,
+    };
     if let (Some(first), Some(managers)) = (managers.first(), Managers::new(reached)) {
-        return Ok(Arc::new(RaftStore::new(managers, first.clone())));
+        return Ok(Arc::new(RaftStore::new(managers.known_as(node_id), first.clone())));
     }
     Ok(Arc::new(FolderStore::new(state.join("mcompose").join(folder_name(engines, world, inventory)))))
 }

@@ -14,7 +14,7 @@ use super::machine::{Event, Notice};
 use super::run::{Message, Names};
 use crate::engine::{ContainerEvent, Engine, EngineError, Engines, ErrorKind};
 use crate::project::HostName;
-use crate::world::{Question, SeenHost, Sight};
+use crate::world::{Question, SeenHost, Sight, Swarm};
 
 /// A ping that takes longer, its connection included, is not answered.
 const PING_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -23,6 +23,9 @@ const LOOK_WAIT_MAX: Duration = Duration::from_secs(8);
 /// What the swarm shows of networks, volumes and itself is asked for again after this long, and from a host that was away;
 /// containers at each look. Every second look at a host that gives no sign is a whole one.
 const WHOLE_EVERY: Duration = Duration::from_secs(55);
+/// While a manager is silent, whether the swarm has a leader is not known: for this long nothing is asked that needs one, since a host
+/// that is asked meanwhile may put no container on a network before it has given up the answer.
+const LEADER_DOUBTED: Duration = Duration::from_secs(25);
 /// Between two attempts to follow a host's events.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// An engine tells of a death before its list shows it: first it takes the container off its networks, which takes 90 ms or, on a
@@ -34,6 +37,8 @@ pub(super) struct Hosts {
     sender: mpsc::UnboundedSender<Message>,
     known: BTreeMap<HostName, Known>,
     followers: BTreeMap<HostName, AbortHandle>,
+    /// Hosts that do not answer, and since when.
+    silent: BTreeMap<HostName, Instant>,
     question: Question,
 }
 
@@ -54,6 +59,8 @@ pub(super) struct Looker {
     engine: Arc<dyn Engine>,
     known: Known,
     question: Question,
+    /// Nothing is asked of the swarm that is known already, however old.
+    spares: bool,
 }
 
 impl Hosts {
@@ -63,6 +70,7 @@ impl Hosts {
             sender,
             known: BTreeMap::new(),
             followers: BTreeMap::new(),
+            silent: BTreeMap::new(),
             question: Question::default(),
         };
         hosts.change(engines);
@@ -126,7 +134,18 @@ impl Hosts {
 
     fn looker(&self, host: &HostName) -> Option<Looker> {
         let engine = Arc::clone(self.engines.get(host)?);
-        Some(Looker { host: host.clone(), engine, known: Arc::clone(self.known.get(host)?), question: self.question.clone() })
+        let (known, question) = (Arc::clone(self.known.get(host)?), self.question.clone());
+        Some(Looker { host: host.clone(), engine, known, question, spares: self.doubts_leader() })
+    }
+
+    /// Whether a manager fell silent a moment ago. It may have been the leader.
+    fn doubts_leader(&self) -> bool {
+        let manages = |host: &HostName| {
+            let known = self.known.get(host).map(|known| known.lock().unwrap_or_else(PoisonError::into_inner));
+            let swarm = known.as_ref().and_then(|known| known.as_ref()).map(|whole| &whole.seen.swarm);
+            matches!(swarm, Some(Swarm::Active(member)) if member.is_manager)
+        };
+        self.silent.iter().any(|(host, since)| since.elapsed() < LEADER_DOUBTED && manages(host))
     }
 
     pub(super) fn lookers(&self, hosts: &Names) -> Vec<Looker> {
@@ -136,10 +155,15 @@ impl Hosts {
     /// A host that was away may have left a dead connection behind, and come back as another: its events are followed anew, and
     /// it is looked at as a whole.
     pub(super) fn hear(&mut self, notice: &Notice) {
-        if let Notice::HostBack { host, .. } | Notice::HostUp { host } = notice {
-            let host = host.clone();
-            self.known.insert(host.clone(), Known::default());
-            self.follow(&host);
+        match notice {
+            Notice::HostBack { host, .. } | Notice::HostUp { host } => {
+                let host = host.clone();
+                self.silent.remove(&host);
+                self.known.insert(host.clone(), Known::default());
+                self.follow(&host);
+            }
+            Notice::HostDoubtful { host, .. } => drop(self.silent.insert(host.clone(), Instant::now())),
+            _ => {}
         }
     }
 
@@ -194,10 +218,14 @@ impl Drop for Hosts {
 
 impl Looker {
     /// The containers as they are; the rest as the last whole look showed it, which is made again where it is old.
-    pub(super) async fn look(&self) -> Result<SeenHost, EngineError> {
+    async fn look(&self) -> Result<SeenHost, EngineError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known.filter(|known| known.question == self.question) {
-            Some(known) if known.at.elapsed() < WHOLE_EVERY => self.containers_in(known.seen).await,
+            Some(known) if known.at.elapsed() < WHOLE_EVERY || self.spares => {
+                let seen = self.containers_in(known.seen).await?;
+                let is_whole = self.spares || !has_another_volume(&seen);
+                if is_whole { Ok(seen) } else { Ok(self.look_whole().await.unwrap_or(seen)) }
+            }
             Some(known) => match self.look_whole().await {
                 Ok(seen) => Ok(seen),
                 // Between two leaders a manager does not show its swarm.
@@ -207,8 +235,13 @@ impl Looker {
         }
     }
 
+    /// Everything, whatever was known, if the swarm can be asked.
+    async fn look_anew(&self) -> Result<SeenHost, EngineError> {
+        if self.spares { self.look().await } else { self.look_whole().await }
+    }
+
     /// Everything, whatever was known.
-    pub(super) async fn look_whole(&self) -> Result<SeenHost, EngineError> {
+    async fn look_whole(&self) -> Result<SeenHost, EngineError> {
         let mut rest = bounded(&self.host, self.engine.look(&self.question)).await?;
         let containers = std::mem::take(&mut rest.containers);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -222,10 +255,32 @@ impl Looker {
     }
 }
 
+/// Whether a container has a volume that was not there when volumes were looked at. Whoever removes the container leaves it behind, and
+/// then nothing but the list of volumes says where the data is.
+fn has_another_volume(seen: &SeenHost) -> bool {
+    let known: BTreeSet<&str> = seen.volumes.iter().map(|volume| volume.name.as_str()).collect();
+    let mounts = seen.containers.iter().flat_map(|container| &container.mounts);
+    mounts.into_iter().any(|mount| mount.kind == "volume" && !mount.name.is_empty() && !known.contains(mount.name.as_str()))
+}
+
+/// How much of a host is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Containers,
+    /// What was known of the rest may not hold.
+    Doubtful,
+    /// What was known of the rest does not hold.
+    Changed,
+}
+
 /// Looks at several hosts at once.
-pub(super) async fn look_at(lookers: Vec<Looker>, whole: bool) -> BTreeMap<HostName, Sight> {
+pub(super) async fn look_at(lookers: Vec<Looker>, extent: Extent) -> BTreeMap<HostName, Sight> {
     let looks = lookers.into_iter().map(|looker| async move {
-        let looked = if whole { looker.look_whole().await } else { looker.look().await };
+        let looked = match extent {
+            Extent::Containers => looker.look().await,
+            Extent::Doubtful => looker.look_anew().await,
+            Extent::Changed => looker.look_whole().await,
+        };
         let sight = match looked {
             Ok(seen) => Sight::Seen(Box::new(seen)),
             Err(error) => Sight::Unreachable { why: error.message },

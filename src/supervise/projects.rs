@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::hosts::{Looker, look_at};
+use super::hosts::{Extent, Looker, look_at};
 use super::machine::{Deployment, Event};
 use super::run::{ByProject, Message, Scope, is_true};
 use crate::apply::{self, Limits, Outcome, apply};
@@ -124,7 +124,12 @@ impl Projects {
                 Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
                 Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)])),
             };
-            let looks = look_at(lookers, !errors.is_empty() || plan.brings_resources()).await;
+            let extent = match errors.is_empty() {
+                _ if plan.brings_resources() => Extent::Changed,
+                true => Extent::Containers,
+                false => Extent::Doubtful,
+            };
+            let looks = look_at(lookers, extent).await;
             lock.release().await;
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let _ = sender.send(Message::Event(Event::Applied { project, tried, errors, looks, took_ms }));
@@ -181,7 +186,7 @@ fn deployment(record: &Record) -> Deployment {
 
 async fn locked(store: &dyn Store, holder: &Holder, project: &ProjectName, lookers: Vec<Looker>) -> Result<Message, StoreError> {
     let lock = store.lock(project, holder, LOCK_WAIT_MAX, &|_| {}).await?;
-    let (record, looks) = tokio::join!(store.latest(project), look_at(lookers, false));
+    let (record, looks) = tokio::join!(store.latest(project), look_at(lookers, Extent::Containers));
     let record = match record {
         Ok(record) => record,
         Err(error) => {

@@ -11,7 +11,7 @@ use mcompose::cluster::{Managers, fabric, form, leave, resolve};
 use mcompose::engine::{Engines, docker};
 use mcompose::inventory::{Context, Inventory, parse};
 use mcompose::plan::{Plan, Step};
-use mcompose::project::ProjectName;
+use mcompose::project::{HostName, ProjectName};
 use mcompose::store::{LOCK_TTL, RaftStore, Store};
 use mcompose::transport::LinkOptions;
 use mcompose::world::{Fabric, Question, Sight, Swarm, World};
@@ -68,13 +68,21 @@ impl Hosts {
         let world = self.look().await;
         let fabric = fabric(&self.inventory.hosts, &self.inventory.network, &world).unwrap_or_else(|error| panic!("{error}"));
         let Fabric::Overlay { managers } = fabric else { panic!("{fabric:?}") };
-        self.store_over(&managers.iter().map(|name| name.as_str()).collect::<Vec<_>>())
+        let node_id = |host: &HostName| match world.seen(host.as_str()).map(|seen| &seen.swarm) {
+            Some(Swarm::Active(member)) => Some(member.node_id.clone()),
+            _ => None,
+        };
+        let first = managers[0].clone();
+        RaftStore::new(self.managers(managers.iter().map(HostName::as_str)).known_as(node_id), first)
     }
 
     fn store_over(&self, managers: &[&str]) -> RaftStore {
-        let reached = managers.iter().map(|name| self.engines[*name].clone()).collect();
         let first = self.inventory.host(managers[0]).expect("it is in the inventory").name.clone();
-        RaftStore::new(Managers::new(reached).expect("there are managers"), first)
+        RaftStore::new(self.managers(managers.iter().copied()), first)
+    }
+
+    fn managers<'n>(&self, names: impl Iterator<Item = &'n str>) -> Managers {
+        Managers::new(names.map(|name| self.engines[name].clone()).collect()).expect("there are managers")
     }
 
     async fn leader(&self) -> String {

@@ -10,8 +10,12 @@ use super::planning;
 use super::town::{host, host_name, shop};
 
 fn machine(hosts: &[&str], project: Project) -> Machine {
+    machine_on(Fabric::Bridge, hosts, project)
+}
+
+fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
     let hosts = hosts.iter().map(|name| host(name)).collect();
-    let mut machine = Machine::new(Settings::default(), Fabric::Bridge, hosts, 0);
+    let mut machine = Machine::new(Settings::default(), fabric, hosts, 0);
     machine.step(Event::Lease(true), 0);
     machine.step(Event::Records(BTreeMap::from([(shop(), deployment(project))])), 0);
     machine
@@ -35,7 +39,7 @@ fn bare(name: &str) -> SeenHost {
     seen.engine.hostname = name.to_owned();
     (seen.engine.os, seen.engine.arch) = ("linux".to_owned(), "amd64".to_owned());
     (seen.engine.cpus, seen.engine.memory_bytes) = (4, 8 << 30);
-    seen.engine.network_plugins.insert("bridge".to_owned());
+    seen.engine.network_plugins.extend(["bridge".to_owned(), "overlay".to_owned()]);
     seen
 }
 
@@ -85,6 +89,25 @@ fn a_host_that_comes_back_empty_gets_its_replica_of_a_global_service_once_it_is_
     pass(&mut machine, 10_100, 15_000);
     let commands = machine.step(Event::Tick, 15_100);
     assert_eq!(asked_for(&commands), Some(BTreeSet::from([host_name("gamma")])), "{commands:?}");
+}
+
+/// Told by engines: a host that joins a network waits 10 s for one that is gone, unless the others know that by then.
+#[test]
+fn what_needs_a_network_that_no_container_of_its_host_is_on_waits_until_a_lost_host_is_missed() {
+    let project = planning::project("services: {web: {image: 'web:1', deploy: {}}}");
+    let asked_at = |fabric: Fabric| {
+        let mut machine = machine_on(fabric, &["alpha", "beta", "gamma"], project.clone());
+        for name in ["alpha", "beta", "gamma"] {
+            answers(&mut machine, name, 100);
+        }
+        machine.step(Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() }, 200);
+        for name in ["alpha", "beta"] {
+            looked(&mut machine, name, 300);
+        }
+        (500..20_000).step_by(500).find(|now_ms| asked_for(&machine.step(Event::Tick, *now_ms)).is_some())
+    };
+    assert_eq!(asked_at(Fabric::Bridge), Some(5_500), "a bridge is each host's own");
+    assert_eq!(asked_at(Fabric::Overlay { managers: vec![host_name("alpha")] }), Some(9_500));
 }
 
 #[test]

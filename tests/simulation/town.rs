@@ -9,7 +9,7 @@ use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
 use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName};
 use mcompose::store::{RaftStore, Store};
-use mcompose::world::{Container, Fabric, Health, State};
+use mcompose::world::{Container, Fabric, Health, State, Swarm};
 use serde_json::json;
 
 use super::chaos::{self, GUEST};
@@ -102,7 +102,12 @@ impl Town {
 
     pub fn store(&self, engines: &Engines) -> Arc<dyn Store> {
         let managers = self.managers.iter().map(|name| Arc::clone(&engines[name])).collect();
-        let managers = Managers::new(managers).expect("there is a manager");
+        let world = self.fake.snapshot();
+        let node_id = |host: &HostName| match world.seen(host.as_str()).map(|seen| &seen.swarm) {
+            Some(Swarm::Active(member)) => Some(member.node_id.clone()),
+            _ => None,
+        };
+        let managers = Managers::new(managers).expect("there is a manager").known_as(node_id);
         Arc::new(RaftStore::new(managers, self.managers[0].clone()))
     }
 

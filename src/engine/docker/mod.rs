@@ -587,6 +587,10 @@ impl Engine for Docker {
         self.take_role(node_id, role).await
     }
 
+    async fn new_leader(&self) -> Result<(), EngineError> {
+        self.hear_of_leader().await
+    }
+
     async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError> {
         self.configs_of(prefix).await
     }

@@ -9,7 +9,8 @@ use bollard::models::{SwarmInitRequest, SwarmJoinRequest};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Docker, POLL, SWARM_MAX, escape};
+use super::streams::Messages;
+use super::{Docker, POLL, SWARM_MAX, escape, get};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::Role;
 
@@ -39,6 +40,19 @@ impl Docker {
                 return Err(self.http.error(what, ErrorKind::Timeout, message));
             }
             sleep(POLL).await;
+        }
+    }
+
+    /// The first thing that a new leader does is to doubt every node, which every manager tells as events.
+    pub(super) async fn hear_of_leader(&self) -> Result<(), EngineError> {
+        let what = "hear of a new leader of the swarm";
+        let path = format!("/events?filters={}", escape(&json!({ "type": ["node"] }).to_string()));
+        let response = self.http.send(Some(self.version().await?), &get(what, &path)).await?;
+        let unheard = |message: &str| self.http.error(what, ErrorKind::Unreachable, message);
+        match Messages::new(response.into_body()).next().await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(unheard("the engine's events ended")),
+            Err(message) => Err(unheard(&message)),
         }
     }
 

@@ -597,6 +597,17 @@ impl Engine for FakeEngine {
         self.call(Kind::Changes, call, |cluster, host| cluster.node_role(host, node_id, role)).await
     }
 
+    /// A fake's swarm needs no time for an election: it has a leader as long as most of its managers are there.
+    async fn new_leader(&self) -> Result<(), EngineError> {
+        loop {
+            let call = "hear of a new leader of the swarm".to_owned();
+            match self.call(Kind::Reads, call, |cluster, host| cluster.manager_of(host).map(drop)).await {
+                Err(error) if error.kind == ErrorKind::NoLeader => sleep(WAIT_POLL).await,
+                end => return end,
+            }
+        }
+    }
+
     async fn configs(&self, prefix: &str) -> Result<Vec<ConfigObject>, EngineError> {
         let call = format!("list configs `{prefix}*`");
         self.call(Kind::Reads, call, |cluster, host| cluster.configs(host, prefix)).await

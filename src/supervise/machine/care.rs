@@ -65,7 +65,7 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    fn rest(&mut self, slot: &Slot, until_ms: Option<u64>) {
+    pub(super) fn rest(&mut self, slot: &Slot, until_ms: Option<u64>) {
         self.rest.insert(slot.clone());
         self.wake_ms = [self.wake_ms, until_ms].into_iter().flatten().min();
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::care::EVENING_ROUNDS;
+use super::newcomers::newcomers;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
 use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
@@ -40,14 +41,19 @@ impl Machine {
     pub fn deliberate(&mut self, project: &ProjectName, now_ms: u64) -> Option<Deliberation> {
         let (hosts, world, lost) = self.surroundings(now_ms);
         let cooling = self.watches.values().map(|watch| watch.cooling_until_ms).filter(|until_ms| *until_ms > now_ms).min();
-        // What evens the loads waits until nobody is in doubt, nor too new to be given something.
-        let is_calm = cooling.is_none() && self.watches.is_calm();
+        // What evens the loads waits until nobody is in doubt, nor too new to be given something, nor missed by the others.
+        let unnoticed_until_ms = self.unnoticed_until_ms(now_ms);
+        let is_calm = cooling.is_none() && unnoticed_until_ms.is_none() && self.watches.is_calm();
         let Settings { keeps_deployed, rebalance: rebalancing, .. } = self.settings;
         let care = self.cares.get_mut(project)?;
-        let judgement = care.judge(&world, keeps_deployed, now_ms);
+        let mut judgement = care.judge(&world, keeps_deployed, now_ms);
         let deployment = &care.deployment;
         let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
         let placement = place(&deployment.project, &hosts, &world, &request);
+        if unnoticed_until_ms.is_some() {
+            let newcomers = newcomers(&deployment.project, &placement, &world);
+            newcomers.iter().for_each(|slot| judgement.rest(slot, unnoticed_until_ms));
+        }
         let up = Up {
             services: Selection::Only(running(deployment)),
             deps: false,

@@ -9,6 +9,7 @@ mod care;
 mod deliberate;
 mod event;
 mod hear;
+mod newcomers;
 mod notice;
 mod policy;
 mod watch;
