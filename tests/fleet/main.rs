@@ -17,6 +17,7 @@ mod engine;
 mod examples_for_real;
 mod exec;
 mod fake_agrees;
+mod folders;
 mod harness_itself;
 mod hosts;
 mod hosts_verbs;
