@@ -130,6 +130,7 @@ pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) ->
     }
     loaded.project.data_folders = found.data_folders;
     session.cargo = found.cargo;
+    session.cargo.lend(&loaded.project, &loaded.environment);
     Ok(())
 }
 

@@ -104,6 +104,7 @@ fn is_compressed(begin: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it reads what was written")]
 mod tests {
     use std::path::PathBuf;
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hmac::Hmac;
@@ -31,6 +32,10 @@ pub struct Survey {
 #[derive(Debug, Clone, Default)]
 pub struct Cargo {
     parcels: BTreeMap<String, Parcel>,
+    /// Where the values of the project's secrets are, by name.
+    secrets: BTreeMap<String, Source>,
+    /// The socket of the SSH agent of who runs this.
+    agent: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +57,38 @@ impl Cargo {
         let found = summary(&source, limit)?;
         self.parcels.insert(digest, Parcel { source, archive_digest: found.digest.clone(), limit });
         Ok(found)
+    }
+
+    /// Notes what builds may ask for: the project's secrets, and the SSH agent that the environment names. Nothing of it is read yet.
+    pub fn lend(&mut self, project: &Project, environment: &BTreeMap<String, String>) {
+        for (name, object) in &project.secrets {
+            let owner = Owner::default();
+            let value = match (&object.file, &object.content, &object.environment) {
+                _ if object.external || object.driver.is_some() => continue,
+                (Some(file), ..) => Source::Path { path: file.into(), within: None, owner },
+                (None, Some(content), _) => Source::Text { text: content.clone().into_bytes(), owner },
+                (None, None, Some(variable)) => match environment.get(variable) {
+                    Some(value) => Source::Text { text: value.clone().into_bytes(), owner },
+                    None => continue,
+                },
+                (None, None, None) => continue,
+            };
+            self.secrets.insert(name.clone(), value);
+        }
+        self.agent = environment.get("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+    }
+
+    /// A secret's value, for a build alone; nothing where none of the name is known here.
+    pub fn secret(&self, name: &str) -> Option<io::Result<Vec<u8>>> {
+        self.secrets.get(name).map(|source| match source {
+            Source::Text { text, .. } => Ok(text.clone()),
+            Source::Path { path, .. } => fs::read(path),
+        })
+    }
+
+    /// The socket of the SSH agent of who runs this.
+    pub fn agent(&self) -> Option<&Path> {
+        self.agent.as_deref()
     }
 
     pub(super) fn parcel(&self, digest: &str) -> Option<&Parcel> {

@@ -9,6 +9,7 @@ pub use error::{EngineError, ErrorKind};
 pub use storage::{df_command, free_of_df};
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,14 @@ pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
 
 /// Calls to one host's engine. Each has a bound of its own, returns what the engine said, and names host and call in its error.
 /// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
+/// What a build may ask for while it runs, by the names that its Dockerfile has for it. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Lent {
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of SSH agents on this machine.
+    pub agents: BTreeMap<String, PathBuf>,
+}
+
 #[async_trait]
 pub trait Engine: Send + Sync {
     /// Whose engine it is.
@@ -136,6 +145,7 @@ pub trait Engine: Send + Sync {
         build: &ImageBuild,
         dockerfile: &str,
         context: Option<Pieces>,
+        lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError>;
     async fn remove_image(&self, image: &str) -> Result<(), EngineError>;

@@ -9,6 +9,7 @@ mod store_spec;
 
 mod attached;
 mod bad_input;
+mod builds;
 mod changes;
 mod copies;
 mod delivery;

@@ -4,6 +4,7 @@ mod build;
 mod exec;
 mod http;
 mod images;
+mod lend;
 mod look;
 mod session;
 mod streams;
@@ -33,7 +34,7 @@ use self::streams::{Frames, Lines, Messages};
 use self::wire::VersionAnswer;
 use super::{
     Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
-    Inspected, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
+    Inspected, Lent, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -528,9 +529,10 @@ impl Engine for Docker {
         build: &ImageBuild,
         dockerfile: &str,
         context: Option<Pieces>,
+        lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
-        self.build_from(build, dockerfile, context, progress).await
+        self.build_from(build, dockerfile, context, lent, progress).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {

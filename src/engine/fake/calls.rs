@@ -17,7 +17,7 @@ use super::pace::{Caller, paced_events};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
     Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
-    Inspected, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
+    Inspected, Lent, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State, keys};
@@ -532,6 +532,7 @@ impl Engine for FakeEngine {
         build: &ImageBuild,
         _dockerfile: &str,
         context: Option<Pieces>,
+        _lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
         progress("building".to_owned());
