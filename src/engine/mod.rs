@@ -38,6 +38,19 @@ pub struct Lent {
     pub agents: BTreeMap<String, PathBuf>,
 }
 
+/// What is to be said of an image that is made of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// `REPOSITORY[:TAG]`, or nothing.
+    pub image: String,
+    pub author: String,
+    pub message: String,
+    /// Instructions as in a Dockerfile.
+    pub changes: Vec<String>,
+    /// The container is paused meanwhile.
+    pub pause: bool,
+}
+
 #[async_trait]
 pub trait Engine: Send + Sync {
     /// Whose engine it is.
@@ -112,6 +125,12 @@ pub trait Engine: Send + Sync {
         container: &str,
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// All that is in a container but for what it mounts, as an archive.
+    async fn export(&self, container: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// Makes an image of what is in a container; returns its id.
+    async fn commit(&self, container: &str, commit: &Commit) -> Result<String, EngineError>;
+    /// Where a symbolic link of a container leads to in the end, as an absolute path; nothing where it is none.
+    async fn link_target(&self, container: &str, path: &str) -> Result<Option<String>, EngineError>;
     /// Whether a path of a container is a folder; nothing where there is none.
     async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError>;
     /// Makes an image out of an archive of its files.
