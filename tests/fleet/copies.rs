@@ -53,6 +53,7 @@ fn files_go_to_every_replica_and_come_from_one() {
     let once = project.fleet.hosts.iter().find(|host| host.running().iter().any(|(_, name)| name == "copies-once"));
     let once = once.expect("it runs");
     assert_eq!(once.exec("copies-once", &["cat", "/tmp/for-all"]).1, "text\n");
+    assert!(once.api("DELETE", "/containers/copies-once?force=true", None).is_success());
     project.run(&["cp", "web:/no/such/path", &path("nothing")]).assert_refused(&["/no/such/path"]);
     project.run(&["cp", &path("absent"), "web:/tmp"]).assert_refused(&["absent", "cannot be read"]);
     assert!(!folder.join("nothing").exists());
