@@ -14,7 +14,7 @@ use mcompose::apply::StepEnd;
 use mcompose::delivery::{Owner, Source};
 use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
 use mcompose::plan::{Building, Goal, Plan, Recreate, Rmi, Run, Selection, Up};
-use mcompose::project::{Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName};
+use mcompose::project::{Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName, VolumeSpec};
 use planning::{Bed, project};
 
 #[test]
@@ -116,6 +116,15 @@ impl Stage {
             }
             ["rm", host, container] => self.bed().fake.host(host).remove_container(container),
             ["content", shape, name, digest, key @ ..] => self.content(shape, name, digest, &key.join(" ")),
+            ["folder", key, name, digest] => self.folder(key, name, digest),
+            ["half", host, name] => {
+                let labels = [(mcompose::world::keys::CONTENT_OF.to_owned(), (*name).to_owned())].into();
+                let mark = format!("{}0", mcompose::project::carriers_of(name));
+                let spec = VolumeSpec { name: mark, labels, ..VolumeSpec::default() };
+                let host = self.bed().hosts.iter().find(|known| known.name.as_str() == *host).expect("a host").name.clone();
+                let engine = self.bed().fake.engines()[&host].clone();
+                planning::run(engine.create_volume(&spec)).expect("it is made");
+            }
             ["local-image", host, image] => {
                 let build =
                     ImageBuild { tags: vec![(*image).to_owned()], context: "http://x".to_owned(), ..ImageBuild::default() };
@@ -164,12 +173,22 @@ impl Stage {
 
     /// The project comes with a content, and this machine has it.
     fn content(&mut self, shape: &str, name: &str, digest: &str, key: &str) {
+        let content = self.brought(shape, name, digest);
+        self.bed().project.contents.insert(key.to_owned(), content);
+    }
+
+    /// A volume stands for a folder of this machine that has something in it.
+    fn folder(&mut self, key: &str, name: &str, digest: &str) {
+        let content = self.brought("folder", name, digest);
+        let mut volumes = self.bed().project.volumes.iter_mut().filter(|(other, _)| other.as_str() == key);
+        let folder = volumes.next().and_then(|(_, volume)| volume.folder.as_mut()).expect("the file has such a volume");
+        folder.content = Some(content);
+    }
+
+    fn brought(&mut self, shape: &str, name: &str, digest: &str) -> Content {
         let source = Source::Text { text: digest.into(), owner: Owner::default() };
-        let bed = self.bed();
-        let found = bed.cargo.add(digest.repeat(40), source, 1 << 20).expect("a text is packed");
-        let (name, digest) = (name.to_owned(), digest.repeat(40));
-        let content = Content { name, digest, bytes: found.bytes, is_folder: shape == "folder" };
-        bed.project.contents.insert(key.to_owned(), content);
+        let found = self.bed().cargo.add(digest.repeat(40), source, 1 << 20).expect("a text is packed");
+        Content { name: name.to_owned(), digest: digest.repeat(40), bytes: found.bytes, is_folder: shape == "folder" }
     }
 
     fn bed(&mut self) -> &mut Bed {
@@ -240,6 +259,10 @@ impl Stage {
         let found = containers.into_iter().find(|other| other.name == container).expect("the container is there");
         let mut text = String::new();
         for mount in found.mounts {
+            if mount.kind == "bind" {
+                writeln!(text, "{}: {}", mount.target, mount.source).expect("a text");
+                continue;
+            }
             let known = self.volumes.iter().position(|name| *name == mount.name);
             let number = known.unwrap_or(self.volumes.len());
             if known.is_none() {

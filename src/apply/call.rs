@@ -113,7 +113,7 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         }
         Op::Build(build) => {
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));
-            crate::image::build(engine, build, &tell).await
+            crate::image::build(engine, build, cargo, &tell).await
         }
         Op::Deliver { content, volume, from, left } => {
             carry(engines, Freight { to: &step.host, from: from.as_ref(), content, volume, left }, cargo).await

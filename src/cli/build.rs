@@ -42,7 +42,8 @@ pub async fn run(args: &BuildArgs, globals: &Globals, ui: Ui) -> Result<u8, Fail
         pull: args.pull,
         args: build_args(&args.build_arg, &loaded.environment)?,
     };
-    let session = load::session(globals, ui, Some(&loaded.project), "build").await?;
+    let mut session = load::session(globals, ui, Some(&loaded.project), "build").await?;
+    session.cargo.lend(&loaded.project, &loaded.environment);
     let mut goals = vec![Goal::Build { services: services.clone(), building }];
     if args.push {
         goals.push(Goal::Push { services, include_deps: args.with_dependencies, tolerant: false });

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use futures_util::stream::try_unfold;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Stdin};
 
-use super::exec::replicas;
+use super::exec::running;
 use super::{Failure, Globals, exit, load};
 use crate::delivery::{copy_in, copy_out};
 use crate::engine::{Engine, Pieces};
@@ -21,6 +21,12 @@ pub struct CpArgs {
     /// Archive mode (copy all uid/gid information)
     #[arg(short, long)]
     archive: bool,
+    /// Include containers created by the run command
+    #[arg(long)]
+    all: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    follow_link: bool,
     /// Index of the container if service has multiple replicas: without it, files go to every replica and come from the first
     #[arg(long, value_name = "N", default_value_t = 0)]
     index: u32,
@@ -42,17 +48,24 @@ pub async fn run(args: &CpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
         }
     };
     load::selection(&[service.to_owned()], &project)?;
-    let found = replicas(&session, &project, service, index).await?;
+    let found = running(&session, &project, service, index, args.all).await?;
     let copy_failed = |error| Failure::Copy(Box::new(error));
     match (from, to) {
         (Place::Replica { path, .. }, Place::Here(target)) => {
             for (engine, container) in found.iter().take(1) {
-                copy_out(engine.as_ref(), container, path, &target).await.map_err(copy_failed)?;
+                let link = followed(args, engine.as_ref(), container, path).await?;
+                // It keeps the link's name.
+                let target = match (&link, Path::new(path).file_name()) {
+                    (Some(_), Some(name)) if target.is_dir() => target.join(name),
+                    _ => target.clone(),
+                };
+                copy_out(engine.as_ref(), container, link.as_deref().unwrap_or(path), &target).await.map_err(copy_failed)?;
             }
         }
         (Place::Replica { path, .. }, _) => {
             for (engine, container) in found.iter().take(1) {
-                print_archive(engine.as_ref(), container, path).await?;
+                let link = followed(args, engine.as_ref(), container, path).await?;
+                print_archive(engine.as_ref(), container, link.as_deref().unwrap_or(path)).await?;
             }
         }
         (Place::Here(source), Place::Replica { path, .. }) => {
@@ -73,6 +86,11 @@ pub async fn run(args: &CpArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
         _ => {}
     }
     Ok(exit::OK)
+}
+
+/// What a link leads to, if it is to be followed. Links of this machine always are.
+async fn followed(args: &CpArgs, engine: &dyn Engine, container: &str, path: &str) -> Result<Option<String>, Failure> {
+    if args.follow_link { Ok(engine.link_target(container, path).await?) } else { Ok(None) }
 }
 
 /// Writes the archive (tar) of a path to standard output.

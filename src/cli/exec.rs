@@ -95,9 +95,20 @@ pub(super) async fn replicas(
     service: &str,
     index: u32,
 ) -> Result<Vec<(Arc<dyn Engine>, String)>, Failure> {
+    running(session, project, service, index, false).await
+}
+
+/// As `replicas`; `one_offs`: with what `run` made.
+pub(super) async fn running(
+    session: &Session,
+    project: &Project,
+    service: &str,
+    index: u32,
+    one_offs: bool,
+) -> Result<Vec<(Arc<dyn Engine>, String)>, Failure> {
     let world = session.look_and_warn().await?;
     let is_meant = |labels: &Labels| {
-        let is_service = labels.service.as_deref() == Some(service) && !labels.oneoff;
+        let is_service = labels.service.as_deref() == Some(service) && (one_offs || !labels.oneoff);
         is_service && (index == 0 || labels.number == Some(index))
     };
     let running = world.containers_of(&project.name).filter(|(_, container)| container.state == State::Running);

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::{Failure, Globals, exit, signals};
 use crate::apply::Limits;
 use crate::composefile::{self, LoadFailure, LoadOptions, LoadRequest, Loaded, Model};
-use crate::delivery::{Cargo, PackError, survey};
+use crate::delivery::{Cargo, PackError, adopt, survey, written};
 use crate::engine::{Engine, Engines, docker};
 use crate::inventory::{Context, Found, Inventory, Places, find, parse};
 use crate::plan::Selection;
@@ -99,6 +99,7 @@ fn link_options() -> LinkOptions {
 /// As `session`, for verbs that make replicas: with the files that the project's services need, read and hashed.
 pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &str) -> Result<Session, Failure> {
     let mut session = session(globals, ui, Some(&loaded.project), verb).await?;
+    remember_folders(&session, &mut loaded.project).await;
     provide(globals, &mut session, loaded)?;
     Ok(session)
 }
@@ -107,6 +108,7 @@ pub async fn provisioned(globals: &Globals, ui: Ui, loaded: &mut Loaded, verb: &
 pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) -> Result<(), Failure> {
     let to_others = session.inventory.hosts.iter().any(|host| !host.is_local());
     let limit = globals.deliver_max.saturating_mul(1 << 20);
+    adopt_folders(session, &mut loaded.project);
     let found = survey(&loaded.project, to_others, &loaded.environment, limit);
     if !found.problems.is_empty() {
         for problem in &found.problems {
@@ -121,9 +123,37 @@ pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) ->
         return Err(Failure::Told(exit::COMPOSE_FILE));
     }
     loaded.project.contents = found.contents;
+    for (key, content) in found.folders {
+        if let Some(folder) = loaded.project.volumes.get_mut(&key).and_then(|volume| volume.folder.as_mut()) {
+            folder.content = Some(content);
+        }
+    }
     loaded.project.data_folders = found.data_folders;
     session.cargo = found.cargo;
+    session.cargo.lend(&loaded.project, &loaded.environment);
     Ok(())
+}
+
+/// A folder for data stays one when something comes to be in it here as well: what is written on its host is not to be out of sight. The
+/// last record says which ones are.
+async fn remember_folders(session: &Session, project: &mut Project) {
+    let written = written(project);
+    if written.is_empty() || session.inventory.hosts.iter().all(|host| host.is_local()) {
+        return;
+    }
+    let world = session.look(None).await;
+    let Ok(fabric) = session.fabric(&world) else { return };
+    let Ok(store) = session.store(&fabric, &world) else { return };
+    if let Ok(Some(record)) = store.latest(&project.name).await {
+        project.data_folders = record.project.data_folders.intersection(&written).cloned().collect();
+    }
+}
+
+/// Where some host is another machine, folders of the project that services write to are volumes.
+fn adopt_folders(session: &Session, project: &mut Project) {
+    if session.inventory.hosts.iter().any(|host| !host.is_local()) {
+        adopt(project);
+    }
 }
 
 /// The inventory that is meant, or the local engine.
@@ -182,8 +212,10 @@ pub async fn known_project(globals: &Globals, ui: Ui, verb: &str) -> Result<(Ses
             Ok((session, project))
         }
         _ => {
-            let loaded = load(&request, ui)?;
-            Ok((session(globals, ui, Some(&loaded.project), verb).await?, loaded.project))
+            let mut loaded = load(&request, ui)?;
+            let session = session(globals, ui, Some(&loaded.project), verb).await?;
+            adopt_folders(&session, &mut loaded.project);
+            Ok((session, loaded.project))
         }
     }
 }

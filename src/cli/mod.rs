@@ -5,6 +5,7 @@ mod attached;
 mod attending;
 mod build;
 mod carry;
+mod commit;
 mod config;
 mod cp;
 mod develop;
@@ -13,6 +14,7 @@ mod down;
 mod events;
 mod exec;
 pub mod exit;
+mod export;
 mod failure;
 mod files;
 mod guard;
@@ -161,6 +163,8 @@ enum Verb {
     Watch(develop::WatchArgs),
     Run(run::RunArgs),
     Cp(cp::CpArgs),
+    Export(export::ExportArgs),
+    Commit(commit::CommitArgs),
     #[command(subcommand)]
     Volume(volume::VolumeVerb),
     /// List volumes: `volume ls`, as docker compose calls it
@@ -249,6 +253,8 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Watch(args) => develop::run(args, globals, ui).await,
         Verb::Exec(args) => exec::run(args, globals, ui).await,
         Verb::Cp(args) => cp::run(args, globals, ui).await,
+        Verb::Export(args) => export::run(args, globals, ui).await,
+        Verb::Commit(args) => commit::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,
         Verb::Volumes(args) => volume::run_list(args, globals, ui).await,
         Verb::Simulate(args) => simulate::run(args, globals, ui).await,

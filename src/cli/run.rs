@@ -78,7 +78,7 @@ pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
     };
     let (service, made_from) = (service.clone(), one_off.of(declared));
     let slug = slug();
-    let goal = Run {
+    let mut goal = Run {
         name: args.name.clone().unwrap_or_else(|| Run::default_name(&loaded.project, &service, &slug)),
         service,
         made_from,
@@ -93,7 +93,7 @@ pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
     if code != exit::OK {
         return Ok(code);
     }
-    with_its_files(globals, &mut session, &mut loaded, &goal)?;
+    with_its_files(globals, &mut session, &mut loaded, &mut goal)?;
     let project = &loaded.project;
     let code = session.change(&[Goal::Run(Box::new(goal.clone()))], project, &BTreeMap::new(), Keep::Same).await?;
     if code != exit::OK || session.dry_run {
@@ -136,14 +136,15 @@ async fn with_what_it_needs(args: &RunArgs, session: &Session, project: &Project
     }
 }
 
-/// Files of this machine that only the container mounts.
-fn with_its_files(globals: &Globals, session: &mut Session, loaded: &mut Loaded, goal: &Run) -> Result<(), Failure> {
+/// Files of this machine that only the container mounts, and folders that it writes to.
+fn with_its_files(globals: &Globals, session: &mut Session, loaded: &mut Loaded, goal: &mut Run) -> Result<(), Failure> {
     let service = loaded.project.services.get(&goal.service);
     if service.is_some_and(|service| service.volumes == goal.made_from.volumes) {
         return Ok(());
     }
     let declared = loaded.project.services.insert(goal.service.clone(), goal.made_from.clone());
     let provided = load::provide(globals, session, loaded);
+    goal.made_from = loaded.project.services.get(&goal.service).cloned().unwrap_or_default();
     loaded.project.services.extend(declared.map(|declared| (goal.service.clone(), declared)));
     provided
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::session::Session;
+use super::session::{Session, now_secs};
 use super::{Failure, Globals, exit, load};
 use crate::delivery::{CopyError, load_volume, save_volume};
 use crate::plan::volume_spec;
-use crate::project::{HostName, Project};
+use crate::project::{HostName, Project, carriers_of};
 use crate::ui::{Template, Ui};
 use crate::world::{Container, Moving, SeenHost, VolumeSeen, Way, World, keys};
 
@@ -77,6 +77,8 @@ pub struct RmArgs {
     volume: String,
 }
 
+/// No copy takes a day.
+const LEFT_SECS_MIN: i64 = 24 * 3600;
 const FIELDS: [&str; 6] = ["Name", "Host", "Project", "Driver", "UsedBy", "Volume"];
 
 /// `mcompose volumes`, as docker compose calls `volume ls`.
@@ -94,6 +96,7 @@ pub async fn run(verb: &VolumeVerb, globals: &Globals, ui: Ui) -> Result<u8, Fai
         VolumeVerb::Backup(args) => {
             let name = engine_name(&project, &args.volume)?;
             let (host, seen) = one_host(&world, &name, args.host.as_deref())?;
+            collect(&session, host, seen, &name).await;
             if let Some(user) = users(seen, &name).first() {
                 ui.note(&format!(
                     "{user} uses the volume: what it writes meanwhile may be in the archive by half. `mcompose stop` first"
@@ -105,16 +108,19 @@ pub async fn run(verb: &VolumeVerb, globals: &Globals, ui: Ui) -> Result<u8, Fai
         }
         VolumeVerb::Restore(args) => {
             let name = engine_name(&project, &args.volume)?;
-            let Some((host, _)) = world.seen_hosts().find(|(host, _)| host.as_str() == args.host) else {
+            let Some((host, seen)) = world.seen_hosts().find(|(host, _)| host.as_str() == args.host) else {
                 return Err(Failure::said(format!("host `{}` does not answer, or is none", args.host), None, exit::USAGE));
             };
-            if let Some(taken) = holders(&world, &name).first() {
+            // Half of it that is there already is of a restore that was cut off: this one begins anew.
+            let is_half = seen.is_half(&name);
+            if let Some((taken, _)) = holders(&world, &name).into_iter().find(|(holder, _)| *holder != host || !is_half) {
                 let hint = format!("`mcompose volume rm {}` removes it first", args.volume);
-                return Err(Failure::said(format!("there is a volume `{name}` on {} already", taken.0), hint, exit::FAILURE));
+                return Err(Failure::said(format!("there is a volume `{name}` on {taken} already"), hint, exit::FAILURE));
             }
             let (key, volume) =
                 project.volumes.iter().find(|(_, volume)| volume.name == name).ok_or_else(|| unknown(&project, &args.volume))?;
-            load_volume(engine(&session, host)?, &volume_spec(&project.name, key, volume), &args.file).await?;
+            let left = if is_half { seen.unfinished(&name) } else { Vec::new() };
+            load_volume(engine(&session, host)?, &volume_spec(&project.name, key, volume), &args.file, &left).await?;
             ui.note(&format!("`{name}` is on {host} now; `mcompose up` starts what owns it there"));
             Ok(exit::OK)
         }
@@ -143,7 +149,8 @@ fn list(args: &LsArgs, project: &Project, world: &World, ui: Ui) -> Result<u8, F
     let rows = world.seen_hosts().flat_map(|(host, seen)| seen.volumes.iter().map(move |volume| (host, seen, volume)));
     let marks = world.moving();
     let object = |(host, seen, volume): (&HostName, &SeenHost, &VolumeSeen)| {
-        object((host, seen, volume), marks.get(&volume.name).filter(|moving| moving.stale() == host))
+        let moving = marks.get(&volume.name).filter(|moving| moving.stale() == host);
+        object((host, seen, volume), moving.map(stale).or_else(|| seen.is_half(&volume.name).then(|| HALF.to_owned())))
     };
     let mut objects: Vec<Value> =
         rows.filter(|(_, seen, volume)| (args.all || is_ours(volume)) && is_theirs(seen, &volume.name)).map(object).collect();
@@ -160,12 +167,19 @@ fn list(args: &LsArgs, project: &Project, world: &World, ui: Ui) -> Result<u8, F
     Ok(exit::OK)
 }
 
-/// `stale`: the move that it is not whole in, or was left behind by.
-fn object((host, seen, volume): (&HostName, &SeenHost, &VolumeSeen), stale: Option<&Moving>) -> Value {
-    let stale = stale.map(|moving| match moving.has_moved {
+/// Of a volume that somebody began to fill.
+const HALF: &str = "not whole: was not filled to the end";
+
+/// What of a move a volume is left from, in words.
+fn stale(moving: &Moving) -> String {
+    match moving.has_moved {
         true => format!("out of date: moved to {}", moving.to),
         false => format!("not whole: comes from {}", moving.from),
-    });
+    }
+}
+
+/// `stale`: why what is in it is nobody's data.
+fn object((host, seen, volume): (&HostName, &SeenHost, &VolumeSeen), stale: Option<String>) -> Value {
     let label = |key: &str| volume.labels.get(key).cloned().unwrap_or_default();
     json!({
         "Name": volume.name, "Host": host, "Project": label(keys::PROJECT), "Volume": label(keys::VOLUME), "Driver": volume.driver,
@@ -177,11 +191,11 @@ fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }
 
-/// The containers on a host that mount a volume, running or not.
+/// The containers on a host that mount a volume, running or not, but for those that never run.
 fn using<'a>(seen: &'a SeenHost, volume: &str) -> impl Iterator<Item = &'a Container> {
     let mounts =
         move |container: &&Container| container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == volume);
-    seen.containers.iter().filter(mounts)
+    seen.containers.iter().filter(mounts).filter(|container| !container.labels.rest.contains_key(keys::CONTENT))
 }
 
 /// Their names.
@@ -209,7 +223,7 @@ fn one_host<'a>(world: &'a World, name: &str, host: Option<&str>) -> Result<(&'a
     let marks = world.moving();
     let mut holders = holders(world, name);
     // A copy that is not whole, or out of date, is nobody's data.
-    holders.retain(|(holder, _)| marks.get(name).is_none_or(|moving| moving.stale() != *holder));
+    holders.retain(|(holder, seen)| marks.get(name).is_none_or(|moving| moving.stale() != *holder) && !seen.is_half(name));
     let wanted: Vec<_> = holders.iter().filter(|(holder, _)| host.is_none_or(|host| holder.as_str() == host)).collect();
     match wanted.as_slice() {
         [one] => Ok(**one),
@@ -225,6 +239,19 @@ fn one_host<'a>(world: &'a World, name: &str, host: Option<&str>) -> Result<(&'a
 fn engine<'a>(session: &'a Session, host: &HostName) -> Result<&'a dyn crate::engine::Engine, Failure> {
     let engine = session.engines.get(host).map(AsRef::as_ref);
     engine.ok_or_else(|| Failure::said(format!("`{host}` is not in the inventory"), None, exit::FAILURE))
+}
+
+/// What copies of a volume that were cut off left on a host. Younger ones may be those of a copy under way, and never hurt.
+async fn collect(session: &Session, host: &HostName, seen: &SeenHost, name: &str) {
+    let carriers = carriers_of(name);
+    let is_left = |container: &&Container| {
+        container.name.starts_with(&carriers) && now_secs().saturating_sub(container.created) > LEFT_SECS_MIN
+    };
+    for carrier in seen.containers.iter().filter(is_left) {
+        if let Some(engine) = session.engines.get(host) {
+            let _ = engine.remove(&carrier.name, false, true).await;
+        }
+    }
 }
 
 async fn remove(args: &RmArgs, session: &Session, project: &Project, world: &World) -> Result<u8, Failure> {
@@ -247,8 +274,17 @@ async fn remove(args: &RmArgs, session: &Session, project: &Project, world: &Wor
         return Err(Failure::said("nothing was removed", "--force removes without asking".to_owned(), exit::FAILURE));
     }
     let left = holders(world, &name).len() - chosen.len();
-    for (host, _) in chosen {
-        engine(session, host)?.remove_volume(&name).await?;
+    for (host, seen) in chosen {
+        let engine = engine(session, host)?;
+        let unfinished = seen.unfinished(&name);
+        for carrier in seen.containers.iter().filter(|container| unfinished.contains(&container.name)) {
+            engine.remove(&carrier.name, false, true).await?;
+        }
+        engine.remove_volume(&name).await?;
+        // The marks last: without them, what is left of it would count.
+        for mark in seen.volumes.iter().filter(|volume| unfinished.contains(&volume.name)) {
+            engine.remove_volume(&mark.name).await?;
+        }
         session.ui.note(&format!("volume `{name}` on {host} is removed"));
     }
     // With the last of them goes what an interrupted move says of them.

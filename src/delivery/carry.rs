@@ -1,4 +1,4 @@
-//! One content into one host's volume, from this machine or from another host that has it; and volumes into files and back.
+//! One content into one host's volume, from this machine or from another host that has it.
 //!
 //! The engine unpacks archives into containers only, also into such as never run: a carrier is made that mounts the volume, and
 //! removed once the archive is in. A mark, made before the volume and removed last, says meanwhile that the volume is not whole.
@@ -6,27 +6,22 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::copy::CopyError;
 use super::entries::{alone, noted};
 use super::pack::{PackError, pack};
 use super::pipe::{Pipe, packed_into};
 use super::survey::Cargo;
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, Pieces};
-use crate::project::{ContainerSpec, Content, HostConfig, HostName, MountSpec, VolumeSpec};
+use crate::project::{ContainerSpec, Content, HostConfig, HostName, MountSpec, VolumeSpec, carriers_of};
 
 /// An image with nothing in it: carriers never run.
 const IMAGE: (&str, &str) = ("mcompose-carrier", "1");
-/// A file is read in pieces of this.
-const PIECE_BYTES: usize = 64 * 1024;
 /// Where a carrier has the volume.
 pub(super) const MOUNTED_AT: &str = "/content";
 
@@ -56,10 +51,14 @@ pub struct Freight<'a> {
 pub async fn carry(engines: &Engines, freight: Freight<'_>, cargo: &Cargo) -> Result<(), EngineError> {
     let Freight { to, content, volume, left, .. } = freight;
     let target = engine(engines, to, content)?;
-    let carrier = content.carrier(&word());
+    let carrier = carrier(&volume.name);
     target.create_volume(&mark(&carrier, &volume.name)).await?;
-    target.create_volume(volume).await?;
     let busy = let_go(target, left).await;
+    if !left.is_empty() && volume.name != content.volume() {
+        // What it was filled with then need not be what it is filled with now. One that is still held is filled over.
+        let _ = target.remove_volume(&volume.name).await;
+    }
+    target.create_volume(volume).await?;
     hold(target, &carrier, &volume.name, &content.digest).await?;
     fill(engines, freight, target, &carrier, cargo).await?;
     // One that ended meanwhile may have written the last of it over what is there, by half.
@@ -73,18 +72,22 @@ pub async fn carry(engines: &Engines, freight: Freight<'_>, cargo: &Cargo) -> Re
     Ok(())
 }
 
-/// Nobody else's.
+/// A name for a container that holds a volume, and for the mark of it. Nobody else's.
+pub(super) fn carrier(volume: &str) -> String {
+    format!("{}{}", carriers_of(volume), word())
+}
+
 fn word() -> String {
     format!("{:016x}", RandomState::new().hash_one(0_u8))
 }
 
-fn mark(name: &str, volume: &str) -> VolumeSpec {
+pub(super) fn mark(name: &str, volume: &str) -> VolumeSpec {
     let labels = BTreeMap::from([(crate::world::keys::CONTENT_OF.to_owned(), volume.to_owned())]);
     VolumeSpec { name: name.to_owned(), labels, ..VolumeSpec::default() }
 }
 
 /// Removes carriers that were left. Returns those that the engine keeps to itself.
-async fn let_go(engine: &dyn Engine, carriers: &[String]) -> Vec<String> {
+pub(super) async fn let_go(engine: &dyn Engine, carriers: &[String]) -> Vec<String> {
     let removals = carriers.iter().map(|name| async move {
         let removed = timeout(LETS_GO_MAX, engine.remove(name, false, true)).await;
         (!matches!(removed, Ok(Ok(())))).then(|| name.clone())
@@ -116,7 +119,7 @@ async fn fill(
 
 /// Unpacks an archive into the volume of a carrier, with owner and mode of the volume's folder itself, which an engine leaves as it is
 /// where it unpacks into it. One that ends early is an error.
-async fn unpack(engine: &dyn Engine, carrier: &str, archive: Pieces) -> Result<(), EngineError> {
+pub(super) async fn unpack(engine: &dyn Engine, carrier: &str, archive: Pieces) -> Result<(), EngineError> {
     let failed = |message: String| EngineError {
         host: engine.host().clone(),
         call: format!("unpack an archive into container `{carrier}`"),
@@ -132,80 +135,6 @@ async fn unpack(engine: &dyn Engine, carrier: &str, archive: Pieces) -> Result<(
     let Some(top) = passed.top else { return Ok(()) };
     let top = alone(&top, MOUNTED_AT.trim_start_matches('/').as_bytes()).map_err(|error| failed(error.to_string()))?;
     engine.put_archive(carrier, ROOT, stream::iter([Ok(Bytes::from(top))]).boxed()).await
-}
-
-/// Writes what is in a volume into a file, as an archive; returns its bytes. A file of the name is there only once it is whole.
-pub async fn save_volume(engine: &dyn Engine, volume: &str, file: &Path) -> Result<u64, CopyError> {
-    let unwritable = |source: io::Error| CopyError::Unwritable { path: file.display().to_string(), source };
-    let reader = format!("mcompose_{volume}_backup");
-    hold(engine, &reader, volume, volume).await?;
-    let part = file.with_file_name(format!("{}.part", file.file_name().unwrap_or_default().to_string_lossy()));
-    let written = async {
-        let (mut archive, noting) = noted(engine.get_archive(&reader, &format!("{MOUNTED_AT}/.")).await?);
-        let mut out = tokio::fs::File::create(&part).await.map_err(unwritable)?;
-        let mut bytes = 0;
-        while let Some(piece) = archive.next().await {
-            let piece = piece?;
-            bytes += piece.len() as u64;
-            out.write_all(&piece).await.map_err(unwritable)?;
-        }
-        drop(archive);
-        let passed = noting.await.map_err(io::Error::other).and_then(|passed| passed).map_err(unwritable)?;
-        if !passed.is_whole {
-            return Err(CopyError::CutShort { volume: volume.to_owned(), host: engine.host().clone() });
-        }
-        out.sync_all().await.map_err(unwritable)?;
-        tokio::fs::rename(&part, file).await.map_err(unwritable)?;
-        Ok(bytes)
-    };
-    let written: Result<u64, CopyError> = written.await;
-    let removed = engine.remove(&reader, false, true).await;
-    if written.is_err() {
-        let _ = tokio::fs::remove_file(&part).await;
-    }
-    let bytes = written?;
-    removed?;
-    Ok(bytes)
-}
-
-/// Makes a volume and fills it with a file's archive. Where that fails there is no volume.
-pub async fn load_volume(engine: &dyn Engine, volume: &VolumeSpec, file: &Path) -> Result<(), CopyError> {
-    let unreadable = |source: io::Error| CopyError::Unreadable { path: file.display().to_string(), source };
-    let mut input = tokio::fs::File::open(file).await.map_err(unreadable)?;
-    let mut begin = [0; 6];
-    let count = input.read(&mut begin).await.map_err(unreadable)?;
-    input.rewind().await.map_err(unreadable)?;
-    let pieces = stream::try_unfold(input, |mut input| async move {
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        let count = input.read_buf(&mut piece).await?;
-        Ok((count > 0).then(|| (piece.freeze(), input)))
-    });
-    let carrier = format!("mcompose_{}_restore", volume.name);
-    engine.create_volume(volume).await?;
-    let filled = async {
-        hold(engine, &carrier, &volume.name, &volume.name).await?;
-        match is_compressed(&begin[..count]) {
-            true => engine.put_archive(&carrier, MOUNTED_AT, pieces.boxed()).await,
-            false => unpack(engine, &carrier, pieces.boxed()).await,
-        }
-    };
-    let filled = filled.await;
-    let removed = engine.remove(&carrier, false, true).await;
-    if filled.is_err() {
-        let _ = engine.remove_volume(&volume.name).await;
-    }
-    filled?;
-    removed?;
-    Ok(())
-}
-
-/// The engine decompresses what it takes; what only it can read, it alone can judge.
-fn is_compressed(begin: &[u8]) -> bool {
-    const GZIP: &[u8] = &[0x1f, 0x8b];
-    const BZIP2: &[u8] = b"BZh";
-    const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
-    const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-    [GZIP, BZIP2, XZ, ZSTD].iter().any(|magic| begin.starts_with(magic))
 }
 
 fn engine<'a>(engines: &'a Engines, host: &HostName, content: &Content) -> Result<&'a dyn Engine, EngineError> {
@@ -330,9 +259,9 @@ mod tests {
             assert!(deliver(&fake, &[]).await.is_err(), "{call}");
             let after = seen(&fake).await;
             assert!(!after.holds(&content()), "{call}");
-            deliver(&fake, &after.unfinished(&content())).await.expect("nothing fails any more");
+            deliver(&fake, &after.unfinished(&content().volume())).await.expect("nothing fails any more");
             let after = seen(&fake).await;
-            assert_eq!((after.holds(&content()), after.unfinished(&content())), (true, Vec::new()), "{call}");
+            assert_eq!((after.holds(&content()), after.unfinished(&content().volume())), (true, Vec::new()), "{call}");
         }
     }
 
@@ -341,14 +270,14 @@ mod tests {
         let fake = Fake::new(&["h1"]);
         fake.fault(fails("unpack an archive"));
         assert!(deliver(&fake, &[]).await.is_err());
-        let left = seen(&fake).await.unfinished(&content());
+        let left = seen(&fake).await.unfinished(&content().volume());
         assert_eq!(left.len(), 1, "a mark and a carrier of one name");
         let call = format!("remove container `{}`", left[0]);
         fake.fault(FaultRule { host: None, call, skip: 0, times: u32::MAX, fault: Fault::Hang });
         deliver(&fake, &left).await.expect("it is not waited for");
         let after = seen(&fake).await;
         assert!(after.holds(&content()), "{:?}", after.volumes);
-        assert_eq!(after.unfinished(&content()), left, "its carrier is there yet");
+        assert_eq!(after.unfinished(&content().volume()), left, "its carrier is there yet");
         assert_eq!(fake.host("h1").files(&content().volume())["file"], b"text");
     }
 

@@ -1,18 +1,22 @@
 //! Files of this machine on their way to hosts: what there is to bring, packed, and put into a host's volume.
 
+mod backup;
 mod carry;
 mod context;
 mod copy;
 mod entries;
+mod folders;
 mod pack;
 mod pipe;
 mod scan;
 mod survey;
 mod volume;
 
-pub use carry::{Freight, carry, load_volume, save_volume};
+pub use backup::{load_volume, save_volume};
+pub use carry::{Freight, carry};
 pub use context::{Context, Ignore};
 pub use copy::{CopyError, copy_in, copy_out, sync_in};
+pub use folders::{adopt, written};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
 pub use pipe::{Pipe, Reader, packed_into, pipe};
 pub use scan::{Sighting, Stamp, scan};

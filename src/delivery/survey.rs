@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hmac::Hmac;
 use sha2::Sha256;
 
 use super::pack::{Owner, PackError, Source, Summary, summary};
-use crate::project::{Content, FileGrant, FileObject, Project, ServiceName, bind_key, grant_key};
+use crate::project::{Content, FileGrant, FileObject, Project, ServiceName, VolumeName, bind_key, grant_key};
 
 /// Of the derivation of a secret's digest (PBKDF2-HMAC-SHA-256): it stands in labels and names, and must not serve to guess it.
 const SECRET_ROUNDS: u32 = 100_000;
@@ -19,6 +20,8 @@ const SECRET_ROUNDS: u32 = 100_000;
 pub struct Survey {
     /// For `Project::contents`.
     pub contents: BTreeMap<String, Content>,
+    /// For `Volume::folder`, of volumes that stand for one.
+    pub folders: BTreeMap<VolumeName, Content>,
     /// For `Project::data_folders`.
     pub data_folders: BTreeSet<String>,
     pub cargo: Cargo,
@@ -29,6 +32,10 @@ pub struct Survey {
 #[derive(Debug, Clone, Default)]
 pub struct Cargo {
     parcels: BTreeMap<String, Parcel>,
+    /// Where the values of the project's secrets are, by name.
+    secrets: BTreeMap<String, Source>,
+    /// The socket of the SSH agent of who runs this.
+    agent: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +57,38 @@ impl Cargo {
         let found = summary(&source, limit)?;
         self.parcels.insert(digest, Parcel { source, archive_digest: found.digest.clone(), limit });
         Ok(found)
+    }
+
+    /// Notes what builds may ask for: the project's secrets, and the SSH agent that the environment names. Nothing of it is read yet.
+    pub fn lend(&mut self, project: &Project, environment: &BTreeMap<String, String>) {
+        for (name, object) in &project.secrets {
+            let owner = Owner::default();
+            let value = match (&object.file, &object.content, &object.environment) {
+                _ if object.external || object.driver.is_some() => continue,
+                (Some(file), ..) => Source::Path { path: file.into(), within: None, owner },
+                (None, Some(content), _) => Source::Text { text: content.clone().into_bytes(), owner },
+                (None, None, Some(variable)) => match environment.get(variable) {
+                    Some(value) => Source::Text { text: value.clone().into_bytes(), owner },
+                    None => continue,
+                },
+                (None, None, None) => continue,
+            };
+            self.secrets.insert(name.clone(), value);
+        }
+        self.agent = environment.get("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+    }
+
+    /// A secret's value, for a build alone; nothing where none of the name is known here.
+    pub fn secret(&self, name: &str) -> Option<io::Result<Vec<u8>>> {
+        self.secrets.get(name).map(|source| match source {
+            Source::Text { text, .. } => Ok(text.clone()),
+            Source::Path { path, .. } => fs::read(path),
+        })
+    }
+
+    /// The socket of the SSH agent of who runs this.
+    pub fn agent(&self) -> Option<&Path> {
+        self.agent.as_deref()
     }
 
     pub(super) fn parcel(&self, digest: &str) -> Option<&Parcel> {
@@ -74,6 +113,12 @@ pub fn survey(project: &Project, to_others: bool, environment: &BTreeMap<String,
             let binds = service.volumes.iter().filter(|mount| mount.kind == "bind");
             let binds = binds.filter_map(|mount| Some((mount.source.as_deref()?, mount.read_only)));
             binds.for_each(|(source, is_read_only)| surveyor.bind(name, source, is_read_only));
+            let named = service.volumes.iter().filter(|mount| mount.kind == "volume");
+            for (key, volume) in named.filter_map(|mount| project.volumes.get_key_value(mount.source.as_deref()?)) {
+                if let Some(folder) = &volume.folder {
+                    surveyor.folder(name, key, &folder.path);
+                }
+            }
         }
         let kinds = [("config", &service.configs, &project.configs), ("secret", &service.secrets, &project.secrets)];
         for (kind, grants, objects) in kinds {
@@ -104,20 +149,39 @@ impl Surveyor<'_> {
         if self.project.working_dir.is_empty() || !path.starts_with(base) {
             return;
         }
-        if !path.exists() || is_empty() {
+        let is_known = self.project.data_folders.contains(source);
+        if is_known || !path.exists() || is_empty() {
             if !is_read_only {
                 self.found.data_folders.insert(source.to_owned());
             }
             return;
         }
+        let (name, source_of) = self.below(path);
+        self.add(service, bind_key(source), name, source_of, None);
+    }
+
+    /// A folder that is written to. Where it is gone, what hosts have of it is all there is.
+    fn folder(&mut self, service: &ServiceName, key: &VolumeName, path: &str) {
+        let path = Path::new(path);
+        if self.found.folders.contains_key(key) || !path.exists() {
+            return;
+        }
+        let (name, source) = self.below(path);
+        if let Some(content) = self.read(service, name, source, None) {
+            self.found.folders.insert(key.clone(), content);
+        }
+    }
+
+    /// What something below the project's folder is called, and how it is read.
+    fn below(&self, path: &Path) -> (String, Source) {
+        let base = Path::new(&self.project.working_dir);
         let name = path
             .strip_prefix(base)
             .ok()
             .filter(|rest| !rest.as_os_str().is_empty())
             .map_or(".".to_owned(), |rest| format!("./{}", rest.display()));
         let within = Some(PathBuf::from(base));
-        let source_of = Source::Path { path: path.to_owned(), within, owner: Owner::default() };
-        self.add(service, bind_key(source), name, source_of, None);
+        (name, Source::Path { path: path.to_owned(), within, owner: Owner::default() })
     }
 
     fn grant(&mut self, service: &ServiceName, kind: &str, grant: &FileGrant, object: &FileObject) {
@@ -144,17 +208,23 @@ impl Surveyor<'_> {
         if self.found.contents.contains_key(&key) {
             return;
         }
+        if let Some(content) = self.read(service, name, source, salt) {
+            self.found.contents.insert(key, content);
+        }
+    }
+
+    /// Takes something in; nothing where it cannot be delivered, which is told.
+    fn read(&mut self, service: &ServiceName, name: String, source: Source, salt: Option<&str>) -> Option<Content> {
         let limit = self.limit;
         match summary(&source, limit) {
             Ok(found) => {
                 let digest = salt.map_or_else(|| found.digest.clone(), |salt| derived(&found.digest, salt));
-                let content = Content { name, digest: digest.clone(), bytes: found.bytes, is_folder: found.is_folder };
-                self.found.contents.insert(key, content);
-                self.found.cargo.parcels.insert(digest, Parcel { source, archive_digest: found.digest, limit });
+                self.found.cargo.parcels.insert(digest.clone(), Parcel { source, archive_digest: found.digest, limit });
+                Some(Content { name, digest, bytes: found.bytes, is_folder: found.is_folder })
             }
             Err(source) => {
-                let problem = Problem { service: service.clone(), attribute: name, source };
-                self.found.problems.push(problem);
+                self.found.problems.push(Problem { service: service.clone(), attribute: name, source });
+                None
             }
         }
     }

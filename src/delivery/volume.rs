@@ -12,7 +12,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use tar::Builder;
 use tokio::sync::mpsc;
 
-use super::carry::{MOUNTED_AT, hold, hold_mount};
+use super::carry::{MOUNTED_AT, carrier, hold, hold_mount};
 use super::entries::{Found, Index, joined, read, walk};
 use super::pack::PackError;
 use super::pipe::{Pipe, Reader, packed_into};
@@ -56,8 +56,8 @@ pub async fn copy_volume(
     in_use: bool,
     tell: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(), EngineError> {
-    let name = |what: &str| format!("mcompose_{volume}_{what}");
-    let copy = Copy { source, target, volume, reader: name("moves"), checker: name("comes"), writer: name("fills"), tell };
+    let name = || carrier(volume);
+    let copy = Copy { source, target, volume, reader: name(), checker: name(), writer: name(), tell };
     let copied = copy.run(in_use).await;
     let mut removed = source.remove(&copy.reader, false, true).await;
     for left in [&copy.checker, &copy.writer] {

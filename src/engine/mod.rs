@@ -9,6 +9,7 @@ pub use error::{EngineError, ErrorKind};
 pub use storage::{df_command, free_of_df};
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,27 @@ pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
 
 /// Calls to one host's engine. Each has a bound of its own, returns what the engine said, and names host and call in its error.
 /// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
+/// What a build may ask for while it runs, by the names that its Dockerfile has for it. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Lent {
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of SSH agents on this machine.
+    pub agents: BTreeMap<String, PathBuf>,
+}
+
+/// What is to be said of an image that is made of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// `REPOSITORY[:TAG]`, or nothing.
+    pub image: String,
+    pub author: String,
+    pub message: String,
+    /// Instructions as in a Dockerfile.
+    pub changes: Vec<String>,
+    /// The container is paused meanwhile.
+    pub pause: bool,
+}
+
 #[async_trait]
 pub trait Engine: Send + Sync {
     /// Whose engine it is.
@@ -106,6 +128,12 @@ pub trait Engine: Send + Sync {
         container: &str,
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// All that is in a container but for what it mounts, as an archive.
+    async fn export(&self, container: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    /// Makes an image of what is in a container; returns its id.
+    async fn commit(&self, container: &str, commit: &Commit) -> Result<String, EngineError>;
+    /// Where a symbolic link of a container leads to in the end, as an absolute path; nothing where it is none.
+    async fn link_target(&self, container: &str, path: &str) -> Result<Option<String>, EngineError>;
     /// Whether a path of a container is a folder; nothing where there is none.
     async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError>;
     /// Makes an image out of an archive of its files.
@@ -141,6 +169,7 @@ pub trait Engine: Send + Sync {
         build: &ImageBuild,
         dockerfile: &str,
         context: Option<Pieces>,
+        lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError>;
     async fn remove_image(&self, image: &str) -> Result<(), EngineError>;

@@ -1,29 +1,71 @@
 //! One image, built by one engine from this machine's files.
 
-use crate::delivery::{Context, PackError, Pipe, packed_into};
-use crate::engine::{Engine, EngineError, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use crate::delivery::{Cargo, Context, PackError, Pipe, packed_into};
+use crate::engine::{Engine, EngineError, ErrorKind, Lent};
 use crate::project::ImageBuild;
 
 /// Sends the context, unless the engine fetches it, and waits for the image. `progress` is told each line of the build's output.
 pub async fn build(
     engine: &dyn Engine,
     build: &ImageBuild,
+    cargo: &Cargo,
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(), EngineError> {
-    if build.is_remote() {
-        return engine.build(build, &build.dockerfile, None, progress).await;
-    }
     let refused = |message: String| EngineError {
         host: engine.host().clone(),
         call: format!("build image `{}`", build.tags.first().map(String::as_str).unwrap_or_default()),
         kind: ErrorKind::Refused,
         message,
     };
+    let lent = lent(build, cargo).map_err(refused)?;
+    if build.is_remote() {
+        return engine.build(build, &build.dockerfile, None, &lent, progress).await;
+    }
     let context = Context::of(build).map_err(|error| refused(chain(&error)))?;
     let dockerfile = context.dockerfile().to_owned();
     let pack = move |writer: &mut Pipe| context.pack(writer);
-    let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), progress)).await;
+    let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), &lent, progress)).await;
     built.unwrap_or_else(|error| Err(refused(chain(&error))))
+}
+
+/// BuildKit takes no larger secret.
+const SECRET_BYTES_MAX: usize = 500 * 1024;
+
+/// What the build may ask for; the error says what of it is not here.
+fn lent(build: &ImageBuild, cargo: &Cargo) -> Result<Lent, String> {
+    let mut lent = Lent::default();
+    for (id, name) in &build.secrets {
+        let value = match cargo.secret(name) {
+            Some(Ok(value)) if value.len() > SECRET_BYTES_MAX => Err(format!("it has more than {SECRET_BYTES_MAX} bytes")),
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("no file, and no variable that is set, is named for it".to_owned()),
+        };
+        let value = value.map_err(|why| format!("secret `{name}` cannot be given to the build: {why}"))?;
+        lent.secrets.insert(id.clone(), value);
+    }
+    for (id, path) in &build.agents {
+        let socket = match path {
+            Some(path) => Some(PathBuf::from(path)),
+            None => cargo.agent().map(Path::to_owned),
+        };
+        let no_agent = "there is no SSH agent: SSH_AUTH_SOCK names none";
+        let socket = socket.ok_or_else(|| format!("ssh `{id}` cannot be given to the build: {no_agent}"))?;
+        if !is_socket(&socket) {
+            let why = "is no agent's socket; `ssh-add` puts a key into an agent";
+            return Err(format!("ssh `{id}` cannot be given to the build: `{}` {why}", socket.display()));
+        }
+        lent.agents.insert(id.clone(), socket);
+    }
+    Ok(lent)
+}
+
+#[expect(clippy::disallowed_methods, reason = "it asks what there is")]
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// An error with its cause, in one line.

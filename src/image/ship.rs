@@ -72,6 +72,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::engine::Lent;
     use crate::engine::fake::{Fake, Fault, FaultRule};
     use crate::project::{HostName, ImageBuild};
 
@@ -85,7 +86,7 @@ mod tests {
             let engines = fake.engines();
             let name = |host: &str| HostName::new(host).expect("a good name");
             let build = ImageBuild { tags: vec![IMAGE.to_owned()], context: "http://x".to_owned(), ..ImageBuild::default() };
-            engines["a"].build(&build, "", None, &|_| {}).await.expect("the fake builds");
+            engines["a"].build(&build, "", None, &Lent::default(), &|_| {}).await.expect("the fake builds");
             prepare(&fake);
             let source = name("a");
             let harbour = Harbour::expecting(["b", "c", "d"].iter().map(|_| (IMAGE, &source)));

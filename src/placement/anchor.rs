@@ -12,7 +12,7 @@ use super::claims::{Claims, Holding};
 use super::scene::Scene;
 use super::site::Site;
 use crate::project::{Mount, Project};
-use crate::world::{Fabric, Moving, moving};
+use crate::world::{Fabric, MountSeen, Moving, moving};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing<'a> {
@@ -154,6 +154,21 @@ fn is_data_folder(project: &Project, mount: &Mount, source: &str) -> bool {
     mount.kind == "bind" && !mount.read_only && project.data_folders.contains(source)
 }
 
+/// The folder of the project that a volume, by the engine's name, stands for on hosts that are other machines.
+pub(super) fn folder_of<'a>(project: &'a Project, name: &str) -> Option<&'a str> {
+    let volume = project.volumes.values().find(|volume| volume.name == name)?;
+    Some(volume.folder.as_ref()?.path.as_str())
+}
+
+/// Whether a container's mount is this volume, or the folder that it stands for.
+pub(super) fn mounts_volume(name: &str, folder: Option<&str>, mount: &MountSeen) -> bool {
+    match mount.kind.as_str() {
+        "volume" => mount.name == name,
+        "bind" => folder.is_some_and(|path| mount.source.trim_end_matches('/') == path),
+        _ => false,
+    }
+}
+
 /// Where most containers of its users have it mounted; else where the last record says that they are. The host of the first one to
 /// write there keeps them all, since no other host has what was written.
 fn home_of_folder(scene: &Scene, claims: &Claims, path: &str, users: &[usize]) -> Home {
@@ -201,7 +216,8 @@ fn home_while_moving(scene: &Scene, moving: &Moving, existing: Option<&Bits>) ->
 /// host is unreachable or has the volume; the only host that has it; of several, the one with most of its users' containers;
 /// where most of its users' containers are that may stay; else anywhere.
 fn home_of_volume(scene: &Scene, claims: &Claims, name: &str, users: &[usize], existing: Option<&Bits>) -> Home {
-    let mounts = |holding: &Holding| holding.container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name);
+    let folder = folder_of(scene.project, name);
+    let mounts = |holding: &Holding| holding.container.mounts.iter().any(|mount| mounts_volume(name, folder, mount));
     if let Some(site) = busiest(scene, claims, users, mounts) {
         return Home::At(site);
     }

@@ -5,13 +5,13 @@
 //! are held. And data holds: where the host itself is what speaks against a replica (drained, a constraint …), but a volume of
 //! the replica lives there, it is held too, with the reason, for it cannot have its data elsewhere.
 
-use super::anchor::Thing;
+use super::anchor::{Thing, folder_of, mounts_volume};
 use super::claims::Holding;
 use super::filters::ports::PortAsk;
 use super::filters::{self, Query, Stance};
 use super::place::{Draft, SeatDraft, Stuck, WhyDraft};
 use super::{Misfit, filters::availability};
-use crate::project::Slot;
+use crate::project::{Project, Slot};
 use crate::world::MountSeen;
 
 impl<'a> Draft<'a> {
@@ -67,7 +67,7 @@ impl<'a> Draft<'a> {
         let mounts = &holding.container.mounts;
         let anchors = self.scene.anchors_of(holding.service).filter(|anchor| anchor.stale != Some(holding.site));
         let mut things = anchors.map(|anchor| anchor.thing);
-        things.find(|thing| mounts.iter().any(|mount| holds(*thing, mount)))
+        things.find(|thing| mounts.iter().any(|mount| holds(self.scene.project, *thing, mount)))
     }
 
     fn is_settled(&self, holding: &Holding) -> bool {
@@ -199,9 +199,9 @@ impl<'a> Draft<'a> {
 }
 
 /// Whether a container's mount is this volume, or this folder for data.
-fn holds(thing: Thing, mount: &MountSeen) -> bool {
+fn holds(project: &Project, thing: Thing, mount: &MountSeen) -> bool {
     match thing {
-        Thing::Volume(name) => mount.kind == "volume" && mount.name == name,
+        Thing::Volume(name) => mounts_volume(name, folder_of(project, name), mount),
         Thing::Folder(path) => mount.kind == "bind" && mount.source.trim_end_matches('/') == path,
         Thing::Network(_) => false,
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Placement;
 use crate::project::{Condition, HostName, Project, Service, ServiceName, Slot};
-use crate::world::{Container, Fabric, NetworkSeen, State, World};
+use crate::world::{Container, Fabric, MountSeen, NetworkSeen, State, World};
 
 /// One way in which the world is not what the project asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -221,7 +221,16 @@ fn judge_surroundings(
     }
     for mount in service.volumes.iter().filter(|mount| mount.kind == "volume") {
         let Some(volume) = mount.source.as_deref().and_then(|key| project.volumes.get(key)) else { continue };
-        if !seen.volumes.iter().any(|other| other.name == volume.name) {
+        let is_folder = |path: &str| {
+            let is_it = |other: &MountSeen| other.kind == "bind" && other.source.trim_end_matches('/') == path;
+            container.mounts.iter().any(|other| is_it(other) && other.target == mount.target)
+        };
+        let has_volume = seen.volumes.iter().any(|other| other.name == volume.name);
+        // On the host that is the project's own machine it is the folder itself.
+        if !has_volume && volume.folder.as_ref().is_some_and(|folder| is_folder(&folder.path)) {
+            continue;
+        }
+        if !has_volume {
             faults.push(Fault::NoVolume { host: host.clone(), volume: volume.name.clone() });
         }
         if !container.mounts.iter().any(|other| other.name == volume.name && other.target == mount.target) {

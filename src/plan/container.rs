@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compose::Compose;
+use super::contents;
 use super::slot_spec::{Beside, Own, SlotSpec};
 use super::{limits, mounts, networks, ports};
 use crate::placement::reservation;
@@ -126,7 +127,7 @@ impl<'c, 'a> Template<'c, 'a> {
         let start_interval = self.spec.healthcheck.as_ref().and_then(|check| check.start_interval);
         let depends_on_api = (has_mac_address && !self.endpoints.is_empty())
             || (start_interval.is_some() && self.compose.api_is_before(fill.host, newer::START_INTERVAL.since));
-        let has_files = !fill.inherited.is_empty() || !self.compose.project.contents.is_empty();
+        let has_files = !fill.inherited.is_empty() || contents::of_here(self.compose.project);
         !has_neighbours && !depends_on_api && !has_files
     }
 
@@ -169,7 +170,7 @@ impl<'c, 'a> Template<'c, 'a> {
 
     /// Mounts what is delivered to the host in the place of this machine's paths.
     fn put_contents(&self, host: &HostName, spec: &mut ContainerSpec) {
-        if self.compose.project.contents.is_empty() {
+        if !contents::of_here(self.compose.project) {
             return;
         }
         let root_dir = self.compose.seen(host).map(|seen| seen.engine.root_dir.as_str()).unwrap_or_default();

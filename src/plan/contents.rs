@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::compose::Compose;
 use super::draft::Draft;
+use super::volumes::volume_spec;
 use super::{Cause, Note, Op, Plan, StepId, Subject};
-use crate::project::{Content, HostName, Mount, Project, Service, ServiceName, VolumeSpec, bind_key, grant_key};
+use crate::project::{
+    Content, HostName, Mount, Project, Service, ServiceName, Volume, VolumeName, VolumeSpec, bind_key, grant_key,
+};
 use crate::world::{Container, SeenHost, VolumeSeen, keys};
 
 /// A content that a service mounts, and the attribute that asks for it.
@@ -36,6 +39,11 @@ pub(super) fn of_service<'a>(project: &'a Project, service: &'a Service) -> Vec<
     let mut known = BTreeSet::new();
     needed.retain(|needed| known.insert((needed.content.digest.as_str(), needed.attribute, needed.is_value)));
     needed
+}
+
+/// Whether some of what is mounted is not the same on every host: this machine's own, or what stands for it.
+pub(super) fn of_here(project: &Project) -> bool {
+    !project.contents.is_empty() || project.volumes.values().any(|volume| volume.folder.is_some())
 }
 
 pub(super) fn of_bind<'a>(project: &'a Project, mount: &Mount) -> Option<&'a Content> {
@@ -124,9 +132,44 @@ fn step(compose: &Compose<'_>, draft: &mut Draft, content: &Content, host: &Host
         Origin::Host(host) => Some(host.clone()),
     };
     let volume = VolumeSpec { name: content.volume(), labels, ..VolumeSpec::default() };
-    let left = compose.seen(host).map(|seen| seen.unfinished(content)).unwrap_or_default();
+    let left = compose.seen(host).map(|seen| seen.unfinished(&volume.name)).unwrap_or_default();
     let op = Op::Deliver { content: content.clone(), volume: Box::new(volume), from, left };
     draft.step(host, Subject::Content(content.name.clone()), op, cause, Vec::new())
+}
+
+/// What makes a volume that stands for a folder of the project, out of this machine's files. Nothing where those are not here.
+pub(super) fn fill(compose: &Compose<'_>, key: &VolumeName, volume: &Volume, seen: &SeenHost) -> Option<(Subject, Op)> {
+    let content = volume.folder.as_ref()?.content.as_ref().filter(|content| compose.here.contains(&content.digest))?;
+    let mut spec = volume_spec(&compose.project.name, key, volume);
+    spec.labels.insert(keys::FOLDER.to_owned(), content.digest.clone());
+    let left = seen.unfinished(&volume.name);
+    let op = Op::Deliver { content: content.clone(), volume: Box::new(spec), from: None, left };
+    Some((Subject::Content(content.name.clone()), op))
+}
+
+/// Why the replicas of a service cannot be made on a host: a volume that is there is half, or not there and not to be filled.
+pub(super) fn half(
+    compose: &Compose<'_>,
+    name: &ServiceName,
+    service: &Service,
+    host: &HostName,
+    seen: &SeenHost,
+) -> Option<Note> {
+    let refused =
+        |why: String, hint: String| Note::Refused { subject: name.to_string(), attribute: "volumes".to_owned(), why, hint };
+    let mut volumes = super::volumes::of_service(compose.project, service).filter(|(_, volume)| !volume.external);
+    volumes.find_map(|(key, volume)| match &volume.folder {
+        Some(_) if compose.is_local(host) || seen.has_whole(&volume.name) || fill(compose, key, volume, seen).is_some() => None,
+        Some(folder) => {
+            let why = format!("`{}` is not on {host}, and not known here", folder.path);
+            Some(refused(why, "run `mcompose up` where the project's files are".to_owned()))
+        }
+        None if seen.is_half(&volume.name) => {
+            let why = format!("what is in volume `{}` on {host} is not whole: a `volume restore` was cut off", volume.name);
+            Some(refused(why, format!("run it again, or `mcompose volume rm {key}`")))
+        }
+        None => None,
+    })
 }
 
 /// Why the replicas of a service cannot be made on a host: what they need is neither there, nor to be had.
@@ -160,7 +203,7 @@ pub(super) fn collect(compose: &Compose<'_>, draft: &mut Draft) {
             let is_wanted = wanted.contains(digest.as_str()) || kept.contains(digest);
             let mut users = seen.containers.iter().filter(|container| mounts(container, &volume.name));
             if !is_wanted && users.all(is_carrier) {
-                remove(draft, (host, seen), volume, Vec::new());
+                remove(draft, (host, seen), volume, Vec::new(), &Cause::Unused);
             }
         }
     }
@@ -188,33 +231,39 @@ pub(super) fn leave<'a>(compose: &Compose<'a>, draft: &mut Draft, removed: &BTre
             let users = seen.containers.iter().filter(|container| mounts(container, &volume.name) && !is_carrier(container));
             let gone: Option<Vec<StepId>> = users.map(|user| removed.get(&(host, user.name.as_str())).copied()).collect();
             if let Some(after) = gone {
-                remove(draft, (host, seen), volume, after);
+                remove(draft, (host, seen), volume, after, &Cause::Unused);
             }
         }
     }
 }
 
-/// It holds a content while that comes or goes, and never runs.
-fn is_carrier(container: &Container) -> bool {
+/// It holds a volume while what is in it comes or goes, and never runs.
+pub(super) fn is_carrier(container: &Container) -> bool {
     container.labels.rest.contains_key(keys::CONTENT)
 }
 
-/// Removes the volume of a content, with what deliveries of it left: the containers before it, and the marks after it, since without
-/// them it would count as whole.
-fn remove(draft: &mut Draft, (host, seen): (&HostName, &SeenHost), volume: &VolumeSeen, mut after: Vec<StepId>) {
+/// Removes a volume, with what was left by those who filled or read it: the containers before it, and the marks after it, since
+/// without them it would count as whole.
+pub(super) fn remove(
+    draft: &mut Draft,
+    (host, seen): (&HostName, &SeenHost),
+    volume: &VolumeSeen,
+    mut after: Vec<StepId>,
+    cause: &Cause,
+) {
     for carrier in seen.containers.iter().filter(|container| is_carrier(container) && mounts(container, &volume.name)) {
         let container = super::ContainerRef::Id(carrier.id.clone());
         let op = Op::Remove { container, volumes: false, force: true };
-        after.push(draft.step(host, Subject::Container(carrier.name.clone()), op, Cause::Unused, Vec::new()));
+        after.push(draft.step(host, Subject::Container(carrier.name.clone()), op, cause.clone(), Vec::new()));
     }
     let volume_step = |draft: &mut Draft, name: &String, after: Vec<StepId>| {
         let op = Op::RemoveVolume { name: name.clone() };
-        draft.step(host, Subject::Volume(name.clone()), op, Cause::Unused, after)
+        draft.step(host, Subject::Volume(name.clone()), op, cause.clone(), after)
     };
     let step = volume_step(draft, &volume.name, after);
     let is_mark = |seen: &&VolumeSeen| seen.labels.get(keys::CONTENT_OF) == Some(&volume.name);
     let marks: Vec<&VolumeSeen> = seen.volumes.iter().filter(is_mark).collect();
-    if marks.is_empty() {
+    if marks.is_empty() && *cause == Cause::Unused {
         draft.tolerate(step);
     }
     for mark in marks {

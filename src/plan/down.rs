@@ -189,7 +189,9 @@ impl<'a> Down<'_, 'a> {
         }
         for (host, seen) in compose.world.seen_hosts() {
             for volume in seen.volumes.iter().filter(|volume| names.contains(volume.name.as_str())) {
-                let mounting = |container: &&Container| container.mounts.iter().any(|mount| mount.name == volume.name);
+                let mounting = |container: &&Container| {
+                    container.mounts.iter().any(|mount| mount.name == volume.name) && !contents::is_carrier(container)
+                };
                 let users = seen.containers.iter().filter(mounting);
                 let (gone, stay): (Vec<_>, Vec<_>) =
                     users.map(|user| (user, self.removed.get(&(host, user.name.as_str())))).partition(|(_, step)| step.is_some());
@@ -199,8 +201,7 @@ impl<'a> Down<'_, 'a> {
                     continue;
                 }
                 let after = gone.into_iter().filter_map(|(_, step)| step.copied()).collect();
-                let op = Op::RemoveVolume { name: volume.name.clone() };
-                self.draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Requested, after);
+                contents::remove(&mut self.draft, (host, seen), volume, after, &Cause::Requested);
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn of_service(project: &Project, service: &Service, place: Place<'_>)
     for mount in &service.volumes {
         let mounted = match contents::of_bind(project, mount).filter(|_| !place.is_local) {
             Some(content) => delivered(content, mount.target.clone(), place),
-            None => mount.clone(),
+            None => of_folder(project, mount, place).unwrap_or_else(|| mount.clone()),
         };
         by_target.insert(mount.target.clone(), mounted);
     }
@@ -62,6 +62,16 @@ pub(super) fn of_service(project: &Project, service: &Service, place: Place<'_>)
         }
     }
     mounted
+}
+
+/// A folder of the project that is written to: itself on this machine, its volume elsewhere. Nothing where it is no such mount.
+fn of_folder(project: &Project, mount: &Mount, place: Place<'_>) -> Option<Mount> {
+    let key = mount.source.as_deref().filter(|_| mount.kind == "volume")?;
+    let folder = project.volumes.get(key)?.folder.as_ref()?;
+    Some(match place.is_local {
+        true => Mount { kind: "bind".to_owned(), source: Some(folder.path.clone()), volume: None, ..mount.clone() },
+        false => Mount { bind: None, ..mount.clone() },
+    })
 }
 
 /// A file of this machine, read only. Where it is missing the engine refuses, rather than make a folder in its place.

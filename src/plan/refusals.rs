@@ -6,7 +6,8 @@ use super::compose::Compose;
 use super::diff::Turn;
 use super::draft::Draft;
 use super::{Note, contents, networks, order, volumes};
-use crate::project::{FileGrant, FileObject, HostName, Service, ServiceName, grant_key};
+use crate::project::{FileGrant, FileObject, HostName, Mount, Service, ServiceName, VolumeName, grant_key};
+use crate::world::keys;
 
 /// What keeps the replicas of one service from being made.
 pub(super) struct Refusals<'c, 'a> {
@@ -123,6 +124,7 @@ impl<'c, 'a> Refusals<'c, 'a> {
         let compose = self.compose;
         let Some(seen) = compose.seen(host) else { return Vec::new() };
         let mut notes: Vec<Note> = contents::lacking(compose, self.name, self.service, host, seen).into_iter().collect();
+        notes.extend(contents::half(compose, self.name, self.service, host, seen));
         let volumes = volumes::of_service(compose.project, self.service).filter(|(_, volume)| volume.external);
         for (key, volume) in volumes.filter(|(_, volume)| !seen.volumes.iter().any(|other| other.name == volume.name)) {
             let why = format!("the external volume `{}` is not on {host}", volume.name);
@@ -181,6 +183,7 @@ impl<'c, 'a> Refusals<'c, 'a> {
             });
         }
         self.remark_on_paths(turns, draft);
+        self.remark_on_folders(turns, draft);
     }
 
     /// A path below the project's folder is on this machine; on another host it is that host's own path of the same name.
@@ -210,6 +213,47 @@ impl<'c, 'a> Refusals<'c, 'a> {
                     "{}: `{source}` is empty or missing here, so it is meant as the path on {} itself, which keeps the service \
                      from now on: no other host has what is written there",
                     self.name, remote.host
+                ),
+            };
+            draft.note(Note::Remark { text });
+        }
+    }
+}
+
+impl<'a> Refusals<'_, 'a> {
+    /// What is said of folders of the project that are written to: where they are from now on, and that a change here stays here.
+    fn remark_on_folders(&self, turns: &[Turn<'a>], draft: &mut Draft) {
+        let writes = |key: &VolumeName| {
+            let is_it = |mount: &&Mount| mount.kind == "volume" && mount.source.as_deref() == Some(key.as_str());
+            self.service.volumes.iter().filter(is_it).any(|mount| !mount.read_only)
+        };
+        let folders = volumes::of_service(self.compose.project, self.service);
+        for (_, volume) in folders.filter(|(key, volume)| volume.folder.is_some() && writes(key)) {
+            let mut remote = turns.iter().filter(|turn| !self.compose.is_local(turn.host));
+            let Some((turn, seen)) = remote.find_map(|turn| Some((turn, self.compose.seen(turn.host)?))) else { continue };
+            let host = turn.host;
+            let Some(content) = volume.folder.as_ref().and_then(|folder| folder.content.as_ref()) else { continue };
+            let (service, name) = (self.name, &volume.name);
+            let text = match seen.volumes.iter().find(|other| other.name == *name && !seen.is_half(name)) {
+                Some(there) => match there.labels.get(keys::FOLDER).is_some_and(|digest| *digest != content.digest) {
+                    true => format!(
+                        "{service}: {} has changed here since volume `{name}` on {host} was made of it; what is in the volume stays, \
+                         and `mcompose cp` brings files there",
+                        content.name
+                    ),
+                    false => continue,
+                },
+                None if !turn.is_new() => continue,
+                None if self.service.mode().is_global() => format!(
+                    "{service}: {} may be written to, so each host gets it once, into volume `{name}`; later changes here do not reach \
+                     it. Mounted with `:ro`, it follows them",
+                    content.name
+                ),
+                None => format!(
+                    "{service}: {} may be written to, so {host} gets it once, into volume `{name}`, and keeps the service from now on: no \
+                     other host has what is written there, and later changes here do not reach it. Mounted with `:ro`, it goes to \
+                     every host and follows them",
+                    content.name
                 ),
             };
             draft.note(Note::Remark { text });

@@ -205,7 +205,7 @@ impl<'a> Relocation<'a> {
     fn home(&self) -> Result<HostName, Unmovable> {
         let mut homes: BTreeSet<HostName> = BTreeSet::new();
         for volume in self.volumes {
-            let holders: Vec<_> = self.world.seen_hosts().filter(|(_, seen)| has(seen, volume)).collect();
+            let holders: Vec<_> = self.world.seen_hosts().filter(|(_, seen)| seen.has_whole(volume)).collect();
             let in_use = |(_, seen): &&(&HostName, &SeenHost)| {
                 seen.containers.iter().any(|container| self.is_ours(container) && mounts(container, volume))
             };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::compose::Compose;
-use super::contents::Deliveries;
+use super::contents::{self, Deliveries};
 use super::diff::Turn;
 use super::draft::Draft;
 use super::images::{self, Shipments};
@@ -48,15 +48,29 @@ impl<'a> Resources<'a> {
         }
         for (key, volume) in volumes::of_service(compose.project, service) {
             for (host, seen) in &hosts {
-                let is_there = seen.volumes.iter().any(|other| other.name == volume.name);
+                if volume.folder.is_some() && compose.is_local(host) {
+                    continue;
+                }
+                let is_there = match volume.folder {
+                    Some(_) => seen.has_whole(&volume.name),
+                    None => seen.volumes.iter().any(|other| other.name == volume.name),
+                };
                 let removal = self.outdated_volumes.removal(&volume.name, host);
                 if (is_there && removal.is_none()) || volume.external || self.volumes.contains_key(&(volume.name.as_str(), *host))
                 {
                     continue;
                 }
-                let op = Op::CreateVolume(Box::new(volumes::volume_spec(&compose.project.name, key, volume)));
-                let after = removal.into_iter().collect();
-                let step = draft.step(host, Subject::Volume(volume.name.clone()), op, Cause::Missing, after);
+                let (subject, op) = match volume.folder {
+                    Some(_) => match contents::fill(compose, key, volume, seen) {
+                        Some(filled) => filled,
+                        None => continue,
+                    },
+                    None => {
+                        let op = Op::CreateVolume(Box::new(volumes::volume_spec(&compose.project.name, key, volume)));
+                        (Subject::Volume(volume.name.clone()), op)
+                    }
+                };
+                let step = draft.step(host, subject, op, Cause::Missing, removal.into_iter().collect());
                 self.volumes.insert((volume.name.as_str(), *host), step);
             }
         }

@@ -73,9 +73,10 @@ fn group_text(steps: &[&Step]) -> String {
     let host = &first.host;
     match &first.op {
         Op::Delay { millis } => format!("wait {} before the next of {what}: {}", seconds(*millis), first.cause),
-        Op::Deliver { content, from, .. } => {
+        Op::Deliver { content, volume, from, .. } => {
             let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-            format!("deliver {what} ({}) to {host}{from}: {}", size(content.bytes), cause_on(&first.cause, host))
+            let into = if volume.name == content.volume() { String::new() } else { format!("volume {} on ", volume.name) };
+            format!("deliver {what} ({}) to {into}{host}{from}: {}", size(content.bytes), cause_on(&first.cause, host))
         }
         Op::Ship { from, bytes, .. } => {
             let bytes = u64::try_from(*bytes).unwrap_or_default();

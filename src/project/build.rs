@@ -31,6 +31,14 @@ pub struct ImageBuild {
     pub no_cache: bool,
     /// Base images are pulled though they are there.
     pub pull: bool,
+    /// The image tells of its layers, so that it can be a `cache_from`.
+    pub inline_cache: bool,
+    /// What the Dockerfile calls a secret, and its name below the project's `secrets`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// What the Dockerfile calls an SSH agent, and the path of its socket; nothing: the agent of who builds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<String, Option<String>>,
 }
 
 /// What of a `build` cannot be honoured.
@@ -43,7 +51,7 @@ pub struct Unbuildable {
 }
 
 /// Attributes of `build` that need a client beside the engine for the whole time of the build.
-pub const NEEDS_A_CLIENT: &[&str] = &["additional_contexts", "cache_to", "entitlements", "provenance", "sbom", "secrets", "ssh"];
+pub const NEEDS_A_CLIENT: &[&str] = &["additional_contexts", "entitlements", "provenance", "sbom"];
 
 impl ImageBuild {
     /// The build of a service's image; nothing for a service without `build`.
@@ -55,6 +63,16 @@ impl ImageBuild {
             let hint = "build it with `docker buildx build` and bring it to the hosts with `mcompose image ship`";
             return Some(Err(Unbuildable { attribute: format!("build.{key}"), why, hint }));
         }
+        let cache_to = strings(document.get("cache_to"));
+        if cache_to.iter().any(|entry| entry.trim() != "type=inline") {
+            let (why, hint) = ("an engine keeps what it built in the image or not at all", "use `type=inline`");
+            return Some(Err(Unbuildable { attribute: "build.cache_to".to_owned(), why, hint }));
+        }
+        let cache_from: Option<Vec<String>> = strings(document.get("cache_from")).iter().map(|entry| cached(entry)).collect();
+        let Some(cache_from) = cache_from else {
+            let (why, hint) = ("an engine takes layers out of images only", "name an image, or `type=registry,ref=IMAGE`");
+            return Some(Err(Unbuildable { attribute: "build.cache_from".to_owned(), why, hint }));
+        };
         let platforms = strings(document.get("platforms"));
         if platforms.len() > 1 {
             let (why, hint) = ("an engine builds for one platform", "name one, or build with `docker buildx build` and push it");
@@ -72,13 +90,16 @@ impl ImageBuild {
             args: map(document.get("args")),
             labels: map(document.get("labels")),
             target: text("target").filter(|target| !target.is_empty()),
-            cache_from: strings(document.get("cache_from")),
+            cache_from,
             network: text("network"),
             extra_hosts: strings(document.get("extra_hosts")).into_iter().map(|entry| entry.replacen('=', ":", 1)).collect(),
             shm_bytes: shm_size.and_then(|size| size.as_i64().or_else(|| size.as_str()?.parse().ok())),
             platform: platforms.into_iter().next().or_else(|| service.platform.clone()),
             no_cache: flag("no_cache"),
             pull: flag("pull"),
+            inline_cache: !cache_to.is_empty(),
+            secrets: secrets(document.get("secrets")),
+            agents: agents(document.get("ssh")),
         }))
     }
 
@@ -86,6 +107,42 @@ impl ImageBuild {
     pub fn is_remote(&self) -> bool {
         let prefixes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
         prefixes.iter().any(|prefix| self.context.starts_with(prefix))
+    }
+}
+
+/// The image of a `cache_from`; nothing where it is none.
+fn cached(entry: &str) -> Option<String> {
+    if !entry.contains('=') {
+        return Some(entry.to_owned());
+    }
+    let mut parts = entry.split(',').map(str::trim);
+    let is_registry = parts.clone().any(|part| part == "type=registry");
+    parts.find_map(|part| part.strip_prefix("ref=")).filter(|_| is_registry).map(str::to_owned)
+}
+
+/// `NAME`, or `source` with the `target` that the Dockerfile calls it.
+fn secrets(value: Option<&Value>) -> BTreeMap<String, String> {
+    let entry = |entry: &Value| {
+        let text = |key: &str| entry[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let source = entry.as_str().map(str::to_owned).or_else(|| text("source"))?;
+        Some((text("target").unwrap_or_else(|| source.clone()), source))
+    };
+    value.and_then(Value::as_array).into_iter().flatten().filter_map(entry).collect()
+}
+
+/// `ID` or `ID=PATH`, or the same as a mapping.
+fn agents(value: Option<&Value>) -> BTreeMap<String, Option<String>> {
+    let named = |text: &str| match text.split_once('=') {
+        Some((id, path)) => (id.to_owned(), Some(path.to_owned()).filter(|path| !path.is_empty())),
+        None => (text.to_owned(), None),
+    };
+    match value {
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(named).collect(),
+        Some(Value::Object(map)) => {
+            let path = |value: &Value| value.as_str().filter(|path| !path.is_empty()).map(str::to_owned);
+            map.iter().map(|(id, value)| (id.clone(), path(value))).collect()
+        }
+        _ => BTreeMap::new(),
     }
 }
 

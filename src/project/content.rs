@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::service::FileGrant;
 
+/// Of a volume's name in those of its carriers: it may be as long as the engine allows.
+const CARRIED_CHARS_MAX: usize = 200;
+
 /// A file or folder as it was when the project was loaded. On a host it is a volume that never changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Content {
@@ -26,17 +29,19 @@ impl Content {
         format!("mcompose_{}", self.digest.get(..40).unwrap_or(&self.digest))
     }
 
-    /// What a delivery calls its two things on a host: the container that holds the volume while it is filled, and the mark, an empty
-    /// volume, which says that it is not whole. `word` is the delivery's own, since an engine may keep the container of one that was
-    /// cut off to itself.
-    pub fn carrier(&self, word: &str) -> String {
-        format!("{}{word}", self.carriers())
-    }
-
     /// How the names of all its carriers begin.
     pub fn carriers(&self) -> String {
-        format!("{}_carrier_", self.volume())
+        carriers_of(&self.volume())
     }
+}
+
+/// How a delivery into a volume names its two things on a host: the container that holds the volume while it is filled, and the mark, an
+/// empty volume, which says that it is not whole. Each delivery adds a word of its own, since an engine may keep the container of one
+/// that was cut off to itself.
+pub fn carriers_of(volume: &str) -> String {
+    let own = if volume.starts_with("mcompose_") { "" } else { "mcompose_" };
+    let name: String = volume.chars().take(CARRIED_CHARS_MAX).collect();
+    format!("{own}{name}_carrier_")
 }
 
 /// The key below `Project::contents` of what a bind mount names.

@@ -21,12 +21,12 @@ pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
     NetworkingConfig, PortBinding, Until, VolumeSpec,
 };
-pub use content::{Content, bind_key, grant_key};
+pub use content::{Content, bind_key, carriers_of, grant_key};
 pub use duration::GoDuration;
 pub use host::{Address, Availability, Host, Rebalancing, Role, Tls};
 pub use names::{ContainerId, HostName, InvalidName, NetworkName, ProjectName, ServiceName, Slot, VolumeName};
 pub use one_off::{OneOff, Ports};
-pub use resource::{ByteSize, FileObject, IpamConfig, IpamPool, Network, Volume};
+pub use resource::{ByteSize, FileObject, Folder, IpamConfig, IpamPool, Network, Volume};
 pub use service::{
     Attachment, Build, Condition, Dependency, Deploy, Device, DeviceRequest, DiscreteResource, FileGrant, GenericResource,
     Healthcheck, Hook, Limits, Logging, Mode, Mount, MountBind, MountImage, MountTmpfs, MountVolume, Placement as PlacementRules,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::content::Content;
+
 /// A number of bytes. Compose prints sizes as text of bytes (`"1610612736"`); both text and number are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(into = "String")]
@@ -100,6 +102,20 @@ pub struct Volume {
     /// docker compose's own hash of it, for `com.docker.compose.config-hash`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
+    /// It stands for a folder of the project that services write to, on hosts that are other machines than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<Folder>,
+}
+
+/// A folder of the project with something in it, which its services mount to write to. Each host gets a copy once; from then on what
+/// is written there is data.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Folder {
+    /// Its absolute path, which is mounted on a host that is this machine.
+    pub path: String,
+    /// What a new volume begins with; nothing where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
 }
 
 impl Volume {

@@ -33,6 +33,8 @@ pub mod keys {
     pub const CONTENT_OF: &str = "io.mcompose.content.of";
     /// On such a volume: the project that it was made for.
     pub const CONTENT_PROJECT: &str = "io.mcompose.content.project";
+    /// On a volume that stands for a folder of the project: the digest of what it was filled with.
+    pub const FOLDER: &str = "io.mcompose.folder";
     /// On marks of volumes that move: their names, separated by commas.
     pub const INCOMING: &str = "io.mcompose.incoming";
     pub const OUTGOING: &str = "io.mcompose.outgoing";

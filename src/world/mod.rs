@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::project::{ContainerId, Content, Host, HostName, ProjectName, Protocol, Slot};
+use crate::project::{ContainerId, Content, Host, HostName, ProjectName, Protocol, Slot, carriers_of};
 
 /// Every host of the inventory with what it showed when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -120,9 +120,20 @@ impl SeenHost {
         is_here
     }
 
-    /// What deliveries of a content have here that did not come to their end, by name: marks, carriers, or both.
-    pub fn unfinished(&self, content: &Content) -> Vec<String> {
-        let carriers = content.carriers();
+    /// Whether there is a volume of this name, and no mark that says that it is not whole.
+    pub fn has_whole(&self, volume: &str) -> bool {
+        self.volumes.iter().any(|seen| seen.name == volume) && !self.is_half(volume)
+    }
+
+    /// Whether a mark says that what is in a volume is not whole: who filled it did not come to the end.
+    pub fn is_half(&self, volume: &str) -> bool {
+        let is_mark = |seen: &VolumeSeen| seen.labels.get(keys::CONTENT_OF).is_some_and(|of| of == volume);
+        self.volumes.iter().any(is_mark)
+    }
+
+    /// What has begun to fill a volume here and did not come to its end, by name: marks, carriers, or both.
+    pub fn unfinished(&self, volume: &str) -> Vec<String> {
+        let carriers = carriers_of(volume);
         let volumes = self.volumes.iter().map(|seen| &seen.name);
         let names = volumes.chain(self.containers.iter().map(|seen| &seen.name));
         let names: BTreeSet<&String> = names.filter(|name| name.starts_with(&carriers)).collect();

@@ -26,6 +26,34 @@ fn files_go_to_every_replica_and_come_from_one() {
     project.ok(&["cp", "web:/tmp/tree/inner/file", folder.display().to_string().as_str()]);
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     assert_eq!([read("copied/inner/file"), read("file")], ["text\n", "text\n"]);
+    // A link as what it is, or as what it leads to, under its own name.
+    assert_eq!(project.exec("web-1", &["ln", "-s", "tree/inner/file", "/tmp/link"]).0, 0);
+    project.ok(&["cp", "web:/tmp/link", &path("link")]);
+    assert!(fs::symlink_metadata(folder.join("link")).is_ok_and(|found| found.is_symlink()));
+    fs::remove_file(folder.join("link")).expect("it is ours");
+    project.ok(&["cp", "-L", "web:/tmp/link", folder.display().to_string().as_str()]);
+    assert!(fs::symlink_metadata(folder.join("link")).is_ok_and(|found| found.is_file()));
+    assert_eq!(read("link"), "text\n");
+
+    // The whole of a replica, and an image of it.
+    project.ok(&["export", "--index", "2", "-o", &path("whole.tar"), "web"]);
+    let listed = crate::harness::run("tar", &["-tf", &path("whole.tar")]);
+    assert!(listed.lines().any(|line| line == "tmp/renamed"), "{listed}");
+    let made =
+        project.ok(&["commit", "--index", "2", "-m", "kept", "-c", "LABEL made=here", "web", "copies-kept:1"]).everything();
+    let (host, _) = project.replica("web-2");
+    assert!(made.contains(&host.name) && made.contains("sha256:"), "{made}");
+    let image = host.get("/images/copies-kept:1/json");
+    assert_eq!([&image["Comment"], &image["Config"]["Labels"]["made"]], ["kept", "here"]);
+    assert!(host.api("DELETE", "/images/copies-kept:1", None).is_success());
+
+    // With what `run` made, too.
+    project.ok(&["run", "-d", "--name", "copies-once", "web", "sleep", "600"]);
+    project.ok(&["cp", "--all", &path("file"), "web:/tmp/for-all"]);
+    let once = project.fleet.hosts.iter().find(|host| host.running().iter().any(|(_, name)| name == "copies-once"));
+    let once = once.expect("it runs");
+    assert_eq!(once.exec("copies-once", &["cat", "/tmp/for-all"]).1, "text\n");
+    assert!(once.api("DELETE", "/containers/copies-once?force=true", None).is_success());
     project.run(&["cp", "web:/no/such/path", &path("nothing")]).assert_refused(&["/no/such/path"]);
     project.run(&["cp", &path("absent"), "web:/tmp"]).assert_refused(&["absent", "cannot be read"]);
     assert!(!folder.join("nothing").exists());

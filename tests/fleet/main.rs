@@ -9,6 +9,7 @@ mod store_spec;
 
 mod attached;
 mod bad_input;
+mod builds;
 mod changes;
 mod copies;
 mod delivery;
@@ -17,6 +18,7 @@ mod engine;
 mod examples_for_real;
 mod exec;
 mod fake_agrees;
+mod folders;
 mod harness_itself;
 mod hosts;
 mod hosts_verbs;

@@ -142,7 +142,7 @@ impl Bed {
     pub fn fake_build(&self, host: &str, build: &mcompose::project::ImageBuild) {
         let engines = self.fake.engines();
         let engine = engines.iter().find(|(name, _)| name.as_str() == host).expect("a host").1;
-        run(engine.build(build, "Dockerfile", None, &|_| {})).expect("it is built");
+        run(engine.build(build, "Dockerfile", None, &mcompose::engine::Lent::default(), &|_| {})).expect("it is built");
     }
 
     pub fn look(&self) -> World {

@@ -14,7 +14,7 @@ use crate::project::ImageBuild;
 const LINES_KEPT: usize = 10;
 
 /// The parameters of `POST /build` (API 1.41) for BuildKit.
-pub(super) fn query(build: &ImageBuild, dockerfile: &str) -> String {
+pub(super) fn query(build: &ImageBuild, dockerfile: &str, session: Option<&str>) -> String {
     let mut parameters: Vec<(&str, String)> = vec![("version", "2".to_owned()), ("rm", "1".to_owned())];
     let mut put = |key: &'static str, value: Option<String>| parameters.extend(value.map(|value| (key, value)));
     put("dockerfile", Some(dockerfile.to_owned()).filter(|name| !name.is_empty()));
@@ -25,7 +25,12 @@ pub(super) fn query(build: &ImageBuild, dockerfile: &str) -> String {
     put("shmsize", build.shm_bytes.map(|bytes| bytes.to_string()));
     put("nocache", build.no_cache.then(|| "1".to_owned()));
     put("pull", build.pull.then(|| "1".to_owned()));
-    put("buildargs", (!build.args.is_empty()).then(|| json!(build.args).to_string()));
+    put("session", session.map(str::to_owned));
+    let mut args = build.args.clone();
+    if build.inline_cache {
+        args.insert("BUILDKIT_INLINE_CACHE".to_owned(), "1".to_owned());
+    }
+    put("buildargs", (!args.is_empty()).then(|| json!(args).to_string()));
     put("labels", (!build.labels.is_empty()).then(|| json!(build.labels).to_string()));
     put("cachefrom", (!build.cache_from.is_empty()).then(|| json!(build.cache_from).to_string()));
     put("extrahosts", (!build.extra_hosts.is_empty()).then(|| build.extra_hosts.join(",")));
@@ -85,7 +90,12 @@ fn trace_text(trace: &[u8]) -> String {
 }
 
 /// The fields of a protobuf message that have a length; others are passed over, and a damaged message ends.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+/// The key of a field that has a length.
+pub(super) fn key_of(field: u8) -> u8 {
+    field << 3 | 2
+}
 
 impl<'a> Fields<'a> {
     fn varint(&mut self) -> Option<u64> {

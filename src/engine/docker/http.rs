@@ -124,8 +124,20 @@ impl Http {
 
     /// Makes a call whose connection is the caller's from then on.
     pub(super) async fn hijack(&self, version: Option<&str>, call: &Call) -> Result<Upgraded, EngineError> {
+        self.hijack_as(version, call, "tcp", &[JSON]).await
+    }
+
+    /// As `hijack`, for what is spoken then.
+    pub(super) async fn hijack_as(
+        &self,
+        version: Option<&str>,
+        call: &Call,
+        protocol: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Upgraded, EngineError> {
         let full = Full::new(call.body.clone().unwrap_or_default()).map_err(|never| match never {}).boxed_unsync();
-        let response = self.exchange(version, call, &[JSON, ("connection", "Upgrade"), ("upgrade", "tcp")], full).await?;
+        let headers = [headers, &[("connection", "Upgrade"), ("upgrade", protocol)]].concat();
+        let response = self.exchange(version, call, &headers, full).await?;
         let upgraded = timeout(call.bound, hyper::upgrade::on(response)).await;
         upgraded
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?

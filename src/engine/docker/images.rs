@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::http::Call;
 use super::streams::{self, Messages};
 use super::{ARCHIVE_MAX, Docker, PULL_MAX, build, escape, escape_path, get};
-use crate::engine::{EngineError, ErrorKind, ImageParts, Pieces};
+use crate::engine::{EngineError, ErrorKind, ImageParts, Lent, Pieces};
 use crate::project::ImageBuild;
 
 /// Engines before 25 gather an image on disk before they send the first of it.
@@ -88,11 +88,13 @@ impl Docker {
         build: &ImageBuild,
         dockerfile: &str,
         context: Option<Pieces>,
+        lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
         let image = build.tags.first().map(String::as_str).unwrap_or_default();
         let what = format!("build image `{image}`");
-        let path = format!("/build?{}", build::query(build, dockerfile));
+        let session = self.lend(lent).await?;
+        let path = format!("/build?{}", build::query(build, dockerfile, session.as_ref().map(|session| session.id.as_str())));
         let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
         let body = context.unwrap_or_else(|| stream::empty().boxed());
         let response = self.http.send_archive(Some(self.version().await?), &call, body).await?;

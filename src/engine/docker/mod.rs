@@ -4,6 +4,7 @@ mod build;
 mod exec;
 mod http;
 mod images;
+mod lend;
 mod look;
 mod session;
 mod streams;
@@ -16,8 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as BASE64;
 use bollard::models::VolumeCreateRequest;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -32,8 +31,8 @@ use self::http::{Call, Http};
 use self::streams::{Frames, Lines, Messages};
 use self::wire::VersionAnswer;
 use super::{
-    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
-    Inspected, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
+    Attached, Commit, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
+    Inspected, Lent, LogLine, LogQuery, Node, Pieces, Processes, Usage, df_command, free_of_df,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
@@ -441,21 +440,25 @@ impl Engine for Docker {
         Ok(streams::pieces(response.into_body(), error))
     }
 
+    async fn export(&self, container: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        self.exported(container).await
+    }
+
+    async fn commit(&self, container: &str, commit: &Commit) -> Result<String, EngineError> {
+        self.committed(container, commit).await
+    }
+
+    async fn link_target(&self, container: &str, path: &str) -> Result<Option<String>, EngineError> {
+        let stat = self.stat(container, path).await?;
+        let target = stat.and_then(|stat| stat["linkTarget"].as_str().map(str::to_owned));
+        Ok(target.filter(|target| !target.is_empty()))
+    }
+
     async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError> {
         /// Of Go's `os.FileMode`.
         const FOLDER: u64 = 1 << 31;
-        let what = format!("look at `{path}` of container `{container}`");
-        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
-        let call = Call { what: what.clone(), method: Method::HEAD, path, body: None, bound: QUICK_MAX };
-        let response = match self.http.send(Some(self.version().await?), &call).await {
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
-            answer => answer?,
-        };
-        let stat = response.headers().get("x-docker-container-path-stat").and_then(|stat| BASE64.decode(stat).ok());
-        let stat: Option<Value> = stat.and_then(|stat| serde_json::from_slice(&stat).ok());
-        let mode = stat.and_then(|stat| stat["mode"].as_u64());
-        let mode = mode.ok_or_else(|| self.http.error(&what, ErrorKind::Failed, "the answer cannot be read"))?;
-        Ok(Some(mode & FOLDER != 0))
+        let stat = self.stat(container, path).await?;
+        Ok(stat.map(|stat| stat["mode"].as_u64().unwrap_or_default() & FOLDER != 0))
     }
 
     async fn import_image(&self, name: &str, tag: &str, archive: Bytes) -> Result<(), EngineError> {
@@ -545,9 +548,10 @@ impl Engine for Docker {
         build: &ImageBuild,
         dockerfile: &str,
         context: Option<Pieces>,
+        lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
-        self.build_from(build, dockerfile, context, progress).await
+        self.build_from(build, dockerfile, context, lent, progress).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), EngineError> {

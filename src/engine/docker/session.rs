@@ -1,5 +1,8 @@
 //! What somebody who sits at a container asks of the engine: its input and output, its end, its processes, what it uses.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use hyper::Method;
@@ -7,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::http::Call;
 use super::streams::{self, Messages};
-use super::{Docker, PULL_MAX, QUICK_MAX, escape, escape_path, exec, get};
-use crate::engine::{Attached, Ending, EngineError, ErrorKind, Processes, Usage};
+use super::{ARCHIVE_MAX, Docker, PULL_MAX, QUICK_MAX, escape, escape_path, exec, get};
+use crate::engine::{Attached, Commit, Ending, EngineError, ErrorKind, Processes, Usage};
 
 impl Docker {
     pub(super) async fn attach_to(
@@ -90,17 +93,53 @@ impl Docker {
         Ok(usages.boxed())
     }
 
+    /// What the engine tells of a path; nothing where there is none.
+    pub(super) async fn stat(&self, container: &str, path: &str) -> Result<Option<Value>, EngineError> {
+        let what = format!("look at `{path}` of container `{container}`");
+        let path = format!("/containers/{}/archive?path={}", escape(container), escape(path));
+        let call = Call { what: what.clone(), method: Method::HEAD, path, body: None, bound: QUICK_MAX };
+        let response = match self.http.send(Some(self.version().await?), &call).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        let stat = response.headers().get("x-docker-container-path-stat").and_then(|stat| BASE64.decode(stat).ok());
+        let stat: Option<Value> = stat.and_then(|stat| serde_json::from_slice(&stat).ok());
+        let is_readable = |stat: &Value| stat["mode"].is_u64();
+        stat.filter(is_readable).map(Some).ok_or_else(|| self.http.error(&what, ErrorKind::Failed, "the answer cannot be read"))
+    }
+
+    pub(super) async fn exported(&self, container: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let what = format!("export container `{container}`");
+        let path = format!("/containers/{}/export", escape(container));
+        let response = self.http.send(Some(self.version().await?), &get(&what, &path)).await?;
+        let error = self.http.error(&what, ErrorKind::Unreachable, "");
+        Ok(streams::pieces(response.into_body(), error))
+    }
+
+    pub(super) async fn committed(&self, container: &str, commit: &Commit) -> Result<String, EngineError> {
+        let what = format!("make an image of container `{container}`");
+        let (name, tag) = tagged(&commit.image);
+        let mut path = format!("/commit?container={}&pause={}", escape(container), u8::from(commit.pause));
+        let tag = if name.is_empty() { "" } else { tag };
+        let parameters = [("repo", name), ("tag", tag), ("author", &commit.author), ("comment", &commit.message)];
+        for (key, value) in parameters.into_iter().filter(|(_, value)| !value.is_empty()) {
+            path += &format!("&{key}={}", escape(value));
+        }
+        for change in &commit.changes {
+            path += &format!("&changes={}", escape(change));
+        }
+        let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
+        let answer: Value = self.http.json(Some(self.version().await?), &call).await?;
+        Ok(answer["Id"].as_str().unwrap_or_default().to_owned())
+    }
+
     pub(super) async fn push_to_registry(
         &self,
         image: &str,
         login: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
-        let last = image.rsplit('/').next().unwrap_or(image);
-        let (name, tag) = match last.split_once(':') {
-            Some((_, tag)) => (&image[..image.len() - tag.len() - 1], tag),
-            None => (image, "latest"),
-        };
+        let (name, tag) = tagged(image);
         let what = format!("push image `{image}`");
         let path = format!("/images/{}/push?tag={}", escape_path(name), escape(tag));
         let call = Call { what, method: Method::POST, path, body: None, bound: PULL_MAX };
@@ -109,6 +148,15 @@ impl Docker {
         let anonymous = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE, anonymous);
         let response = self.http.send_with_login(Some(self.version().await?), &call, Some(login.unwrap_or(&anonymous))).await?;
         self.to_end(&call, streams::pull(response.into_body(), progress)).await
+    }
+}
+
+/// The name of an image, and its tag.
+fn tagged(image: &str) -> (&str, &str) {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.split_once(':') {
+        Some((_, tag)) => (&image[..image.len() - tag.len() - 1], tag),
+        None => (image, "latest"),
     }
 }
 

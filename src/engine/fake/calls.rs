@@ -16,8 +16,8 @@ use super::logs::{end_of, events_of, stream_of};
 use super::pace::{Caller, paced_events};
 use super::state::{Call, Cluster, Fail, FakeHostState, Reach};
 use crate::engine::{
-    Attached, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
-    Inspected, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
+    Attached, Commit, ConfigObject, ContainerEvent, Ending, Engine, EngineError, ErrorKind, ExecCommand, ExecOutcome, ImageParts,
+    Inspected, Lent, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::world::{Container, Health, Question, SeenHost, State, keys};
@@ -456,6 +456,30 @@ impl Engine for FakeEngine {
         Ok(stream::iter([Ok(archive)]).boxed())
     }
 
+    async fn export(&self, container: &str) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let call = format!("export container `{container}`");
+        // What it mounts is left out, and files that it has of its own are none of the fake's.
+        let run = |cluster: &mut Cluster, host: &HostName| cluster.host_mut(host)?.container(container).map(|_| vec![0; 1024]);
+        let archive = self.call(Kind::Reads, call, run).await?;
+        Ok(stream::iter([Ok(archive.into())]).boxed())
+    }
+
+    async fn commit(&self, container: &str, commit: &Commit) -> Result<String, EngineError> {
+        let call = format!("make an image of container `{container}`");
+        let run = |cluster: &mut Cluster, host: &HostName| {
+            cluster.host_mut(host)?.container(container)?;
+            cluster.put_image(host, &commit.image);
+            Ok(cluster.host(host)?.images.get(&commit.image).map(|image| image.id.clone()).unwrap_or_default())
+        };
+        self.call(Kind::Changes, call, run).await
+    }
+
+    async fn link_target(&self, container: &str, path: &str) -> Result<Option<String>, EngineError> {
+        let call = format!("look at a path of container `{container}`");
+        let run = |cluster: &mut Cluster, host: &HostName| cluster.get_archive(host, container, path).map(|_| None);
+        self.call(Kind::Reads, call, run).await
+    }
+
     async fn is_folder(&self, container: &str, path: &str) -> Result<Option<bool>, EngineError> {
         let call = format!("look at a path of container `{container}`");
         let run = |cluster: &mut Cluster, host: &HostName| cluster.get_archive(host, container, path).map(|_| Some(true));
@@ -542,6 +566,7 @@ impl Engine for FakeEngine {
         build: &ImageBuild,
         _dockerfile: &str,
         context: Option<Pieces>,
+        _lent: &Lent,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), EngineError> {
         progress("building".to_owned());
