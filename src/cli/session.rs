@@ -79,7 +79,7 @@ impl Session {
     /// Looks at every host at once.
     pub async fn look(&self, project: Option<&Project>) -> World {
         let images = project.map(images_of).unwrap_or_default();
-        look_for(&self.engines, &Question { images }).await
+        look_for(&self.engines, &Question::about(images)).await
     }
 
     /// Looks at every host, warns of those that do not answer, and fails where none does.

@@ -12,14 +12,14 @@ use super::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VolumeList}
 use super::{Docker, escape_path, get};
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::moment;
-use crate::world::{Container, ImageSeen, Question, SeenHost};
+use crate::world::{Container, ImageSeen, Pace, Question, SeenHost};
 
 /// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
 const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
 const IMAGES_AT_ONCE: usize = 8;
 
 impl Docker {
-    /// Everything that an engine shows, asked at once.
+    /// Everything that an engine shows, at the pace that is asked for.
     pub(super) async fn look_once(&self, question: &Question) -> Result<SeenHost, EngineError> {
         let spoken = self.version().await?.to_owned();
         let (of_info, of_networks) = (shown("ask for the engine's info", "/info"), shown("list networks", "/networks"));
@@ -29,14 +29,18 @@ impl Docker {
             let clock_skew_ms = skew_ms(info["SystemTime"].as_str().unwrap_or_default());
             Ok((info, clock_skew_ms))
         };
-        let (version, (info, clock_skew_ms), containers, networks, volumes, images) = tokio::try_join!(
-            self.ask_version(),
-            info,
-            self.list_containers(),
-            self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks),
-            self.get::<VolumeList>("list volumes", "/volumes"),
-            self.images_asked_for(question),
-        )?;
+        let networks = self.http.json::<Vec<NetworkRow>>(Some(&spoken), &of_networks);
+        let volumes = self.get::<VolumeList>("list volumes", "/volumes");
+        let (version, containers, images) =
+            (self.ask_version(), self.list_containers(question.pace), self.images_asked_for(question));
+        let (version, (info, clock_skew_ms), containers, networks, volumes, images) = match question.pace {
+            Pace::AtOnce => tokio::try_join!(version, info, containers, networks, volumes, images)?,
+            Pace::OneByOne => {
+                let (version, info, networks) = (version.await?, info.await?, networks.await?);
+                let (volumes, images) = (volumes.await?, images.await?);
+                (version, info, containers.await?, networks, volumes, images)
+            }
+        };
         let unread =
             |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
         let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
@@ -56,9 +60,16 @@ impl Docker {
     }
 
     /// By name.
-    pub(super) async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
-        let rows: Vec<ContainerRow> = self.get("list containers", "/containers/json?all=1").await?;
+    pub(super) async fn list_containers(&self, pace: Pace) -> Result<Vec<Container>, EngineError> {
+        let (version, call) = (Some(self.version().await?), get("list containers", "/containers/json?all=1"));
+        let rows: Vec<ContainerRow> = match pace {
+            Pace::AtOnce => self.http.json(version, &call).await?,
+            // What such a look asks last.
+            Pace::OneByOne => self.http.last_json(version, &call).await?,
+        };
         let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
+        // A supervisor keeps them for long.
+        containers.shrink_to_fit();
         containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
         Ok(containers)
     }
@@ -70,7 +81,8 @@ impl Docker {
             Ok(image.map(|image| (reference, image.read())))
         });
         let asked: Vec<_> = asked.collect();
-        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(IMAGES_AT_ONCE).try_collect().await?;
+        let at_once = if question.pace == Pace::AtOnce { IMAGES_AT_ONCE } else { 1 };
+        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(at_once).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 

@@ -5,6 +5,7 @@ mod exec;
 mod http;
 mod images;
 mod look;
+mod pulse;
 mod session;
 mod streams;
 mod swarm;
@@ -29,6 +30,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use self::http::{Call, Http};
+use self::pulse::Pulse;
 use self::streams::{Frames, Lines, Messages};
 use self::wire::VersionAnswer;
 use super::{
@@ -37,7 +39,7 @@ use super::{
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
-use crate::world::{Container, Question, SeenHost, Swarm};
+use crate::world::{Container, Pace, Question, SeenHost, Swarm};
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
@@ -62,11 +64,14 @@ const API_MAX: (u32, u32) = (1, 51);
 
 /// The engine of a host. Nothing is connected before the first call.
 pub fn open(host: &Host, options: &LinkOptions) -> Arc<dyn Engine> {
-    Arc::new(Docker { http: Http::new(host.name.clone(), Connector::new(host, options)), version: OnceCell::new() })
+    let connector = Connector::new(host, options);
+    let pulse = Pulse::new(connector.clone());
+    Arc::new(Docker { http: Http::new(host.name.clone(), connector), pulse, version: OnceCell::new() })
 }
 
 struct Docker {
     http: Http,
+    pulse: Pulse,
     version: OnceCell<String>,
 }
 
@@ -199,13 +204,23 @@ impl Engine for Docker {
         if leaderless { self.look_once(question).await } else { Ok(seen) }
     }
 
-    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        self.list_containers().await
+    async fn containers(&self, pace: Pace) -> Result<Vec<Container>, EngineError> {
+        self.list_containers(pace).await
     }
 
     async fn ping(&self) -> Result<(), EngineError> {
-        let call = Call { bound: PING_MAX, ..get("ping the engine", "/_ping") };
-        self.http.bytes(None, &call).await.map(drop)
+        let what = "ping the engine";
+        let asked = timeout(PING_MAX, self.pulse.beat()).await;
+        let late = |_| self.http.error(what, ErrorKind::Timeout, format!("no answer within {PING_MAX:?}"));
+        match asked.map_err(late)? {
+            Ok(true) => Ok(()),
+            // Something between us and the engine may refuse this kind of question.
+            Ok(false) => {
+                let call = Call { bound: PING_MAX, ..get(what, "/_ping") };
+                Box::pin(self.http.bytes(None, &call)).await.map(drop)
+            }
+            Err(error) => Err(self.http.unreachable(what, &error)),
+        }
     }
 
     async fn storage_left(&self, folder: &str) -> Option<u64> {
@@ -225,7 +240,7 @@ impl Engine for Docker {
             }
         }
         let what = "follow the engine's events";
-        let response = self.http.send(Some(self.version().await?), &get(what, &path)).await?;
+        let response = self.http.listen(Some(self.version().await?), &get(what, &path)).await?;
         let host_error = self.http.error(what, ErrorKind::Unreachable, "");
         let messages = Messages::new(response.into_body());
         let events = stream::try_unfold(messages, |mut messages| async move {
