@@ -15,6 +15,7 @@ use harness::{DEMO_IMAGE, Fleet, FleetHost, demo_image};
 use mcompose::engine::docker;
 use mcompose::project::{Address, Availability, Host, HostName};
 use mcompose::transport::LinkOptions;
+use mcompose::world::Pace;
 use serde_json::json;
 
 const RUNS: usize = 9;
@@ -125,12 +126,12 @@ fn calls(fleet: &Fleet) {
             one_by_one.push(timed(|| {
                 runtime.block_on(async {
                     for _ in 0..CALLS {
-                        engine.containers().await.expect("the engine answers");
+                        engine.containers(Pace::AtOnce).await.expect("the engine answers");
                     }
                 });
             }));
             at_once.push(timed(|| {
-                let all = (0..CALLS).map(|_| engine.containers());
+                let all = (0..CALLS).map(|_| engine.containers(Pace::AtOnce));
                 runtime.block_on(futures_util::future::try_join_all(all)).expect("the engine answers");
             }));
         }

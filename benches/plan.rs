@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a bench reads the clock and prints")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mcompose::placement::{Placement, Request, place};
@@ -120,7 +121,7 @@ fn project() -> Project {
 
 fn empty(number: usize) -> Sight {
     let images = (0..SERVICES).map(|service| (format!("app-{service}:1"), image(service)));
-    Sight::Seen(Box::new(SeenHost {
+    Sight::Seen(Arc::new(SeenHost {
         engine: EngineInfo {
             id: format!("E{number}"),
             hostname: format!("host-{number:04}"),
@@ -147,6 +148,7 @@ fn filled(empty: &World, plan: &Plan) -> World {
     let mut world = empty.clone();
     for (number, step) in plan.steps.iter().enumerate() {
         let Some(Sight::Seen(seen)) = world.hosts.get_mut(&step.host) else { continue };
+        let seen = Arc::make_mut(seen);
         match &step.op {
             Op::CreateNetwork(spec) => seen.networks.push(NetworkSeen {
                 id: spec.name.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use mcompose::apply::{Limits, apply};
 use mcompose::cluster::{Addresses, ClusterError, fabric, form, leave, lost_managers, recover};
@@ -48,7 +49,7 @@ fn fleet(words: &str) -> (Vec<Host>, World) {
         let engine = EngineInfo { id: format!("e{index}"), live_restore: state == "live", ..EngineInfo::default() };
         let sight = match state.as_str() {
             state if state == "away" || state.ends_with(":gone") => Sight::Unreachable { why: "no route".to_owned() },
-            _ => Sight::Seen(Box::new(SeenHost { engine, swarm, ..SeenHost::default() })),
+            _ => Sight::Seen(Arc::new(SeenHost { engine, swarm, ..SeenHost::default() })),
         };
         world.hosts.insert(host.name.clone(), sight);
         hosts.push(host);
@@ -235,7 +236,7 @@ fn a_worker_alone_says_who_manages_it() {
     let (hosts, mut world) = fleet("A:w A:w");
     for sight in world.hosts.values_mut() {
         let Sight::Seen(seen) = sight else { continue };
-        let Swarm::Active(member) = &mut seen.swarm else { continue };
+        let Swarm::Active(member) = &mut Arc::make_mut(seen).swarm else { continue };
         member.managers.insert("x".to_owned(), "10.9.9.9:2377".to_owned());
     }
     let error = fabric(&hosts, &NetworkSettings::default(), &world).expect_err("no manager is in the inventory");
@@ -279,7 +280,7 @@ fn one_machine_under_two_names_is_refused() {
     let (hosts, mut world) = fleet("- -");
     for sight in world.hosts.values_mut() {
         let Sight::Seen(seen) = sight else { continue };
-        seen.engine.id = "same".to_owned();
+        Arc::make_mut(seen).engine.id = "same".to_owned();
     }
     let error = fabric(&hosts, &NetworkSettings::default(), &world).expect_err("they are one");
     assert_eq!(error.to_string(), "hosts `h1` and `h2` are one machine: both reach the engine `same`");

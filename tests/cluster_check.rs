@@ -1,6 +1,7 @@
 //! `hosts check`: what is found, and what is advised.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use insta::assert_snapshot;
 use mcompose::cluster::{Addresses, Finding, Grade, PortSign, Probe, Probes, check};
@@ -65,7 +66,7 @@ hosts.c.address = "ssh://10.0.0.3"
 #[test]
 fn a_sound_host_has_only_good_findings() {
     let hosts = inventory("hosts.a.address = \"unix:///run/docker.sock\"");
-    let world = world(&hosts, vec![Sight::Seen(Box::new(seen(Swarm::Inactive)))]);
+    let world = world(&hosts, vec![Sight::Seen(Arc::new(seen(Swarm::Inactive)))]);
     let probe = Probe { storage_free_bytes: Some(20 << 30), ..Probe::default() };
     let probes = Probes::from([(hosts.hosts[0].name.clone(), probe)]);
     assert_snapshot!(told(&check(&hosts.hosts, &hosts.network, &world, &[], &Addresses::new(), &probes)), @r"
@@ -85,8 +86,8 @@ fn every_failure_has_its_remedy() {
     sick.engine.clock_skew_ms = 90_000;
     let sights = vec![
         Sight::Unreachable { why: "connection refused".to_owned() },
-        Sight::Seen(Box::new(sick)),
-        Sight::Seen(Box::new(seen(Swarm::Pending { state: "locked".to_owned(), error: String::new() }))),
+        Sight::Seen(Arc::new(sick)),
+        Sight::Seen(Arc::new(seen(Swarm::Pending { state: "locked".to_owned(), error: String::new() }))),
     ];
     let world = world(&hosts, sights);
     let ports = BTreeMap::from([(2377, PortSign::Refused), (7946, PortSign::Open)]);
@@ -115,7 +116,7 @@ fn every_failure_has_its_remedy() {
 fn members_that_the_managers_do_not_hear_are_found() {
     let hosts = inventory(&format!("{THREE}\nhosts.b.role = \"manager\"\nhosts.c.availability = \"drain\""));
     let sights = vec![member(1, true), member(2, false), member(3, false)];
-    let world = world(&hosts, sights.into_iter().map(|swarm| Sight::Seen(Box::new(seen(swarm)))).collect());
+    let world = world(&hosts, sights.into_iter().map(|swarm| Sight::Seen(Arc::new(seen(swarm)))).collect());
     let node = |number: u32, state: &str| Node { id: format!("n{number}"), state: state.to_owned(), ..Node::default() };
     let nodes = [node(1, "ready"), node(2, "ready"), node(3, "down")];
     let ports = BTreeMap::from([(2377, PortSign::Open), (7946, PortSign::Silent)]);

@@ -7,6 +7,7 @@ mod placing;
 mod random;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mcompose::placement::{Placement, Request, Why, place};
 use mcompose::project::{Host, HostName, Project, Slot};
@@ -41,9 +42,11 @@ fn hosts_of(drafts: &[HostDraft]) -> (Vec<Host>, World) {
 fn carried_out(project: &Project, mut world: World, placement: &Placement) -> World {
     for (name, sight) in &mut world.hosts {
         let Sight::Seen(seen) = sight else { continue };
-        seen.containers.retain(|container| match container.slot().filter(|_| container.labels.project.is_some()) {
-            Some(slot) => placement.host_of(&slot) == Some(name) || placement.refused.contains_key(&slot),
-            None => true,
+        Arc::make_mut(seen).containers.retain(|container| {
+            match container.slot().filter(|_| container.labels.project.is_some()) {
+                Some(slot) => placement.host_of(&slot) == Some(name) || placement.refused.contains_key(&slot),
+                None => true,
+            }
         });
     }
     for (slot, seat) in &placement.seats {
@@ -80,7 +83,7 @@ fn hurt(hosts: &mut [Host], world: &mut World, request: &mut Request, hurts: &[H
                 if let Some(Sight::Seen(seen)) = world.hosts.get_mut(&name(host))
                     && *which < seen.containers.len()
                 {
-                    seen.containers.remove(*which);
+                    Arc::make_mut(seen).containers.remove(*which);
                 }
             }
             Hurt::Copy(host, which, other) => {
@@ -89,6 +92,7 @@ fn hurt(hosts: &mut [Host], world: &mut World, request: &mut Request, hurts: &[H
                 if let (Some(mut copy), Some(Sight::Seen(seen))) = (copy, world.hosts.get_mut(&to))
                     && !seen.containers.iter().any(|container| container.name == copy.name)
                 {
+                    let seen = Arc::make_mut(seen);
                     copy.labels.revision = Some(1);
                     // What a container mounts is there.
                     for mount in &copy.mounts {
@@ -168,7 +172,7 @@ proptest! {
         let mut world = carried_out(&project, world, &first);
         for sight in world.hosts.values_mut() {
             let Sight::Seen(seen) = sight else { continue };
-            for container in seen.containers.iter_mut().filter(|container| container.labels.project.is_some()) {
+            for container in Arc::make_mut(seen).containers.iter_mut().filter(|container| container.labels.project.is_some()) {
                 container.state = State::Exited { code: Some(0) };
             }
         }

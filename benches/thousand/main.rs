@@ -57,6 +57,8 @@ fn measure(hosts: usize, folder: &Path) {
     assert!(up.expect("it was built").success(), "mcompose up -d");
     println!("{hosts} hosts, {replicas} replicas: up -d in {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(running(&served, |_| true).len(), replicas);
+    let most = served.iter().map(|host| host.running().len()).max();
+    assert_eq!(most, Some(REPLICAS_PER_HOST), "they are spread evenly");
 
     let mut supervisor = Supervisor::begin(folder, &files);
     std::thread::sleep(SETTLE);
@@ -88,13 +90,15 @@ fn lose(supervisor: &mut Supervisor, served: &[Served], replicas: usize) {
     }
     let count = lost.len();
     let mut noticed = Vec::new();
-    supervisor.until(began, |at, notice| {
-        if notice["what"] == "host_lost" && lost.remove(notice["host"].as_str().unwrap_or_default()) {
-            noticed.push(at);
+    supervisor.until(began, |notices| {
+        for (at, notice) in notices {
+            if notice["what"] == "host_lost" && lost.remove(notice["host"].as_str().unwrap_or_default()) {
+                noticed.push(*at);
+            }
         }
         lost.is_empty()
     });
-    supervisor.until(began, |_, _| running(served, |number| !is_lost(number)).len() == replicas);
+    supervisor.until(began, |_| running(served, |number| !is_lost(number)).len() == replicas);
     let took = began.elapsed();
     let used = supervisor.cpu_secs() - cpu;
     println!(
@@ -106,7 +110,7 @@ fn lose(supervisor: &mut Supervisor, served: &[Served], replicas: usize) {
     let began = Instant::now();
     served.iter().for_each(|host| host.become_(Mood::Well));
     let all = || served.iter().map(|host| host.running().len()).sum::<usize>();
-    supervisor.until(began, |_, _| all() == replicas);
+    supervisor.until(began, |_| all() == replicas);
     println!("and back: nothing is doubled any more after {:.1} s", began.elapsed().as_secs_f64());
 }
 
@@ -126,7 +130,10 @@ fn write_files(folder: &Path, served: &[Served], images: &[String], replicas: us
     fs::write(&inventory, format!("[network]\ndriver = \"bridge\"\n{}", hosts.collect::<String>())).expect("it is writable");
     let services = images.iter().enumerate().map(|(number, image)| {
         let count = replicas / images.len();
-        format!("  app{number}: {{image: '{image}', environment: {{MODE: bench}}, deploy: {{replicas: {count}}}}}\n")
+        // Without a common network, which on bridges would put all of them on one host.
+        format!(
+            "  app{number}: {{image: '{image}', network_mode: none, environment: {{MODE: bench}}, deploy: {{replicas: {count}}}}}\n"
+        )
     });
     let compose = folder.join("compose.yaml");
     fs::write(&compose, format!("name: thousand\nservices:\n{}", services.collect::<String>())).expect("it is writable");
@@ -164,16 +171,20 @@ impl Supervisor {
         Self { child, told }
     }
 
-    /// Until what is asked after each notice, and now and then without one, is true.
-    fn until(&mut self, began: Instant, mut is_so: impl FnMut(Duration, &Value) -> bool) {
+    /// Until what is asked with all that was told since the last time, and now and then without anything, is true.
+    fn until(&mut self, began: Instant, mut is_so: impl FnMut(&[(Duration, Value)]) -> bool) {
         const ASK_EVERY: Duration = Duration::from_millis(250);
         while began.elapsed() < BOUND {
-            let (at, notice) = self.told.recv_timeout(ASK_EVERY).unwrap_or((Instant::now(), Value::Null));
-            if std::env::var_os("MCOMPOSE_BENCH_TELL").is_some() && notice["what"].is_string() {
-                let text: String = notice["text"].as_str().unwrap_or_default().chars().take(150).collect();
-                println!("  {:.2} {text}", at.duration_since(began).as_secs_f64());
+            let first = self.told.recv_timeout(ASK_EVERY).ok();
+            let since = |(at, notice): (Instant, Value)| (at.duration_since(began), notice);
+            let notices: Vec<_> = first.into_iter().chain(self.told.try_iter()).map(since).collect();
+            if std::env::var_os("MCOMPOSE_BENCH_TELL").is_some() {
+                for (at, notice) in &notices {
+                    let text: String = notice["text"].as_str().unwrap_or_default().chars().take(150).collect();
+                    println!("  {:.2} {text}", at.as_secs_f64());
+                }
             }
-            if is_so(at.duration_since(began), &notice) {
+            if is_so(&notices) {
                 return;
             }
         }

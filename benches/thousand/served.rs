@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use mcompose::engine::fake::Fake;
 use mcompose::engine::{ContainerEvent, Engine, EngineError, ErrorKind};
 use mcompose::project::{ContainerSpec, Endpoint, NetworkSpec, VolumeSpec};
-use mcompose::world::{Container, Question, SeenHost, State};
+use mcompose::world::{Container, Pace, Question, SeenHost, State};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -138,7 +138,7 @@ impl Host {
         let engine = &self.engine;
         let asked = |name: &str| query.get(name).cloned().unwrap_or_default();
         match (method.as_str(), words) {
-            ("GET", ["_ping"]) => engine.ping().await.map(|()| response(200, "OK".into())),
+            ("GET" | "HEAD", ["_ping"]) => engine.ping().await.map(|()| response(200, "OK".into())),
             ("GET", ["version"]) => Ok(shown(&version(&self.look([]).await?))),
             ("GET", ["info"]) => Ok(shown(&info(&self.look([]).await?))),
             ("GET", ["networks"]) => Ok(shown(&networks(&self.look([]).await?))),
@@ -153,7 +153,8 @@ impl Host {
             }
             ("GET", ["events"]) => self.events().await,
             ("GET", ["containers", "json"]) => {
-                let rows: Vec<Value> = engine.containers().await?.iter().map(|container| self.row(container)).collect();
+                let rows: Vec<Value> =
+                    engine.containers(Pace::AtOnce).await?.iter().map(|container| self.row(container)).collect();
                 Ok(shown(&json!(rows)))
             }
             ("GET", ["containers", id, "json"]) => self.inspect(id).await,
@@ -188,7 +189,7 @@ impl Host {
     }
 
     async fn look(&self, images: impl IntoIterator<Item = String>) -> Result<SeenHost, EngineError> {
-        self.engine.look(&Question { images: images.into_iter().collect() }).await
+        self.engine.look(&Question::about(images.into_iter().collect())).await
     }
 
     async fn inspect(&self, id: &str) -> Result<Response<Body>, EngineError> {

@@ -45,7 +45,7 @@ pub async fn run(verb: &ImageVerb, globals: &Globals, ui: Ui) -> Result<u8, Fail
     if session.inventory.hosts.iter().all(|host| !host.is_local()) && args.from.is_none() {
         engines.insert(this_machine.clone(), load::local_engine(&this_machine));
     }
-    let question = Question { images: BTreeSet::from([args.image.clone()]) };
+    let question = Question::about(BTreeSet::from([args.image.clone()]));
     let world = look_for(&engines, &question).await;
     let seen: BTreeMap<&HostName, &SeenHost> = world.seen_hosts().collect();
     let copy = |host: &HostName| seen.get(host).and_then(|seen| seen.images.get(&args.image));

@@ -39,7 +39,7 @@ pub async fn run(args: &ImagesArgs, globals: &Globals, ui: Ui) -> Result<u8, Fai
         .filter(|(_, container)| is_meant(container))
         .flat_map(|(_, container)| [container.image.clone(), container.image_id.clone()])
         .collect();
-    let world = look_for(&session.engines, &Question { images }).await;
+    let world = look_for(&session.engines, &Question::about(images)).await;
     let mut rows: Vec<_> = world.containers_of(&project.name).filter(|(_, container)| is_meant(container)).collect();
     rows.sort_by_key(|(_, container)| &container.name);
     let seen = |host: &str, container: &Container| -> ImageSeen {

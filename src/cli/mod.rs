@@ -190,7 +190,12 @@ pub fn main() -> u8 {
         }
     };
     take_open_files();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = match cli.verb {
+        // It waits for most of its life, and a thousand small answers a second cost half as much where no thread wakes another.
+        Verb::Supervise(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    match builder.enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(run(cli));
             // One who waits for input that nobody needs any more would keep it.

@@ -87,7 +87,7 @@ impl Session {
     /// As `look`, a moment after another: engines and swarm are as they were `before`, where they were seen.
     async fn look_again(&self, project: Option<&Project>, before: &World) -> World {
         let images = project.map(images_of).unwrap_or_default();
-        look_again(&self.engines, &Question { images }, before).await
+        look_again(&self.engines, &Question::about(images), before).await
     }
 
     /// Looks at every host, warns of those that do not answer, and fails where none does.

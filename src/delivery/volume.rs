@@ -17,6 +17,7 @@ use super::entries::{Found, Index, joined, read, walk};
 use super::pack::PackError;
 use super::pipe::{Pipe, Reader, packed_into};
 use crate::engine::{Engine, EngineError, ErrorKind};
+use crate::world::Pace;
 
 /// What is copied while nobody writes is the same after the first of these; links to files that were sent may ask for one more.
 const ROUNDS_MAX: usize = 4;
@@ -84,7 +85,7 @@ impl Copy<'_> {
     }
 
     async fn nobody_writes(&self) -> Result<(), EngineError> {
-        let containers = self.source.containers().await?;
+        let containers = self.source.containers(Pace::AtOnce).await?;
         let mounts = |mount: &crate::world::MountSeen| mount.kind == "volume" && mount.name == self.volume;
         match containers.iter().find(|container| container.state.is_up() && container.mounts.iter().any(mounts)) {
             Some(user) => Err(self.failed(format!("{} on {} still uses it", user.name, self.source.host()))),
@@ -94,7 +95,7 @@ impl Copy<'_> {
 
     /// The folder on the target's host that the volume's folder is in.
     async fn parent(&self) -> Result<String, EngineError> {
-        let containers = self.target.containers().await?;
+        let containers = self.target.containers(Pace::AtOnce).await?;
         let checker = containers.iter().find(|container| container.name == self.checker);
         let source = checker.and_then(|checker| checker.mounts.first()).map(|mount| mount.source.clone()).unwrap_or_default();
         match source.strip_suffix("/_data") {

@@ -304,7 +304,7 @@ impl FakeHost {
 impl Cluster {
     fn snapshot(&self, question: Option<&Question>) -> World {
         let sight = |name: &HostName, host: &FakeHostState| match self.reach(name) {
-            Ok(()) => Sight::Seen(Box::new(self.seen(host, question))),
+            Ok(()) => Sight::Seen(Arc::new(self.seen(host, question))),
             Err(fail) => Sight::Unreachable { why: fail.message },
         };
         World { hosts: self.hosts.iter().map(|(name, host)| (name.clone(), sight(name, host))).collect() }

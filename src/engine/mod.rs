@@ -4,9 +4,11 @@ pub mod docker;
 mod error;
 pub mod fake;
 mod storage;
+mod turns;
 
 pub use error::{EngineError, ErrorKind};
 pub use storage::{df_command, free_of_df};
+pub use turns::Turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use futures_util::stream::BoxStream;
 use tokio::io::AsyncWrite;
 
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
-use crate::world::{Container, Health, Question, SeenHost, State};
+use crate::world::{Container, Health, Pace, Question, SeenHost, State};
 
 /// The body of a request as it comes. An error in it ends the request: the engine does not take a part for the whole.
 pub type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
@@ -63,7 +65,7 @@ pub trait Engine: Send + Sync {
     async fn look_again(&self, question: &Question, before: &SeenHost) -> Result<SeenHost, EngineError>;
 
     /// The containers of a look alone: a tenth of its work, and no part of the swarm's.
-    async fn containers(&self) -> Result<Vec<Container>, EngineError>;
+    async fn containers(&self, pace: Pace) -> Result<Vec<Container>, EngineError>;
     /// Whether the engine answers, within two seconds.
     async fn ping(&self) -> Result<(), EngineError>;
     /// Bytes left where a folder of the host is; nothing where the way to the host runs no commands (all but SSH), or it cannot tell.

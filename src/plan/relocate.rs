@@ -6,6 +6,7 @@
 //! interrupted, every look tells where the data lives, and how to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::draft::Draft;
 use super::teardown::Leaving;
@@ -257,6 +258,7 @@ impl<'a> Relocation<'a> {
         let mut world = self.world.clone();
         for (name, sight) in &mut world.hosts {
             let Sight::Seen(seen) = sight else { continue };
+            let seen = Arc::make_mut(seen);
             let follows = |container: &Container| {
                 self.is_ours(container) && container.labels.service.as_deref().is_some_and(|service| users.contains(service))
             };

@@ -1,20 +1,20 @@
 //! Pings, looks and event streams of the hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::machine::{Event, Notice};
-use super::run::{Message, Names};
-use crate::engine::{ContainerEvent, Engine, EngineError, Engines, ErrorKind};
+use super::run::{Message, Names, is_true};
+use crate::engine::{ContainerEvent, Engine, EngineError, Engines, ErrorKind, Turns};
 use crate::project::HostName;
-use crate::world::{Question, SeenHost, Sight, Swarm};
+use crate::world::{Pace, Question, SeenHost, Sight, Swarm};
 
 /// A ping that takes longer, its connection included, is not answered.
 const PING_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -26,6 +26,10 @@ const WHOLE_EVERY: Duration = Duration::from_secs(55);
 /// While a manager is silent, whether the swarm has a leader is not known: for this long nothing is asked that needs one, since a host
 /// that is asked meanwhile may put no container on a network before it has given up the answer.
 const LEADER_DOUBTED: Duration = Duration::from_secs(25);
+/// The same where there are so many hosts that each is asked one thing after the other: every fourth look.
+const WHOLE_EVERY_OF_MANY: Duration = Duration::from_secs(115);
+/// What the images are that were asked about: an inspection each. A plan that misses one, or brings one, looks at them as well.
+const IMAGES_EVERY: Duration = Duration::from_secs(290);
 /// Between two attempts to follow a host's events.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// An engine tells of a death before its list shows it: first it takes the container off its networks, which takes 90 ms or, on a
@@ -39,17 +43,57 @@ pub(super) struct Hosts {
     followers: BTreeMap<HostName, AbortHandle>,
     /// Hosts that do not answer, and since when.
     silent: BTreeMap<HostName, Instant>,
+    pingers: BTreeMap<HostName, Pinger>,
     question: Question,
+    turns: Turns,
+    /// Whether a host's heartbeat is not answered now.
+    doubts: BTreeMap<HostName, watch::Sender<bool>>,
 }
 
-/// The last whole look at a host, without its containers.
-type Known = Arc<Mutex<Option<Whole>>>;
+/// The last look at a host, with what was known but its containers by an earlier one.
+type Known = Arc<Mutex<Option<Last>>>;
 
 #[derive(Clone)]
-struct Whole {
-    at: Instant,
+struct Last {
+    /// When all of it was looked at.
+    whole_at: Instant,
+    images_at: Instant,
     question: Question,
-    seen: SeenHost,
+    seen: Arc<SeenHost>,
+}
+
+/// Pings one host whenever it is asked to. It lives as long as the host is watched, since a task for each ping costs more than the ping.
+struct Pinger {
+    asked: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Pinger {
+    fn begin(host: HostName, engine: Arc<dyn Engine>, sender: mpsc::UnboundedSender<Message>) -> Self {
+        let asked = Arc::new(Notify::new());
+        let heard = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            loop {
+                heard.notified().await;
+                let host = host.clone();
+                let event = match timeout(PING_WAIT_MAX, engine.ping()).await {
+                    Ok(Ok(())) => Event::Answered { host },
+                    Ok(Err(error)) => silent(host, &error),
+                    Err(_) => Event::Silent { host, refused: false, why: format!("no answer within {PING_WAIT_MAX:?}") },
+                };
+                if sender.send(Message::Event(event)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { asked, task: task.abort_handle() }
+    }
+}
+
+impl Drop for Pinger {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Looks at one host.
@@ -61,6 +105,8 @@ pub(super) struct Looker {
     question: Question,
     /// Nothing is asked of the swarm that is known already, however old.
     spares: bool,
+    turns: Turns,
+    doubt: watch::Receiver<bool>,
 }
 
 impl Hosts {
@@ -71,7 +117,10 @@ impl Hosts {
             known: BTreeMap::new(),
             followers: BTreeMap::new(),
             silent: BTreeMap::new(),
+            pingers: BTreeMap::new(),
             question: Question::default(),
+            turns: Turns::default(),
+            doubts: BTreeMap::new(),
         };
         hosts.change(engines);
         hosts
@@ -87,15 +136,20 @@ impl Hosts {
         for name in gone {
             self.engines.remove(&name);
             self.known.remove(&name);
+            self.doubts.remove(&name);
+            self.pingers.remove(&name);
             self.followers.remove(&name).iter().for_each(AbortHandle::abort);
         }
         for (name, engine) in engines {
             if !self.engines.contains_key(&name) {
+                self.pingers.insert(name.clone(), Pinger::begin(name.clone(), Arc::clone(&engine), self.sender.clone()));
                 self.engines.insert(name.clone(), engine);
                 self.known.insert(name.clone(), Known::default());
+                self.doubts.insert(name.clone(), watch::Sender::new(false));
                 self.follow(&name);
             }
         }
+        self.question.pace = Pace::of_hosts(self.engines.len());
     }
 
     /// Sets which images are asked about from now on; whether that is something new.
@@ -103,21 +157,14 @@ impl Hosts {
         if images == self.question.images {
             return false;
         }
-        self.question = Question { images };
+        self.question.images = images;
         true
     }
 
-    pub(super) fn ping(&self, host: HostName) {
-        let Some(engine) = self.engines.get(&host).cloned() else { return };
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            let event = match timeout(PING_WAIT_MAX, engine.ping()).await {
-                Ok(Ok(())) => Event::Answered { host },
-                Ok(Err(error)) => silent(host, &error),
-                Err(_) => Event::Silent { host, refused: false, why: format!("no answer within {PING_WAIT_MAX:?}") },
-            };
-            let _ = sender.send(Message::Event(event));
-        });
+    pub(super) fn ping(&self, host: &HostName) {
+        if let Some(pinger) = self.pingers.get(host) {
+            pinger.asked.notify_one();
+        }
     }
 
     pub(super) fn look(&self, host: HostName) {
@@ -125,7 +172,7 @@ impl Hosts {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let event = match looker.look().await {
-                Ok(seen) => Event::Looked { host, seen: Box::new(seen) },
+                Ok(seen) => Event::Looked { host, seen },
                 Err(error) => silent(host, &error),
             };
             let _ = sender.send(Message::Event(event));
@@ -133,16 +180,17 @@ impl Hosts {
     }
 
     fn looker(&self, host: &HostName) -> Option<Looker> {
-        let engine = Arc::clone(self.engines.get(host)?);
-        let (known, question) = (Arc::clone(self.known.get(host)?), self.question.clone());
-        Some(Looker { host: host.clone(), engine, known, question, spares: self.doubts_leader() })
+        let (engine, known) = (Arc::clone(self.engines.get(host)?), Arc::clone(self.known.get(host)?));
+        let (question, turns) = (self.question.clone(), self.turns.clone());
+        let (doubt, spares) = (self.doubts.get(host)?.subscribe(), self.doubts_leader());
+        Some(Looker { host: host.clone(), engine, known, question, turns, doubt, spares })
     }
 
     /// Whether a manager fell silent a moment ago. It may have been the leader.
     fn doubts_leader(&self) -> bool {
         let manages = |host: &HostName| {
             let known = self.known.get(host).map(|known| known.lock().unwrap_or_else(PoisonError::into_inner));
-            let swarm = known.as_ref().and_then(|known| known.as_ref()).map(|whole| &whole.seen.swarm);
+            let swarm = known.as_ref().and_then(|known| known.as_ref()).map(|last| &last.seen.swarm);
             matches!(swarm, Some(Swarm::Active(member)) if member.is_manager)
         };
         self.silent.iter().any(|(host, since)| since.elapsed() < LEADER_DOUBTED && manages(host))
@@ -155,15 +203,20 @@ impl Hosts {
     /// A host that was away may have left a dead connection behind, and come back as another: its events are followed anew, and
     /// it is looked at as a whole.
     pub(super) fn hear(&mut self, notice: &Notice) {
-        match notice {
-            Notice::HostBack { host, .. } | Notice::HostUp { host } => {
-                let host = host.clone();
-                self.silent.remove(&host);
-                self.known.insert(host.clone(), Known::default());
-                self.follow(&host);
-            }
-            Notice::HostDoubtful { host, .. } => drop(self.silent.insert(host.clone(), Instant::now())),
-            _ => {}
+        let (host, is_doubted) = match notice {
+            Notice::HostDoubtful { host, .. } => (host, true),
+            Notice::HostBack { host, .. } | Notice::HostUp { host } => (host, false),
+            _ => return,
+        };
+        match is_doubted {
+            true => drop(self.silent.insert(host.clone(), Instant::now())),
+            false => drop(self.silent.remove(host)),
+        }
+        let Some(doubt) = self.doubts.get(host) else { return };
+        let was_doubted = doubt.send_replace(is_doubted);
+        if was_doubted && !is_doubted {
+            self.known.insert(host.clone(), Known::default());
+            self.follow(host);
         }
     }
 
@@ -218,40 +271,91 @@ impl Drop for Hosts {
 
 impl Looker {
     /// The containers as they are; the rest as the last whole look showed it, which is made again where it is old.
-    async fn look(&self) -> Result<SeenHost, EngineError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn look(&self) -> Result<Arc<SeenHost>, EngineError> {
+        let known = self.known().clone();
+        let whole_every = match self.question.pace {
+            Pace::AtOnce => WHOLE_EVERY,
+            Pace::OneByOne => WHOLE_EVERY_OF_MANY,
+        };
         match known.filter(|known| known.question == self.question) {
-            Some(known) if known.at.elapsed() < WHOLE_EVERY || self.spares => {
-                let seen = self.containers_in(known.seen).await?;
+            Some(known) if known.whole_at.elapsed() < whole_every || self.spares => {
+                let seen = self.look_again(known).await?;
                 let is_whole = self.spares || !has_another_volume(&seen);
                 if is_whole { Ok(seen) } else { Ok(self.look_whole().await.unwrap_or(seen)) }
             }
-            Some(known) => match self.look_whole().await {
-                Ok(seen) => Ok(seen),
-                // Between two leaders a manager does not show its swarm.
-                Err(_) => self.containers_in(known.seen).await,
-            },
+            Some(known) => {
+                let images = Some(&known).filter(|known| known.images_at.elapsed() < IMAGES_EVERY);
+                match self.look_beyond(images).await {
+                    Ok(seen) => Ok(seen),
+                    // Between two leaders a manager does not show its swarm.
+                    Err(_) => self.look_again(known).await,
+                }
+            }
             None => self.look_whole().await,
         }
     }
 
     /// Everything, whatever was known, if the swarm can be asked.
-    async fn look_anew(&self) -> Result<SeenHost, EngineError> {
+    async fn look_anew(&self) -> Result<Arc<SeenHost>, EngineError> {
         if self.spares { self.look().await } else { self.look_whole().await }
     }
 
     /// Everything, whatever was known.
-    async fn look_whole(&self) -> Result<SeenHost, EngineError> {
-        let mut rest = bounded(&self.host, self.engine.look(&self.question)).await?;
-        let containers = std::mem::take(&mut rest.containers);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Whole { at: Instant::now(), question: self.question.clone(), seen: rest.clone() });
-        Ok(SeenHost { containers, ..rest })
+    async fn look_whole(&self) -> Result<Arc<SeenHost>, EngineError> {
+        self.look_beyond(None).await
     }
 
-    async fn containers_in(&self, seen: SeenHost) -> Result<SeenHost, EngineError> {
-        let containers = bounded(&self.host, self.engine.containers()).await?;
-        Ok(SeenHost { containers, ..seen })
+    /// Everything, or everything but the images, where they are known.
+    async fn look_beyond(&self, images: Option<&Last>) -> Result<Arc<SeenHost>, EngineError> {
+        let question = match images {
+            Some(_) => &Question { pace: self.question.pace, ..Question::default() },
+            None => &self.question,
+        };
+        let mut seen = self.bounded(self.engine.look(question)).await?;
+        let (whole_at, mut images_at) = (Instant::now(), Instant::now());
+        let mut last = self.known();
+        if let Some(known) = images {
+            // Another look may have asked about them meanwhile.
+            let is_newer = |last: &&Last| last.question == self.question && last.images_at > known.images_at;
+            let known = last.as_ref().filter(is_newer).unwrap_or(known);
+            images_at = known.images_at;
+            seen.images = known.seen.images.clone();
+        }
+        let seen = Arc::new(seen);
+        *last = Some(Last { whole_at, images_at, question: self.question.clone(), seen: Arc::clone(&seen) });
+        Ok(seen)
+    }
+
+    /// The containers alone.
+    async fn look_again(&self, known: Last) -> Result<Arc<SeenHost>, EngineError> {
+        let containers = self.bounded(self.engine.containers(self.question.pace)).await?;
+        if containers == known.seen.containers {
+            return Ok(known.seen);
+        }
+        let SeenHost { engine, swarm, networks, volumes, images, .. } = known.seen.as_ref();
+        let (engine, swarm, images) = (engine.clone(), swarm.clone(), images.clone());
+        let seen = SeenHost { engine, swarm, containers, networks: networks.clone(), volumes: volumes.clone(), images };
+        let seen = Arc::new(seen);
+        // Only its memory is shared: who looked at the whole meanwhile knows better.
+        if let Some(last) = self.known().as_mut()
+            && Arc::ptr_eq(&last.seen, &known.seen)
+        {
+            last.seen = Arc::clone(&seen);
+        }
+        Ok(seen)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Last>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+        let looked = self.turns.take(async { timeout(LOOK_WAIT_MAX, call).await }).await;
+        looked.unwrap_or_else(|_| Err(self.late(format!("no answer within {LOOK_WAIT_MAX:?}"))))
+    }
+
+    fn late(&self, message: String) -> EngineError {
+        EngineError { host: self.host.clone(), call: "look at the host".to_owned(), kind: ErrorKind::Timeout, message }
     }
 }
 
@@ -273,16 +377,25 @@ pub(super) enum Extent {
     Changed,
 }
 
-/// Looks at several hosts at once.
+/// Looks at several hosts at once. Who does not answer a heartbeat meanwhile, or did not answer the last one, is waited for no longer: the
+/// others must not be.
 pub(super) async fn look_at(lookers: Vec<Looker>, extent: Extent) -> BTreeMap<HostName, Sight> {
     let looks = lookers.into_iter().map(|looker| async move {
-        let looked = match extent {
-            Extent::Containers => looker.look().await,
-            Extent::Doubtful => looker.look_anew().await,
-            Extent::Changed => looker.look_whole().await,
+        let mut doubt = looker.doubt.clone();
+        let look = async {
+            match extent {
+                Extent::Containers => looker.look().await,
+                Extent::Doubtful => looker.look_anew().await,
+                Extent::Changed => looker.look_whole().await,
+            }
+        };
+        let looked = tokio::select! {
+            biased;
+            looked = look => looked,
+            () = is_true(&mut doubt) => Err(looker.late("its heartbeat is not answered".to_owned())),
         };
         let sight = match looked {
-            Ok(seen) => Sight::Seen(Box::new(seen)),
+            Ok(seen) => Sight::Seen(seen),
             Err(error) => Sight::Unreachable { why: error.message },
         };
         (looker.host, sight)
@@ -290,18 +403,63 @@ pub(super) async fn look_at(lookers: Vec<Looker>, extent: Extent) -> BTreeMap<Ho
     join_all(looks).await.into_iter().collect()
 }
 
-async fn bounded<T>(host: &HostName, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
-    let late = || EngineError {
-        host: host.clone(),
-        call: "look at the host".to_owned(),
-        kind: ErrorKind::Timeout,
-        message: format!("no answer within {LOOK_WAIT_MAX:?}"),
-    };
-    timeout(LOOK_WAIT_MAX, call).await.unwrap_or_else(|_| Err(late()))
-}
-
 fn silent(host: HostName, error: &EngineError) -> Event {
     let said = error.message.to_lowercase();
     let refused = error.kind != ErrorKind::Timeout && (said.contains("refused") || said.contains("reset"));
     Event::Silent { host, refused, why: error.message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::Fake;
+
+    fn name(text: &str) -> HostName {
+        HostName::new(text).expect("a good name")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_no_heartbeat_keeps_nobody_waiting_who_looks_at_others() {
+        let fake = Fake::new(&["h1", "h2"]).paced(1);
+        let (sender, _messages) = mpsc::unbounded_channel();
+        let mut hosts = Hosts::new(fake.engines_of("s1"), sender);
+        fake.host("h2").freeze();
+        let lookers = hosts.lookers(&Names::from([name("h1"), name("h2")]));
+        let began = Instant::now();
+        let looks = tokio::spawn(look_at(lookers, Extent::Containers));
+        sleep(Duration::from_secs(1)).await;
+        assert!(!looks.is_finished(), "h2 may still answer");
+        hosts.hear(&Notice::HostDoubtful { host: name("h2"), why: "no answer within 2s".to_owned() });
+        let looks = looks.await.expect("they end");
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+        assert!(matches!(looks[&name("h1")], Sight::Seen(_)));
+        assert_eq!(looks[&name("h2")], Sight::Unreachable { why: "its heartbeat is not answered".to_owned() });
+        fake.host("h2").thaw();
+        hosts.hear(&Notice::HostUp { host: name("h2") });
+        let looks = look_at(hosts.lookers(&Names::from([name("h2")])), Extent::Containers).await;
+        assert!(matches!(looks[&name("h2")], Sight::Seen(_)), "it answers again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn images_are_asked_about_more_rarely_than_the_rest() {
+        let fake = Fake::new(&["h1"]);
+        fake.host("h1").add_image("web:1");
+        let (sender, _messages) = mpsc::unbounded_channel();
+        let mut hosts = Hosts::new(fake.engines(), sender);
+        hosts.ask(BTreeSet::from(["web:1".to_owned(), "web:2".to_owned()]));
+        let look = async |hosts: &Hosts| {
+            let looker = hosts.looker(&name("h1")).expect("it is watched");
+            looker.look().await.expect("it answers")
+        };
+        assert_eq!(look(&hosts).await.images.keys().collect::<Vec<_>>(), ["web:1"]);
+        fake.host("h1").add_image("web:2");
+        fake.host("h1").add_volume("data");
+        sleep(WHOLE_EVERY).await;
+        let seen = look(&hosts).await;
+        assert_eq!((seen.images.len(), seen.volumes.len()), (1, 1), "the volume is seen, the image is not yet");
+        let again = look(&hosts).await;
+        assert!(Arc::ptr_eq(&seen, &again), "what shows nothing new is the very same value");
+        sleep(IMAGES_EVERY).await;
+        assert_eq!(look(&hosts).await.images.len(), 2);
+    }
 }

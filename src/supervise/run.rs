@@ -19,6 +19,8 @@ use crate::world::Fabric;
 
 /// Between two tries for the lease where the store does not answer.
 const LEASE_RETRY: Duration = Duration::from_secs(1);
+/// A thousand hosts answer at about the same time. What came is thought about once, but not for ever put off.
+const MESSAGES_AT_ONCE: usize = 256;
 /// The lease is given back within this time at the end.
 const END_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -80,25 +82,31 @@ pub async fn run(
     }
     loop {
         let wake = began + Duration::from_millis(machine.wake_ms().min(now_ms() + 3_600_000));
-        let event = tokio::select! {
+        let first = tokio::select! {
             biased;
             () = is_true(&mut stop) => break,
-            Some(message) = messages.recv() => match message {
+            Some(message) = messages.recv() => message,
+            Some(Changed { hosts: inventory, engines }) = changed.recv() => {
+                hosts.change(engines);
+                Message::Event(Event::Hosts(inventory))
+            }
+            () = sleep_until(wake) => Message::Event(Event::Tick),
+        };
+        let mut are_of_records = false;
+        let others = std::iter::from_fn(|| messages.try_recv().ok());
+        for message in std::iter::once(first).chain(others).take(MESSAGES_AT_ONCE) {
+            let event = match message {
                 Message::Event(event) => event,
                 Message::Locked(locked, event) => {
                     projects.hold(*locked);
                     event
                 }
-            },
-            Some(Changed { hosts: inventory, engines }) = changed.recv() => {
-                hosts.change(engines);
-                Event::Hosts(inventory)
-            }
-            () = sleep_until(wake) => Event::Tick,
-        };
-        let is_of_records = matches!(event, Event::Records(_) | Event::Locked { .. });
-        let commands = machine.step(event, now_ms());
-        if is_of_records && hosts.ask(machine.images()) {
+            };
+            are_of_records |= matches!(event, Event::Records(_) | Event::Locked { .. });
+            machine.hear(event, now_ms());
+        }
+        let commands = machine.decide(now_ms());
+        if are_of_records && hosts.ask(machine.images()) {
             // What was seen before does not tell whether a host has them.
             for host in hosts.engines().into_keys() {
                 let _ = again.send(Message::Event(Event::Doubted { host }));
@@ -106,7 +114,7 @@ pub async fn run(
         }
         for command in commands {
             match command {
-                Command::Ping { host } => hosts.ping(host),
+                Command::Ping { host } => hosts.ping(&host),
                 Command::Look { host } => hosts.look(host),
                 Command::ReadRecords => projects.read(),
                 Command::Lock { project, look } => projects.lock(project, hosts.lookers(&look)),

@@ -61,7 +61,13 @@ impl Connector {
         Some(ended.unwrap_or_else(|_| Err(io::Error::other(format!("`{command}` there did not end within {bound:?}")))))
     }
 
-    async fn connect(self) -> io::Result<Stream> {
+    /// A fresh connection, within the host's time for that.
+    pub async fn open(&self) -> io::Result<Stream> {
+        let bound = self.connect_timeout + SAY_WHY;
+        tokio::time::timeout(bound, self.connect()).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    async fn connect(&self) -> io::Result<Stream> {
         let stream: Box<dyn Bytes> = match &self.address {
             Address::Unix { path } => Box::new(UnixStream::connect(path).await.map_err(|error| why_no_socket(path, &error))?),
             Address::Tcp { host, port, tls } => {
@@ -144,11 +150,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let connector = self.clone();
-        Box::pin(async move {
-            let bound = connector.connect_timeout + SAY_WHY;
-            let connected = tokio::time::timeout(bound, connector.clone().connect()).await;
-            connected.unwrap_or_else(|_| Err(connector.late()))
-        })
+        Box::pin(async move { connector.open().await })
     }
 }
 

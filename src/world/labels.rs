@@ -103,7 +103,8 @@ impl Labels {
             spec: take(keys::SPEC).map(SpecHash::from),
             revision: take(keys::REVISION).and_then(|text| text.parse().ok()),
             reservation: take(keys::RESERVATION).map(|text| Reservation::parse(&text)),
-            rest,
+            // Made anew: what was taken out has left its room behind.
+            rest: rest.into_iter().collect(),
         }
     }
 

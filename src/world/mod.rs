@@ -9,6 +9,7 @@ pub use labels::{Labels, Reservation, keys};
 pub use moving::{Moving, Way, moving};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +24,10 @@ pub struct World {
 /// One host's part of a look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Sight {
-    Seen(Box<SeenHost>),
+    /// Shared by all who look at one snapshot, of which there are many at once and each is large.
+    Seen(Arc<SeenHost>),
     /// Nothing is known of what runs there, so nothing there may be counted as gone.
-    Unreachable {
-        why: String,
-    },
+    Unreachable { why: String },
 }
 
 impl World {
@@ -334,12 +334,44 @@ pub struct VolumeSeen {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What a look asks beyond what it always shows.
+/// What a look asks beyond what it always shows, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Question {
     /// Image references to look up on each host.
     pub images: BTreeSet<String>,
+    pub pace: Pace,
 }
+
+/// How a look asks one host for its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// All at once, since somebody waits for the answer.
+    #[default]
+    AtOnce,
+    /// One after the other, over one connection that ends with the look, as is best for who looks at a thousand hosts.
+    OneByOne,
+}
+
+impl Question {
+    pub fn about(images: BTreeSet<String>) -> Self {
+        Self { images, ..Self::default() }
+    }
+
+    /// The same for each of so many hosts.
+    pub fn of_hosts(self, count: usize) -> Self {
+        Self { pace: Pace::of_hosts(count), ..self }
+    }
+}
+
+impl Pace {
+    /// What suits looks at so many hosts.
+    pub fn of_hosts(count: usize) -> Self {
+        if count > AT_ONCE_HOSTS_MAX { Self::OneByOne } else { Self::AtOnce }
+    }
+}
+
+/// Each of them may be asked for everything at once; of more, that would be a thousand connections or more.
+const AT_ONCE_HOSTS_MAX: usize = 100;
 
 /// How the containers of a project reach each other across hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

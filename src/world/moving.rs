@@ -115,6 +115,8 @@ fn marks_on(host: &HostName, seen: &SeenHost) -> Vec<Moving> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::world::{Sight, VolumeSeen};
 
@@ -129,7 +131,7 @@ mod tests {
             let spec = way.mark(&volumes, &host("h1"), &host("h2"));
             let volume = VolumeSeen { name: spec.name, labels: spec.labels, ..VolumeSeen::default() };
             let seen = SeenHost { volumes: vec![volume], ..SeenHost::default() };
-            world.hosts.insert(host(name), Sight::Seen(Box::new(seen)));
+            world.hosts.insert(host(name), Sight::Seen(Arc::new(seen)));
         }
         for volume in ["a", "b"] {
             let moving = world.moving();

@@ -48,7 +48,7 @@ fn spec(command: &[&str]) -> ContainerSpec {
 }
 
 async fn look(engine: &dyn Engine) -> SeenHost {
-    let question = Question { images: BTreeSet::from([DEMO_IMAGE.to_owned(), "no/such:image".to_owned()]) };
+    let question = Question::about(BTreeSet::from([DEMO_IMAGE.to_owned(), "no/such:image".to_owned()]));
     engine.look(&question).await.expect("the engine answers")
 }
 

@@ -41,7 +41,7 @@ impl Hosts {
     async fn look(&self) -> World {
         let looks = self.engines.iter().map(|(name, engine)| async move {
             let sight = match engine.look(&Question::default()).await {
-                Ok(seen) => Sight::Seen(Box::new(seen)),
+                Ok(seen) => Sight::Seen(Arc::new(seen)),
                 Err(error) => Sight::Unreachable { why: error.to_string() },
             };
             (name.clone(), sight)

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mcompose::placement::{Placement, Request, Why, place};
 use mcompose::project::{Address, Availability, ContainerId, Host, HostName, Project, ProjectName, Protocol, Role, Slot};
@@ -69,7 +70,7 @@ pub fn slot(text: &str) -> Slot {
 
 /// A world in which every host answers and has nothing, with 8 CPUs and 16 GiB.
 pub fn empty(hosts: &[Host]) -> World {
-    World { hosts: hosts.iter().map(|host| (host.name.clone(), Sight::Seen(Box::new(seen(host))))).collect() }
+    World { hosts: hosts.iter().map(|host| (host.name.clone(), Sight::Seen(Arc::new(seen(host))))).collect() }
 }
 
 fn seen(host: &Host) -> SeenHost {
@@ -90,7 +91,7 @@ fn seen(host: &Host) -> SeenHost {
 
 pub fn at<'a>(world: &'a mut World, host: &str) -> &'a mut SeenHost {
     match world.hosts.get_mut(host) {
-        Some(Sight::Seen(seen)) => seen,
+        Some(Sight::Seen(seen)) => Arc::make_mut(seen),
         _ => panic!("{host} is not seen"),
     }
 }

@@ -1,6 +1,7 @@
 //! What histories found, told by itself: the machine alone, event by event.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mcompose::project::{HostName, Project, ServiceName, Slot};
 use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
@@ -30,7 +31,7 @@ fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
 }
 
 fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
-    machine.step(Event::Looked { host: host_name(name), seen: Box::new(bare(name)) }, now_ms)
+    machine.step(Event::Looked { host: host_name(name), seen: Arc::new(bare(name)) }, now_ms)
 }
 
 /// A host with nothing on it.

@@ -221,7 +221,7 @@ impl User {
 
     async fn look(&self) -> World {
         let images = self.project.services.values().filter_map(|service| service.image.clone()).collect();
-        let question = Question { images };
+        let question = Question::about(images);
         let mut world = World::default();
         let looks = self.engines.iter().map(|(name, engine)| {
             let question = &question;
@@ -229,7 +229,7 @@ impl User {
         });
         for (name, look) in futures_util::future::join_all(looks).await {
             let sight = match look {
-                Ok(Ok(seen)) => Sight::Seen(Box::new(seen)),
+                Ok(Ok(seen)) => Sight::Seen(Arc::new(seen)),
                 Ok(Err(error)) => Sight::Unreachable { why: error.message },
                 Err(_) => Sight::Unreachable { why: "no answer".to_owned() },
             };

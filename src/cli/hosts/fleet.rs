@@ -7,12 +7,13 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 
 use super::{HostsError, Stage};
 use crate::cluster::{Managers, Probes, form, probe_own_storage, probe_ports, resolve, with_leader};
-use crate::engine::{Engines, Node};
+use crate::engine::{Engines, Node, Turns};
 use crate::inventory::{Context, Inventory, parse};
 use crate::plan::{Plan, Step};
 use crate::project::{Host, HostName, ProjectName};
@@ -105,7 +106,7 @@ async fn probe(hosts: Vec<Host>, world: World, addresses: BTreeMap<HostName, IpA
     probes
 }
 
-/// Looks at every host at once; each look has its own bound.
+/// Looks at every host; each look has its own bound.
 pub async fn look(engines: &Engines) -> World {
     look_for(engines, &Question::default()).await
 }
@@ -117,13 +118,16 @@ pub async fn look_for(engines: &Engines, question: &Question) -> World {
 
 /// As `look_for`, a moment after another look: engines and swarm are as they were `before`, where they were seen.
 pub async fn look_again(engines: &Engines, question: &Question, before: &World) -> World {
+    let (turns, question) = (&Turns::default(), &question.clone().of_hosts(engines.len()));
     let looks = engines.iter().map(|(name, engine)| async move {
-        let looked = match before.seen(name.as_str()) {
-            Some(seen) => engine.look_again(question, seen).await,
-            None => engine.look(question).await,
+        let look = async {
+            match before.seen(name.as_str()) {
+                Some(seen) => engine.look_again(question, seen).await,
+                None => engine.look(question).await,
+            }
         };
-        let sight = match looked {
-            Ok(seen) => Sight::Seen(Box::new(seen)),
+        let sight = match turns.take(look).await {
+            Ok(seen) => Sight::Seen(Arc::new(seen)),
             Err(error) => Sight::Unreachable { why: error.message },
         };
         (name.clone(), sight)

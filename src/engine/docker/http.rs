@@ -1,5 +1,6 @@
 //! One pooled HTTP client per host, over whatever way there is to it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,13 +23,19 @@ use crate::transport::{Connector, Untrusted};
 const JSON: (&str, &str) = ("content-type", "application/json");
 /// Idle connections kept to one host.
 const IDLE_MAX: usize = 8;
-/// A look takes several at once, and a heartbeat needs one: the others end soon, since who watches a thousand hosts has thousands of them.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(5);
+/// They end soon, since who watches a thousand hosts would have thousands of them; heartbeats have one of their own.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(2);
+/// What is read at once of a stream that tells little for as long as it is followed. The head of its answer has to fit in.
+const LISTEN_BYTES: usize = 4096;
+
+type Caller = Client<Connector, UnsyncBoxBody<Bytes, std::io::Error>>;
 
 pub(super) struct Http {
     host: HostName,
     connector: Connector,
-    client: Client<Connector, UnsyncBoxBody<Bytes, std::io::Error>>,
+    client: Caller,
+    /// For streams that are followed for long.
+    listener: Caller,
 }
 
 /// One request: what it is in words, for errors, and in HTTP.
@@ -46,7 +53,10 @@ impl Http {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE_TIME_MAX).pool_timer(TokioTimer::new());
         let client = builder.build(connector.clone());
-        Self { host, connector, client }
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(0).http1_read_buf_exact_size(LISTEN_BYTES);
+        let listener = builder.build(connector.clone());
+        Self { host, connector, client, listener }
     }
 
     pub(super) fn host(&self) -> &HostName {
@@ -66,7 +76,13 @@ impl Http {
     pub(super) async fn send(&self, version: Option<&str>, call: &Call) -> Result<Response<Incoming>, EngineError> {
         let full = Full::new(call.body.clone().unwrap_or_default());
         let headers: &[_] = if call.body.is_some() { &[JSON] } else { &[] };
-        self.exchange(version, call, headers, full.map_err(|never| match never {}).boxed_unsync()).await
+        self.exchange(&self.client, version, call, headers, full.map_err(|never| match never {}).boxed_unsync()).await
+    }
+
+    /// As `send`, for an answer that is read for as long as there is somebody to read it.
+    pub(super) async fn listen(&self, version: Option<&str>, call: &Call) -> Result<Response<Incoming>, EngineError> {
+        let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        self.exchange(&self.listener, version, call, &[], empty).await
     }
 
     /// As `send`, with what a registry asks for.
@@ -78,7 +94,7 @@ impl Http {
     ) -> Result<Response<Incoming>, EngineError> {
         let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
         let headers: Vec<_> = login.map(|login| ("x-registry-auth", login)).into_iter().collect();
-        self.exchange(version, call, &headers, empty).await
+        self.exchange(&self.client, version, call, &headers, empty).await
     }
 
     /// As `send`, with an archive as the body, piece by piece.
@@ -89,11 +105,12 @@ impl Http {
         archive: Pieces,
     ) -> Result<Response<Incoming>, EngineError> {
         let body = StreamBody::new(archive.map_ok(Frame::data)).boxed_unsync();
-        self.exchange(version, call, &[("content-type", "application/x-tar")], body).await
+        self.exchange(&self.client, version, call, &[("content-type", "application/x-tar")], body).await
     }
 
     async fn exchange(
         &self,
+        client: &Caller,
         version: Option<&str>,
         call: &Call,
         headers: &[(&str, &str)],
@@ -105,7 +122,7 @@ impl Http {
             request = request.header(*name, *value);
         }
         let request = request.body(body).map_err(|error| self.error(&call.what, ErrorKind::Refused, error.to_string()))?;
-        let response = timeout(call.bound, self.client.request(request))
+        let response = timeout(call.bound, client.request(request))
             .await
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?
             .map_err(|error| self.unreachable(&call.what, &error))?;
@@ -137,7 +154,7 @@ impl Http {
     ) -> Result<Upgraded, EngineError> {
         let full = Full::new(call.body.clone().unwrap_or_default()).map_err(|never| match never {}).boxed_unsync();
         let headers = [headers, &[("connection", "Upgrade"), ("upgrade", protocol)]].concat();
-        let response = self.exchange(version, call, &headers, full).await?;
+        let response = self.exchange(&self.client, version, call, &headers, full).await?;
         let upgraded = timeout(call.bound, hyper::upgrade::on(response)).await;
         upgraded
             .map_err(|_| self.error(&call.what, ErrorKind::Timeout, format!("no answer within {:?}", call.bound)))?
@@ -158,22 +175,32 @@ impl Http {
     }
 
     pub(super) async fn json<T: DeserializeOwned>(&self, version: Option<&str>, call: &Call) -> Result<T, EngineError> {
-        let bytes = self.bytes(version, call).await?;
-        serde_json::from_slice(&bytes)
+        self.read(call, &self.bytes(version, call).await?)
+    }
+
+    /// As `json`; the connection ends with the answer, since nothing is asked soon.
+    pub(super) async fn last_json<T: DeserializeOwned>(&self, version: Option<&str>, call: &Call) -> Result<T, EngineError> {
+        let empty = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        let response = self.exchange(&self.client, version, call, &[("connection", "close")], empty).await?;
+        self.read(call, &self.collect(call, response).await?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, call: &Call, bytes: &Bytes) -> Result<T, EngineError> {
+        serde_json::from_slice(bytes)
             .map_err(|error| self.error(&call.what, ErrorKind::Failed, format!("the answer cannot be read: {error}")))
     }
 
-    fn unreachable(&self, what: &str, error: &hyper_util::client::legacy::Error) -> EngineError {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(error);
+    /// What a failed call's causes come to: the last of them says why.
+    pub(super) fn unreachable(&self, what: &str, error: &(dyn Error + 'static)) -> EngineError {
         let mut kind = ErrorKind::Unreachable;
-        while let Some(cause) = source {
+        let (mut message, mut next) = (error.to_string(), Some(error));
+        while let Some(cause) = next {
             message = cause.to_string();
             let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             if cause.is::<Untrusted>() || inner.is_some_and(|inner| inner.is::<Untrusted>()) {
                 kind = ErrorKind::Untrusted;
             }
-            source = cause.source();
+            next = cause.source();
         }
         self.error(what, kind, message)
     }

@@ -12,14 +12,14 @@ use super::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VolumeList}
 use super::{Agreed, Docker, escape_path, get};
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::moment;
-use crate::world::{Container, EngineInfo, ImageSeen, Question, SeenHost, Swarm};
+use crate::world::{Container, EngineInfo, ImageSeen, Pace, Question, SeenHost, Swarm};
 
 /// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
 const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
 const IMAGES_AT_ONCE: usize = 8;
 
 impl Docker {
-    /// Everything that an engine shows, asked at once.
+    /// Everything that an engine shows, at the pace that is asked for.
     pub(super) async fn look_once(&self, question: &Question) -> Result<SeenHost, EngineError> {
         let Agreed { spoken, answer } = self.agreed().await?;
         let of_info = shown("ask for the engine's info", "/info");
@@ -30,7 +30,10 @@ impl Docker {
             Ok((info, clock_skew_ms))
         };
         let objects = self.look_at_objects(question, EngineInfo::default(), Swarm::default());
-        let ((info, clock_skew_ms), seen) = tokio::try_join!(info, objects)?;
+        let ((info, clock_skew_ms), seen) = match question.pace {
+            Pace::AtOnce => tokio::try_join!(info, objects)?,
+            Pace::OneByOne => (info.await?, objects.await?),
+        };
         let unread =
             |error: serde_json::Error| self.http.error("ask for the engine's info", ErrorKind::Failed, error.to_string());
         let info: InfoAnswer = serde_json::from_value(info).map_err(unread)?;
@@ -46,12 +49,16 @@ impl Docker {
     ) -> Result<SeenHost, EngineError> {
         let spoken = self.version().await?;
         let of_networks = shown("list networks", "/networks");
-        let (containers, networks, volumes, images) = tokio::try_join!(
-            self.list_containers(),
-            self.http.json::<Vec<NetworkRow>>(Some(spoken), &of_networks),
-            self.get::<VolumeList>("list volumes", "/volumes"),
-            self.images_asked_for(question),
-        )?;
+        let networks = self.http.json::<Vec<NetworkRow>>(Some(spoken), &of_networks);
+        let volumes = self.get::<VolumeList>("list volumes", "/volumes");
+        let (containers, images) = (self.list_containers(question.pace), self.images_asked_for(question));
+        let (containers, networks, volumes, images) = match question.pace {
+            Pace::AtOnce => tokio::try_join!(containers, networks, volumes, images)?,
+            Pace::OneByOne => {
+                let (networks, volumes, images) = (networks.await?, volumes.await?, images.await?);
+                (containers.await?, networks, volumes, images)
+            }
+        };
         // The engine lists both in any order; one state of a host is one value.
         let mut networks: Vec<_> = networks.into_iter().map(NetworkRow::read).collect();
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
@@ -61,9 +68,16 @@ impl Docker {
     }
 
     /// By name.
-    pub(super) async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
-        let rows: Vec<ContainerRow> = self.get("list containers", "/containers/json?all=1").await?;
+    pub(super) async fn list_containers(&self, pace: Pace) -> Result<Vec<Container>, EngineError> {
+        let (version, call) = (Some(self.version().await?), get("list containers", "/containers/json?all=1"));
+        let rows: Vec<ContainerRow> = match pace {
+            Pace::AtOnce => self.http.json(version, &call).await?,
+            // What such a look asks last.
+            Pace::OneByOne => self.http.last_json(version, &call).await?,
+        };
         let mut containers: Vec<_> = rows.into_iter().filter_map(ContainerRow::read).collect();
+        // A supervisor keeps them for long.
+        containers.shrink_to_fit();
         containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
         Ok(containers)
     }
@@ -75,7 +89,8 @@ impl Docker {
             Ok(image.map(|image| (reference, image.read())))
         });
         let asked: Vec<_> = asked.collect();
-        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(IMAGES_AT_ONCE).try_collect().await?;
+        let at_once = if question.pace == Pace::AtOnce { IMAGES_AT_ONCE } else { 1 };
+        let found: Vec<Option<_>> = stream::iter(asked).buffer_unordered(at_once).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 

@@ -6,6 +6,7 @@ mod http;
 mod images;
 mod lend;
 mod look;
+mod pulse;
 mod session;
 mod streams;
 mod swarm;
@@ -28,6 +29,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use self::http::{Call, Http};
+use self::pulse::Pulse;
 use self::streams::{Frames, Lines, Messages};
 use self::wire::VersionAnswer;
 use super::{
@@ -36,7 +38,7 @@ use super::{
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, Host, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
 use crate::transport::{Connector, LinkOptions};
-use crate::world::{Container, Question, SeenHost, Swarm};
+use crate::world::{Container, Pace, Question, SeenHost, Swarm};
 
 /// Calls that only read, or only write something down.
 const QUICK_MAX: Duration = Duration::from_secs(20);
@@ -61,11 +63,14 @@ const API_MAX: (u32, u32) = (1, 51);
 
 /// The engine of a host. Nothing is connected before the first call.
 pub fn open(host: &Host, options: &LinkOptions) -> Arc<dyn Engine> {
-    Arc::new(Docker { http: Http::new(host.name.clone(), Connector::new(host, options)), agreed: OnceCell::new() })
+    let connector = Connector::new(host, options);
+    let pulse = Pulse::new(connector.clone());
+    Arc::new(Docker { http: Http::new(host.name.clone(), connector), pulse, agreed: OnceCell::new() })
 }
 
 struct Docker {
     http: Http,
+    pulse: Pulse,
     agreed: OnceCell<Agreed>,
 }
 
@@ -211,13 +216,23 @@ impl Engine for Docker {
         if is_less { self.look(question).await } else { Ok(seen) }
     }
 
-    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        self.list_containers().await
+    async fn containers(&self, pace: Pace) -> Result<Vec<Container>, EngineError> {
+        self.list_containers(pace).await
     }
 
     async fn ping(&self) -> Result<(), EngineError> {
-        let call = Call { bound: PING_MAX, ..get("ping the engine", "/_ping") };
-        self.http.bytes(None, &call).await.map(drop)
+        let what = "ping the engine";
+        let asked = timeout(PING_MAX, self.pulse.beat()).await;
+        let late = |_| self.http.error(what, ErrorKind::Timeout, format!("no answer within {PING_MAX:?}"));
+        match asked.map_err(late)? {
+            Ok(true) => Ok(()),
+            // Something between us and the engine may refuse this kind of question.
+            Ok(false) => {
+                let call = Call { bound: PING_MAX, ..get(what, "/_ping") };
+                Box::pin(self.http.bytes(None, &call)).await.map(drop)
+            }
+            Err(error) => Err(self.http.unreachable(what, &error)),
+        }
     }
 
     async fn storage_left(&self, folder: &str) -> Option<u64> {
@@ -237,7 +252,7 @@ impl Engine for Docker {
             }
         }
         let what = "follow the engine's events";
-        let response = self.http.send(Some(self.version().await?), &get(what, &path)).await?;
+        let response = self.http.listen(Some(self.version().await?), &get(what, &path)).await?;
         let host_error = self.http.error(what, ErrorKind::Unreachable, "");
         let messages = Messages::new(response.into_body());
         let events = stream::try_unfold(messages, |mut messages| async move {

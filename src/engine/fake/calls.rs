@@ -20,7 +20,7 @@ use crate::engine::{
     Inspected, Lent, LogLine, LogQuery, Node, Piece, Pieces, Processes, Usage,
 };
 use crate::project::{ContainerSpec, Endpoint, Hook, HostName, ImageBuild, NetworkSpec, Role, Until, VolumeSpec};
-use crate::world::{Container, Health, Question, SeenHost, State, keys};
+use crate::world::{Container, Health, Pace, Question, SeenHost, State, keys};
 
 /// One host's engine.
 pub(super) struct FakeEngine {
@@ -252,7 +252,7 @@ impl Engine for FakeEngine {
         Ok(SeenHost { engine, swarm, ..self.look(question).await? })
     }
 
-    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+    async fn containers(&self, _pace: Pace) -> Result<Vec<Container>, EngineError> {
         let call = "list containers".to_owned();
         self.call(Kind::Reads, call, |cluster, host| Ok(cluster.containers(cluster.host(host)?))).await
     }

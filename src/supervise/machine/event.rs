@@ -1,6 +1,7 @@
 //! What the loop tells the machine, and what the machine tells the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Deployment, Notice};
 use crate::plan::Plan;
@@ -30,7 +31,7 @@ pub enum Event {
     },
     Looked {
         host: HostName,
-        seen: Box<SeenHost>,
+        seen: Arc<SeenHost>,
     },
     /// The newest record of every project.
     Records(BTreeMap<ProjectName, Deployment>),

@@ -1,6 +1,7 @@
 //! What is heard and seen of hosts, or not, and what becomes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Command, Machine, Notice, State, Turn};
 use crate::project::HostName;
@@ -54,7 +55,7 @@ impl Machine {
 
     pub(super) fn sight(&mut self, host: &HostName, sight: Sight, now_ms: u64) {
         match sight {
-            Sight::Seen(seen) => self.see(host, *seen, now_ms),
+            Sight::Seen(seen) => self.see(host, seen, now_ms),
             Sight::Unreachable { why } => {
                 let turn = self.watches.change(host, |watch, settings| watch.silent(false, why, now_ms, settings));
                 turn.into_iter().for_each(|turn| self.turn(host, turn));
@@ -63,10 +64,13 @@ impl Machine {
     }
 
     /// A host was looked at. Projects that have containers on it, or had, are to be thought about if something changed.
-    pub(super) fn see(&mut self, host: &HostName, seen: SeenHost, now_ms: u64) {
+    pub(super) fn see(&mut self, host: &HostName, seen: Arc<SeenHost>, now_ms: u64) {
         let watched = self.watches.change(host, |watch, settings| {
             let is_doubted = std::mem::take(&mut watch.doubted);
-            watch.look_due_ms = if is_doubted { now_ms } else { now_ms + settings.look_every_ms };
+            match is_doubted {
+                true => watch.look_due_ms = now_ms,
+                false => watch.look_again(now_ms, settings),
+            }
             watch.is_seen = true;
         });
         if watched.is_none() {
@@ -74,7 +78,7 @@ impl Machine {
         }
         let before = self.seen.insert(host.clone(), seen);
         let Some(seen) = self.seen.get(host) else { return };
-        let mut changed = changed_projects(before.as_ref(), seen);
+        let mut changed = changed_projects(before.as_deref(), seen);
         let is_first = before.is_none();
         self.heard(host, now_ms);
         for (name, care) in &mut self.cares {
@@ -96,7 +100,7 @@ impl Machine {
                 }
                 if !watch.look_under_way && watch.look_due_ms <= now_ms && watch.state == State::Up {
                     watch.look_under_way = true;
-                    watch.look_due_ms = now_ms + settings.look_every_ms;
+                    watch.look_again(now_ms, settings);
                     commands.push(Command::Look { host: name.clone() });
                 }
                 turn
@@ -139,7 +143,8 @@ fn changed_projects(before: Option<&SeenHost>, now: &SeenHost) -> BTreeSet<Strin
         }
         faces
     }
-    let Some(before) = before else { return BTreeSet::new() };
+    // What shows nothing new is the very same value.
+    let Some(before) = before.filter(|before| !std::ptr::eq(*before, now)) else { return BTreeSet::new() };
     let (before, now) = (faces(before), faces(now));
     let projects: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
     projects.into_iter().filter(|project| before.get(project) != now.get(project)).map(str::to_owned).collect()

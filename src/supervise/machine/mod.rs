@@ -16,6 +16,7 @@ mod watch;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use care::EVENING_ROUNDS;
 pub use care::{Care, Deployment, Judgement, Phase};
@@ -74,7 +75,7 @@ pub struct Machine {
     hosts: BTreeMap<HostName, Host>,
     watches: Watches,
     /// As each host was seen last, also where it does not answer any more.
-    seen: BTreeMap<HostName, SeenHost>,
+    seen: BTreeMap<HostName, Arc<SeenHost>>,
     cares: BTreeMap<ProjectName, Care>,
     leads: bool,
     holds: bool,
@@ -113,8 +114,18 @@ impl Machine {
 
     /// Takes in what happened and returns what is to be done now.
     pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Command> {
+        self.hear(event, now_ms);
+        self.decide(now_ms)
+    }
+
+    /// Takes in what happened. Several things that happened at once are thought about once, by the `decide` that has to follow.
+    pub fn hear(&mut self, event: Event, now_ms: u64) {
         self.wake_up(now_ms);
         self.happen(event, now_ms);
+    }
+
+    /// What is to be done now about what was heard.
+    pub fn decide(&mut self, now_ms: u64) -> Vec<Command> {
         self.watch_hosts(now_ms);
         self.doubt_oneself();
         self.mend(now_ms);
@@ -189,7 +200,7 @@ impl Machine {
             Event::Answered { host } => {
                 self.watches.change(&host, |watch, settings| {
                     watch.ping_under_way = false;
-                    watch.ping_due_ms = now_ms + settings.heartbeat_ms;
+                    watch.ping_again(now_ms, settings);
                 });
                 self.heard(&host, now_ms);
             }
@@ -202,7 +213,7 @@ impl Machine {
             }
             Event::Looked { host, seen } => {
                 self.watches.change(&host, |watch, _| watch.look_under_way = false);
-                self.see(&host, *seen, now_ms);
+                self.see(&host, seen, now_ms);
             }
             Event::Records(records) => self.take_records(records, now_ms),
             Event::Lease(leads) => self.take_lease(leads),
@@ -296,7 +307,7 @@ impl Machine {
     /// were gone through when they were looked at.
     fn interrupt_where_more_happened(&mut self, host: &HostName) {
         let down = |slots: &BTreeSet<Slot>, name: &ProjectName| {
-            let containers = self.seen.get(host).into_iter().flat_map(|seen| &seen.containers);
+            let containers = self.seen.get(host).into_iter().flat_map(|seen| seen.containers.iter());
             let ours = containers.filter(|container| container.labels.project.as_deref() == Some(name.as_str()));
             ours.filter(|container| !container.state.is_up()).filter_map(|container| container.slot()).any(|slot| {
                 let care = self.cares.get(name);
@@ -327,7 +338,7 @@ impl Machine {
             let is_cooling = watch.cooling_until_ms > now_ms;
             hosts.push(deliberate::trusted(host, !is_cooling));
             let sight = match (watch.state, self.seen.get(name)) {
-                (State::Up, Some(seen)) => Sight::Seen(Box::new(seen.clone())),
+                (State::Up, Some(seen)) => Sight::Seen(Arc::clone(seen)),
                 _ => Sight::Unreachable { why: watch.why.clone() },
             };
             if watch.state == State::Lost {

@@ -10,6 +10,9 @@ const TRUSTED_AFTER_MS_MAX: u64 = 300_000;
 /// A host that was not lost for this long is as good as one that never was.
 const FORGIVEN_AFTER_MS: u64 = 600_000;
 
+/// Heartbeats of all hosts go out in so many parts of their period.
+const PINGS_SPREAD: u64 = 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Never heard of yet.
@@ -24,6 +27,9 @@ pub enum State {
 /// All times in milliseconds of the supervisor's own clock.
 #[derive(Debug, Clone)]
 pub struct Watch {
+    place: u16,
+    /// Its pings have their own place among those of the others.
+    is_spread: bool,
     pub state: State,
     pub watched_since_ms: u64,
     /// When it answered last, or when it was first watched.
@@ -63,8 +69,11 @@ pub enum Turn {
 }
 
 impl Watch {
-    pub fn new(now_ms: u64) -> Self {
+    /// `place`: where it stands among the hosts that are asked in turn, of 65,536 places.
+    pub fn new(place: u16, now_ms: u64) -> Self {
         Self {
+            place,
+            is_spread: false,
             state: State::Unknown,
             watched_since_ms: now_ms,
             heard_ms: now_ms,
@@ -103,6 +112,27 @@ impl Watch {
     /// Whether it does not answer now, for all that is known.
     pub fn is_silent(&self) -> bool {
         matches!(self.state, State::Doubtful | State::Lost)
+    }
+
+    /// When it is pinged next after a word of it. All times are on one grid, since what many hosts are asked at once costs less than what they
+    /// are asked one after the other; the first round puts each host on a place of its own.
+    pub fn ping_again(&mut self, now_ms: u64, settings: &Settings) {
+        let grid_ms = (settings.heartbeat_ms / PINGS_SPREAD).max(1);
+        let wait_ms = if self.is_spread { settings.heartbeat_ms } else { self.share_of(settings.heartbeat_ms) };
+        self.is_spread = true;
+        self.ping_due_ms = (now_ms + wait_ms) / grid_ms * grid_ms;
+    }
+
+    /// When it is looked at next, if it gives no sign: each host at its own place of the period, so that a thousand of them are not
+    /// looked at at once.
+    pub fn look_again(&mut self, now_ms: u64, settings: &Settings) {
+        let (every_ms, place_ms) = (settings.look_every_ms.max(1), self.share_of(settings.look_every_ms));
+        let passed_ms = (now_ms + every_ms - place_ms) % every_ms;
+        self.look_due_ms = now_ms + every_ms - passed_ms;
+    }
+
+    fn share_of(&self, time_ms: u64) -> u64 {
+        time_ms.saturating_mul(u64::from(self.place)) >> u16::BITS
     }
 
     /// It answered something.
@@ -194,7 +224,7 @@ mod tests {
 
     /// Plays (time, word) and writes down every turn that is one.
     fn check(words: &[(u64, Word)], expect: &str) {
-        let mut watch = Watch::new(0);
+        let mut watch = Watch::new(0, 0);
         let mut told = Vec::new();
         for (now_ms, word) in words {
             let turn = match word {
@@ -230,6 +260,27 @@ mod tests {
     #[test]
     fn time_alone_loses_no_host_that_was_not_doubted() {
         check(&[(0, Answer), (60_000, Nothing)], "0 up");
+    }
+
+    #[test]
+    fn many_hosts_are_asked_in_turn_and_none_later_than_it_should_be() {
+        let (mut pings, mut looks) = ([0; 20], [0; 30]);
+        for place in (0..=u16::MAX).step_by(64) {
+            let mut watch = Watch::new(place, 0);
+            watch.ping_again(3, &SETTINGS);
+            assert!(watch.ping_due_ms <= 1_003, "place {place}: the first round is no longer than the others");
+            let second_ms = watch.ping_due_ms.max(3) + 2;
+            watch.ping_again(second_ms, &SETTINGS);
+            assert!((951..=1_000).contains(&(watch.ping_due_ms - second_ms)), "place {place}: a heartbeat is a second");
+            pings[(watch.ping_due_ms % 1_000 / 50) as usize] += 1;
+            for now_ms in [0, 1, 29_999, 30_000, 123_456] {
+                watch.look_again(now_ms, &SETTINGS);
+                assert!((1..=30_000).contains(&(watch.look_due_ms - now_ms)), "place {place} at {now_ms}");
+            }
+            looks[(watch.look_due_ms % 30_000 / 1_000) as usize] += 1;
+        }
+        assert!(pings.iter().all(|count| (40..=64).contains(count)), "{pings:?}");
+        assert!(looks.iter().all(|count| (30..=38).contains(count)), "{looks:?}");
     }
 
     #[test]

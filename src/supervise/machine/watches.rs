@@ -59,7 +59,7 @@ impl Watches {
         }
         for name in hosts {
             if !self.all.contains_key(name) {
-                let entry = Entry { watch: Watch::new(now_ms), due_ms: u64::MAX, is_silent: false };
+                let entry = Entry { watch: Watch::new(place_of(name), now_ms), due_ms: u64::MAX, is_silent: false };
                 self.dues.insert((entry.due_ms, name.clone()));
                 self.all.insert(name.clone(), entry);
                 self.change(name, |_, _| {});
@@ -132,6 +132,16 @@ impl Watches {
     pub(super) fn is_calm(&self) -> bool {
         self.values().all(|watch| matches!(watch.state, State::Up | State::Lost))
     }
+}
+
+/// The same for a name always, and even among many: FNV-1a, and the last round of MurmurHash3, since names of one kind differ little.
+fn place_of(host: &HostName) -> u16 {
+    let hash = host
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (hash >> 48) as u16
 }
 
 #[cfg(test)]
