@@ -5,7 +5,7 @@ mod placing;
 use std::collections::BTreeSet;
 
 use mcompose::placement::{Orphans, Request, place, rebalance, seats_to_remember};
-use mcompose::world::{NetworkSeen, Swarm, SwarmMember, VolumeSeen, Way};
+use mcompose::world::{NetworkSeen, State, Swarm, SwarmMember, VolumeSeen, Way};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
 
 const THREE: &[&str] = &["alpha", "beta", "gamma"];
@@ -88,6 +88,21 @@ fn a_slot_on_an_unreachable_host_is_held_when_the_record_knows_it() {
     let request = Request { lost: [name("alpha")].into(), ..request };
     check(&project, &hosts, &world, &request, "web.1 beta (best of 1/2)\nweb.2 beta (best of 1/2)\n");
     check(&project, &hosts, &world, &Request::default(), "web.1 beta (best of 1/2)\nweb.2 beta (best of 1/2)\n");
+}
+
+#[test]
+fn a_container_that_a_slot_left_behind_is_not_started_while_its_host_is_silent() {
+    let hosts = hosts(&["alpha", "beta"]);
+    let mut world = empty(&hosts);
+    cut(&mut world, "alpha");
+    put(&mut world, "beta", "p-web-1", "");
+    let request = known(&[("web.1", "alpha")]);
+    let project = project("services: {web: }");
+    check(&project, &hosts, &world, &request, "web.1 beta (stays)");
+    at(&mut world, "beta").containers[0].state = State::Exited { code: Some(0) };
+    check(&project, &hosts, &world, &request, "web.1 alpha (held: host `alpha` is unreachable)");
+    let request = Request { lost: [name("alpha")].into(), ..request };
+    check(&project, &hosts, &world, &request, "web.1 beta (stays)");
 }
 
 #[test]

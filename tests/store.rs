@@ -162,13 +162,16 @@ async fn nothing_is_left_of_a_project_that_was_removed() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_whose_holder_is_cut_off_is_lost_to_it_and_taken_over_by_another() {
     let fake = swarm_of_three().await;
-    let lock = raft_over(&fake, &["a"]).lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is free");
+    let first = raft_over(&fake, &["a"]);
+    let lock = first.lock(&name("p"), &holder("first"), NO_WAIT, &|_| {}).await.expect("it is free");
     let mut lost = lock.lost();
     fake.host("a").cut();
     let others = raft_over(&fake, &["b", "c"]);
     let taken = others.lock(&name("p"), &holder("second"), LOCK_TTL * 2, &|_| {}).await.expect("it is taken over");
     lost.wait_for(|lost| *lost).await.expect("the first knows that it lost it");
     fake.host("a").heal();
+    let error = first.put(draft(project("p", "late"))).await.expect_err("the lock is another's");
+    assert!(error.to_string().contains("second@here"), "{error}");
     lock.release().await;
     assert!(!*taken.lost().borrow());
     let error = others.lock(&name("p"), &holder("third"), NO_WAIT, &|_| {}).await.expect_err("the second still holds it");

@@ -39,8 +39,12 @@ impl<'a> Draft<'a> {
         let is_global = self.scene.asks[service].mode.is_global();
         let last = if is_global { u32::MAX } else { self.scene.asks[service].replicas };
         let holdings: Vec<Holding<'a>> = self.claims.of(service).to_vec();
+        let known = self.known_unreachable(service);
         for group in holdings.chunk_by(|a, b| a.number == b.number) {
             let holding = group[0];
+            if self.is_elsewhere(group, &known) {
+                continue;
+            }
             let query = Query { service, number: holding.number, site: holding.site, stance: Stance::Keep };
             let is_open = holding.number <= last && !stuck.contains_key(&(service, holding.number));
             let is_second = is_global && self.scene.seated_at(service, holding.site) > 0;
@@ -97,11 +101,9 @@ impl<'a> Draft<'a> {
                 self.refused.push((service, number, refusal.clone()));
                 continue;
             }
-            let stays = match group {
-                [] => false,
-                group => self.keep_slot(group),
-            };
-            let is_held = !stays && group.is_empty() && self.hold_known(service, number, &known);
+            let is_away = group.is_empty() || self.is_elsewhere(group, &known);
+            let stays = !is_away && self.keep_slot(group);
+            let is_held = is_away && self.hold_known(service, number, &known);
             if !stays && !is_held {
                 open.push(number);
             }
@@ -176,6 +178,15 @@ impl<'a> Draft<'a> {
         let of_service = self.claims.known[first..].iter().take_while(|(other, ..)| *other == service);
         let unreachable = of_service.filter(|(_, _, site)| self.scene.sites[*site].seen.is_none());
         unreachable.map(|(_, number, site)| (*number, *site)).collect()
+    }
+
+    /// Whether what is seen of a slot was left behind: by the last record it is on a host that is silent for the moment, and nothing
+    /// of it is up or done on the others.
+    fn is_elsewhere(&self, group: &[Holding<'a>], known: &[(u32, usize)]) -> bool {
+        let number = group.first().map_or(0, |holding| holding.number);
+        let Ok(found) = known.binary_search_by_key(&number, |(number, _)| *number) else { return false };
+        let is_left = |holding: &Holding| !holding.container.state.is_up() && !holding.is_done(&self.scene);
+        !self.scene.sites[known[found].1].is_lost && group.iter().all(is_left)
     }
 
     fn hold_known(&mut self, service: usize, number: u32, known: &[(u32, usize)]) -> bool {

@@ -19,8 +19,15 @@ pub enum StoreError {
     /// Somebody wrote it without holding the lock, or after losing it.
     #[error("revision {revision} of the project `{project}` was written by somebody else meanwhile")]
     Raced { project: ProjectName, revision: u64 },
+    /// Whoever held the lock was silent for so long that it went to somebody else.
+    #[error("the lock of project `{project}` was lost before anything was written{}", of(.holder))]
+    LockLost { project: ProjectName, holder: Option<String> },
     #[error("there is no folder for records: neither XDG_STATE_HOME nor HOME is set")]
     NoFolder,
+}
+
+fn of(holder: &Option<String>) -> String {
+    holder.as_ref().map(|holder| format!(": {holder} has it now")).unwrap_or_default()
 }
 
 impl StoreError {
@@ -30,7 +37,7 @@ impl StoreError {
             Self::Held { .. } => "wait for it to end; the lock of one that was killed is free after half a minute",
             Self::Damaged { .. } => "`mcompose up` writes a new one; `docker config ls` on a manager shows those of a swarm",
             Self::TooLarge { .. } => "put large `configs.*.content` into files: they are not part of a record",
-            Self::Raced { .. } => "run the command again",
+            Self::Raced { .. } | Self::LockLost { .. } => "run the command again",
             Self::Engine { .. } | Self::Io { .. } | Self::NoFolder => return None,
         };
         Some(text.to_owned())

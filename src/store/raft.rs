@@ -9,6 +9,7 @@
 mod lock;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -48,12 +49,27 @@ pub struct RaftStore {
     managers: Managers,
     /// A manager's name, for those who read.
     host: HostName,
+    /// Tokens of the locks that were taken here.
+    taken: Mutex<BTreeMap<ProjectName, String>>,
 }
 
 impl RaftStore {
     /// `host` is one of the managers.
     pub fn new(managers: Managers, host: HostName) -> Self {
-        Self { managers, host }
+        Self { managers, host, taken: Mutex::default() }
+    }
+
+    /// Fails where the lock that was taken here is another's by now: who was suspended does not know yet.
+    fn check_lock(&self, project: &ProjectName, objects: &Objects) -> Result<(), StoreError> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(project).cloned();
+        let Some(token) = taken else { return Ok(()) };
+        match &objects.lock {
+            Some(object) if object.labels.get(labels::TOKEN) == Some(&token) => Ok(()),
+            lock => Err(StoreError::LockLost {
+                project: project.clone(),
+                holder: lock.as_ref().map(|object| lock::holder_of(object).to_string()),
+            }),
+        }
     }
 
     async fn list(&self, prefix: &str, what: String) -> Result<Vec<ConfigObject>, StoreError> {
@@ -173,7 +189,9 @@ impl Store for RaftStore {
         wait_max: Duration,
         waiting: &(dyn Fn(Holder) + Send + Sync),
     ) -> Result<Lock, StoreError> {
-        lock::acquire(&self.managers, project, holder, wait_max, waiting).await
+        let lock = lock::acquire(&self.managers, project, holder, wait_max, waiting).await?;
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(project.clone(), holder.token.clone());
+        Ok(lock)
     }
 
     async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError> {
@@ -215,6 +233,7 @@ impl Store for RaftStore {
         let encoded = Encoded::of(draft);
         let project = encoded.head.project.clone();
         let objects = self.objects(&project).await?;
+        self.check_lock(&project, &objects)?;
         let newest = objects.records.last_key_value();
         if let Some((_, stored)) = newest.filter(|(_, stored)| encoded.is_again(&stored.head)) {
             let head = stored.head.clone();
@@ -262,6 +281,7 @@ struct Objects {
     parts: BTreeMap<(u64, u64), ConfigObject>,
     /// By number; the last one counts.
     seats: BTreeMap<u64, ConfigObject>,
+    lock: Option<ConfigObject>,
 }
 
 struct Stored {
@@ -273,7 +293,7 @@ struct Stored {
 impl Objects {
     fn of(project: &ProjectName, list: Vec<ConfigObject>) -> Self {
         let prefix = prefix(project);
-        let mut objects = Self { records: BTreeMap::new(), parts: BTreeMap::new(), seats: BTreeMap::new() };
+        let mut objects = Self { records: BTreeMap::new(), parts: BTreeMap::new(), seats: BTreeMap::new(), lock: None };
         for object in list {
             let Some(rest) = object.name.strip_prefix(&prefix) else { continue };
             if let Some((revision, part)) = rest.split_once('.') {
@@ -282,6 +302,8 @@ impl Objects {
                     (Err(_), Ok(number)) if revision == SEATS => drop(objects.seats.insert(number, object)),
                     _ => {}
                 }
+            } else if rest == lock::NAME {
+                objects.lock = Some(object);
             } else if let Some(head) = head_of(&object).filter(|head| head.project == *project) {
                 let parts = object.labels.get(labels::PARTS).and_then(|text| text.parse().ok()).unwrap_or(1);
                 objects.records.insert(head.revision, Stored { head, parts, object });

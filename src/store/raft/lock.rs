@@ -17,6 +17,8 @@ use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::ProjectName;
 use crate::store::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError, Supervisor};
 
+/// Of a project's lock, behind the project's.
+pub(super) const NAME: &str = "lock";
 /// Between two looks at a lock that another holds.
 const LOCK_POLL: Duration = Duration::from_millis(250);
 /// Between two looks at a lease that another holds.
@@ -46,7 +48,7 @@ pub async fn acquire(
 ) -> Result<Lock, StoreError> {
     let claim = Claim {
         managers: managers.clone(),
-        name: format!("{}lock", prefix(project)),
+        name: format!("{}{NAME}", prefix(project)),
         project: Some(project.clone()),
         holder: holder.clone(),
         terms: LOCK_TERMS,
@@ -293,7 +295,7 @@ impl Claim {
     }
 }
 
-fn holder_of(object: &ConfigObject) -> Holder {
+pub(super) fn holder_of(object: &ConfigObject) -> Holder {
     let text = |key: &str| object.labels.get(key).cloned().unwrap_or_default();
     Holder {
         who: text(labels::BY),
