@@ -106,6 +106,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "cluster",
             "store",
             "delivery",
+            "image",
             "apply",
             "supervise",
             "ui",

@@ -2,6 +2,7 @@
 
 mod build;
 mod convoy;
+mod digests;
 mod login;
 mod reference;
 mod saved;
@@ -9,6 +10,7 @@ mod ship;
 
 pub use build::build;
 pub use convoy::Harbour;
+pub use digests::{Unpinned, pinned};
 pub use login::{Login, login};
 pub use reference::full_name;
 pub use ship::{Shipment, ship};
