@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 pub const LEASE_RENEWED_EVERY: Duration = Duration::from_secs(2);
 /// A lock in the swarm that was not renewed for this long is free. The loss of the swarm's leader stops renewals for up
-/// to 25 s, which must not cost the lock.
-pub const LOCK_TTL: Duration = Duration::from_secs(30);
+/// to 30 s, where its election takes a second round, which must not cost the lock.
+pub const LOCK_TTL: Duration = Duration::from_secs(35);
 /// How often a holder renews its lock.
 pub const LOCK_RENEWED_EVERY: Duration = Duration::from_secs(3);
 /// Giving a lock back takes at most this long; it becomes free by itself later.
