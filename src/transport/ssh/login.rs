@@ -1,6 +1,6 @@
 //! From a way to a server to a session that is let in: the server is known, and we are.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use super::wire::{Net, Wire};
 
 /// A sent byte that is not acknowledged for this long means that the host is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Of one attempt to connect: the kernel asks at once, and again after a second.
+const DIAL_MAX: Duration = Duration::from_secs(2);
 
 /// What a login works on.
 pub(super) struct Login<'a> {
@@ -36,7 +38,7 @@ pub(super) fn connect(hop: &Hop, until: Instant, phase: &dyn Fn(String)) -> Resu
     for (index, address) in addresses.iter().enumerate() {
         phase(format!("{address} has not answered"));
         let rest = until.saturating_duration_since(Instant::now()) / u32::try_from(addresses.len() - index).unwrap_or(1);
-        match TcpStream::connect_timeout(address, rest.max(Duration::from_millis(1))) {
+        match dial(address, rest) {
             Ok(tcp) => {
                 let silence_ms = u32::try_from(SILENCE_MAX.as_millis()).unwrap_or(u32::MAX);
                 let _ = tcp.set_nodelay(true);
@@ -47,6 +49,18 @@ pub(super) fn connect(hop: &Hop, until: Instant, phase: &dyn Fn(String)) -> Resu
         }
     }
     Err(last)
+}
+
+/// Knocks anew every now and then: a host that was away when it was first asked is asked again only after ever longer pauses.
+fn dial(address: &SocketAddr, rest: Duration) -> std::io::Result<TcpStream> {
+    let until = Instant::now() + rest;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match TcpStream::connect_timeout(address, left.clamp(Duration::from_millis(1), DIAL_MAX)) {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut && left > DIAL_MAX => {}
+            end => return end,
+        }
+    }
 }
 
 fn why_not_connected(address: &str, error: &std::io::Error, waited: Duration) -> String {
