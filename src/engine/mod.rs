@@ -30,8 +30,6 @@ pub type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
 /// The engines of all hosts of the inventory.
 pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
 
-/// Calls to one host's engine. Each has a bound of its own, returns what the engine said, and names host and call in its error.
-/// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
 /// What a build may ask for while it runs, by the names that its Dockerfile has for it. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Lent {
@@ -53,6 +51,8 @@ pub struct Commit {
     pub pause: bool,
 }
 
+/// Calls to one host's engine. Each has a bound of its own, returns what the engine said, and names host and call in its error.
+/// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
 #[async_trait]
 pub trait Engine: Send + Sync {
     /// Whose engine it is.
