@@ -187,3 +187,20 @@ proptest! {
         prop_assert_eq!(label(&loaded, "k"), value);
     }
 }
+
+/// What is told of a document first.
+fn first_fault(text: &str) -> String {
+    load(&[text.as_bytes()]).expect_err("it is refused").diagnostics.remove(0).message
+}
+
+#[test]
+fn what_would_grow_beyond_measure_is_an_error() {
+    let row: String = (0..20_000).map(|n| format!("  s{n}: {{extends: s{}}}\n", n + 1)).collect();
+    let message = first_fault(&format!("services:\n{row}  s20000: {{image: i}}\n"));
+    assert_eq!(message, "more than 100 services extend each other in a row");
+    let ports: String = (0..2_000).map(|n| format!("  s{n}: {{image: i, ports: ['1-65535:1-65535']}}\n")).collect();
+    assert_eq!(first_fault(&format!("services:\n{ports}")), "services.s1.ports: the project has more than 70000 ports");
+    let template = format!("{}x{}", "${U:-".repeat(100_000), "}".repeat(100_000));
+    let message = first_fault(&format!("services: {{a: {{image: '{template}'}}}}"));
+    assert!(message.starts_with("invalid interpolation format: `${U:-${U:-"), "{message}");
+}

@@ -4,12 +4,16 @@ use super::access::{entry, map_of, text};
 use super::short_forms::{device, port, volume};
 use super::{Diagnostic, Map, Node, Value};
 
+/// Ranges of ports become an entry each; a project with more of them is a slip, or meant to use up memory.
+const PORTS_MAX: usize = 70_000;
+
 /// Makes the short forms of a document long.
 ///
 /// `is_lenient` is for documents whose variables were not replaced: a port or volume that cannot be read stays as it is.
 pub(super) fn canonicalise(document: &mut Node, is_lenient: bool, faults: &mut Vec<Diagnostic>) {
+    let mut ports_left = Some(PORTS_MAX);
     for (name, node) in document.entries_mut("services") {
-        Service { name, is_lenient, faults }.canonicalise(node);
+        Service { name, is_lenient, ports_left: &mut ports_left, faults }.canonicalise(node);
     }
     for section in ["networks", "volumes", "secrets", "configs"] {
         for (name, node) in document.entries_mut(section) {
@@ -21,6 +25,8 @@ pub(super) fn canonicalise(document: &mut Node, is_lenient: bool, faults: &mut V
 struct Service<'a> {
     name: &'a str,
     is_lenient: bool,
+    /// Nothing once there were too many, which is told once.
+    ports_left: &'a mut Option<usize>,
     faults: &'a mut Vec<Diagnostic>,
 }
 
@@ -75,6 +81,7 @@ impl Service<'_> {
         }
         let mut long = Vec::with_capacity(items.len());
         for (index, item) in std::mem::take(items).into_iter().enumerate() {
+            let Some(left) = *self.ports_left else { return };
             let parsed = match &item.value {
                 Value::Int(number) => port::parse(&number.to_string()),
                 Value::Text(short) => port::parse(short),
@@ -85,7 +92,16 @@ impl Service<'_> {
                 _ => Err("a port is a whole number, a text or a mapping".to_owned()),
             };
             match parsed {
-                Ok(ports) => long.extend(ports.into_iter().map(|port| Node::new(item.span, port.into_value(item.span)))),
+                Ok(ports) if ports.len() > left => {
+                    *self.ports_left = None;
+                    let message = format!("services.{}.ports: the project has more than {PORTS_MAX} ports", self.name);
+                    self.faults.push(Diagnostic::error(item.span, message));
+                    return;
+                }
+                Ok(ports) => {
+                    *self.ports_left = Some(left - ports.len());
+                    long.extend(ports.into_iter().map(|port| Node::new(item.span, port.into_value(item.span))));
+                }
                 Err(_) if self.is_lenient => long.push(item),
                 Err(why) => {
                     self.faults.push(Diagnostic::error(item.span, format!("services.{}.ports[{index}]: {why}", self.name)));

@@ -11,6 +11,9 @@ pub(super) struct DotenvError {
     pub(super) message: String,
 }
 
+/// As much may the values of a file be, once filled in: each may have the one before it twice.
+const FILLED_BYTES_MAX: usize = 20 << 20;
+
 /// Reads a file. Values see `known` first, then the keys before them. A key without a value is taken from `known`, or left out.
 pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<Vec<(String, String)>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
@@ -18,17 +21,18 @@ pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Resul
     let mut pairs: Vec<(String, String)> = Vec::new();
     let mut values: BTreeMap<String, String> = BTreeMap::new();
     let total = text.len();
+    let mut filled_bytes = 0;
     loop {
         rest = rest.trim_start();
         if rest.is_empty() {
             return Ok(pairs);
         }
-        let line = text[..total - rest.len()].matches('\n').count() + 1;
+        let at = total - rest.len();
         if rest.starts_with('#') {
             rest = rest.find('\n').map_or("", |at| &rest[at..]);
             continue;
         }
-        let fail = |message: String| DotenvError { line, message };
+        let fail = |message: String| DotenvError { line: text[..at].matches('\n').count() + 1, message };
         if let Some(after) = rest.strip_prefix("export").filter(|after| after.starts_with([' ', '\t'])) {
             rest = after.trim_start_matches([' ', '\t']);
         }
@@ -52,6 +56,10 @@ pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Resul
             Quoted::Literal(text) => text,
             Quoted::Template(text) => substitute(&text, &lookup, &mut |_| {}).map_err(|error| fail(error.message))?,
         };
+        filled_bytes += value.len();
+        if filled_bytes > FILLED_BYTES_MAX {
+            return Err(fail(format!("the values up to here have more than {} MiB", FILLED_BYTES_MAX >> 20)));
+        }
         values.insert(key.to_owned(), value.clone());
         pairs.push((key.to_owned(), value));
         rest = after;
@@ -157,4 +165,16 @@ pub(super) fn raw(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Vec<(St
             None => Some((line.to_owned(), known(line)?)),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn values_that_double_each_time_are_an_error_before_they_fill_the_memory() {
+        let doubled: String = (1..60).map(|n| format!("A{n}=$A{}$A{}\n", n - 1, n - 1)).collect();
+        let error = parse(&format!("A0=x\n{doubled}"), &|_| None).expect_err("it is too much");
+        assert_eq!((error.line, error.message.as_str()), (25, "the values up to here have more than 20 MiB"));
+    }
 }

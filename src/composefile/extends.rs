@@ -7,6 +7,9 @@ use super::merge::merge_service;
 use super::schema::kind_of;
 use super::{Diagnostic, Entry, Map, Node, Span, Value};
 
+/// So many services may extend each other in a row: each costs stack, and is merged for every one before it.
+const IN_A_ROW_MAX: usize = 100;
+
 /// Replaces each service that extends another by the two merged. Positions stay where each value was written.
 pub(super) fn extend(document: &mut Node, folder: &Path, file: &str, loader: &mut Loader<'_>) {
     let Some(names) = service_names(document) else { return };
@@ -16,6 +19,13 @@ pub(super) fn extend(document: &mut Node, folder: &Path, file: &str, loader: &mu
             && let Some(slot) = service_mut(document, &name)
         {
             *slot = service;
+        }
+        // The others of the row would say the same, or that they lack what they extend.
+        if seen.len() > IN_A_ROW_MAX {
+            if let Some(Value::Map(services)) = document.get_mut("services").map(|services| &mut services.value) {
+                services.retain(|_, entry| entry.node.get("extends").is_none());
+            }
+            return;
         }
     }
 }
@@ -63,6 +73,10 @@ fn extended(
         return None;
     }
     seen.push((file.to_owned(), name.to_owned()));
+    if seen.len() > IN_A_ROW_MAX {
+        loader.diagnostics.push(Diagnostic::error(span, format!("more than {IN_A_ROW_MAX} services extend each other in a row")));
+        return None;
+    }
     let base = match base_file {
         None => base_in(document, &base_name, name, span, folder, file, loader, seen)?,
         Some(other) => {

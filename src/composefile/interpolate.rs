@@ -11,14 +11,21 @@ pub(super) struct TemplateError {
     pub(super) is_missing: bool,
 }
 
+/// Braces within braces; nobody writes more, and each level of a template costs stack.
+const NESTED_MAX: usize = 100;
+/// A text is no longer once it is filled in; a Compose file itself is not.
+const FILLED_BYTES_MAX: usize = 20 << 20;
+/// As much of a template is shown that cannot be read.
+const SHOWN_CHARS_MAX: usize = 200;
+
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Fills in every text of a tree. Variables that are set nowhere count as empty and are told once each.
 pub(super) fn interpolate(node: &mut Node, lookup: &Lookup<'_>, unset: &mut BTreeSet<String>, diagnostics: &mut Vec<Diagnostic>) {
     match &mut node.value {
         Value::Text(text) if text.contains('$') => {
-            let mut told = Vec::new();
-            match substitute(text, lookup, &mut |name| told.push(name.to_owned())) {
+            let mut told = BTreeSet::new();
+            match substitute(text, lookup, &mut |name| _ = (!told.contains(name)).then(|| told.insert(name.to_owned()))) {
                 Ok(filled) => *text = filled,
                 Err(error) if error.is_missing => diagnostics.push(Diagnostic::error(node.span, error.message)),
                 Err(error) => {
@@ -59,6 +66,11 @@ pub(super) fn substitute(text: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(
             rest = &after[end + 1..];
         } else {
             out.push('$');
+        }
+        if out.len() > FILLED_BYTES_MAX {
+            let message =
+                format!("what its variables stand for has more than {} MiB: {}", FILLED_BYTES_MAX >> 20, invalid(text).message);
+            return Err(TemplateError { message, is_missing: false });
         }
     }
     out.push_str(rest);
@@ -122,11 +134,12 @@ fn name_at(text: &str) -> &str {
     if text.starts_with(|c: char| c.is_ascii_digit()) { "" } else { &text[..end] }
 }
 
-/// Where the brace that balances the opened one is; a line's end within is none.
+/// Where the brace that balances the opened one is; a line's end within is none, nor is one in too many others.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in text.char_indices() {
         match c {
+            '{' if depth == NESTED_MAX => return None,
             '{' => depth += 1,
             '}' if depth == 0 => return Some(at),
             '}' => depth -= 1,
@@ -164,7 +177,9 @@ fn braced(inner: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> Resu
 }
 
 fn invalid(text: &str) -> TemplateError {
-    TemplateError { message: format!("`{text}`"), is_missing: false }
+    let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    TemplateError { message: format!("`{shown}{rest}`"), is_missing: false }
 }
 
 #[cfg(test)]
@@ -210,6 +225,14 @@ mod tests {
         check("${U:?msg}", Err("required variable U is missing a value: msg"));
         check("${E:?}", Err("required variable E is missing a value"));
         check("${E?msg}", Ok(""));
+    }
+
+    #[test]
+    fn a_template_in_a_hundred_others_is_filled_in_and_one_in_more_is_an_error() {
+        let nested = |levels: usize| format!("{}x{}", "${U:-".repeat(levels), "}".repeat(levels));
+        check(&nested(100), Ok("x"));
+        let message = substitute(&nested(100_000), &|_| None, &mut |_| {}).expect_err("it is too deep").message;
+        assert!(message.ends_with("…`") && message.len() < 1_000, "{message}");
     }
 
     #[test]
