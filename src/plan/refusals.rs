@@ -182,8 +182,28 @@ impl<'c, 'a> Refusals<'c, 'a> {
                 why: format!("the engine on {} is older than API {major}.{minor}; {instead}", turn.host),
             });
         }
+        self.note_owners(turns, draft);
         self.remark_on_paths(turns, draft);
         self.remark_on_folders(turns, draft);
+    }
+
+    /// What is delivered has the owner and mode that is asked for; a file of this machine on this machine is mounted as it is.
+    fn note_owners(&self, turns: &[Turn<'a>], draft: &mut Draft) {
+        let Some(turn) = turns.iter().find(|turn| self.compose.is_local(turn.host)) else { return };
+        let project = self.compose.project;
+        for (attribute, grants, objects) in
+            [("configs", &self.service.configs, &project.configs), ("secrets", &self.service.secrets, &project.secrets)]
+        {
+            let is_file = |grant: &FileGrant| objects.get(&grant.source).is_some_and(|object| object.file.is_some());
+            let has_owner = |grant: &FileGrant| grant.uid.is_some() || grant.gid.is_some() || grant.mode.is_some();
+            if grants.iter().any(|grant| has_owner(grant) && is_file(grant)) {
+                draft.note(Note::Inert {
+                    service: self.name.to_string(),
+                    attribute: attribute.to_owned(),
+                    why: format!("{} is this machine, where a file keeps the owner and mode that it has", turn.host),
+                });
+            }
+        }
     }
 
     /// A path below the project's folder is on this machine; on another host it is that host's own path of the same name.
@@ -268,11 +288,9 @@ fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
 }
 
 /// All of them, and whether the service sets them.
-fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 8] {
+fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 7] {
     let deploy = service.deploy.as_ref();
     let policy = deploy.and_then(|deploy| deploy.restart_policy.as_ref());
-    let grants = service.configs.iter().chain(&service.secrets);
-    let has_owner = |grant: &FileGrant| grant.uid.is_some() || grant.gid.is_some() || grant.mode.is_some();
     let refreshes = |policy: &str| matches!(policy, "daily" | "weekly" | "refresh") || policy.starts_with("every_");
     let delays = policy.is_some_and(|policy| policy.delay.is_some() || policy.window.is_some());
     let counts = policy.is_some_and(|policy| policy.max_attempts.is_some() && policy.condition.as_deref() != Some("on-failure"));
@@ -288,7 +306,6 @@ fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 8
             "`pull` refreshes images; `up` pulls missing ones",
         ),
         ("pull_refresh_after", service.pull_refresh_after.is_some(), "`pull` refreshes images; `up` pulls missing ones"),
-        ("configs", grants.into_iter().any(has_owner), "a file is mounted with the owner and mode that it has"),
     ]
 }
 
