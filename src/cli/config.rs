@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Failure, Globals, digests, exit, load};
-use crate::composefile::{self, LoadOptions, Variable};
+use crate::composefile::{self, LoadOptions, Used, Variable};
 use crate::ui::Ui;
 
 /// As docker compose's.
@@ -64,6 +64,9 @@ pub struct ConfigArgs {
     /// Print the service names, one per line
     #[arg(long)]
     services: bool,
+    /// Print what becomes of the attributes that the file uses: applied, translated, inert or refused
+    #[arg(long)]
+    support: bool,
     /// Print model variables and default values
     #[arg(long)]
     variables: bool,
@@ -87,7 +90,7 @@ pub async fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Fai
         ..LoadOptions::default()
     };
     let mut model = load::model(&load::request(globals, &args.only, options)?, ui)?;
-    let prints_model = !(args.quiet || names_only || args.variables || args.environment || args.hash.is_some());
+    let prints_model = !(args.quiet || names_only || args.support || args.variables || args.environment || args.hash.is_some());
     if prints_model && (args.lock_image_digests || args.resolve_image_digests) {
         digests::pin(&mut model, globals, ui).await?;
         if args.lock_image_digests {
@@ -103,6 +106,7 @@ pub async fn run(args: &ConfigArgs, globals: &Globals, ui: Ui) -> Result<u8, Fai
         () if args.profiles => lines(model.profiles.iter().cloned().collect()),
         () if args.models => lines(composefile::models(&model)),
         () if args.variables => variables(&composefile::variables(&model), args.format.as_deref()),
+        () if args.support => support(&composefile::used(&model), args.format.as_deref()),
         () if args.images => lines(composefile::images(&model)),
         () if args.environment => lines(model.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         () if args.hash.is_some() => {
@@ -149,17 +153,44 @@ fn variables(variables: &BTreeMap<String, Variable>, format: Option<&str>) -> St
             .collect(),
         None => {
             let required = |variable: &Variable| if variable.is_required { "true" } else { "false" };
-            let cells = rows.map(|(name, one)| [name, required(one), &one.default, &one.alternate]);
-            let rows: Vec<[&str; 4]> =
-                std::iter::once(["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"]).chain(cells).collect();
-            let width = |column: usize| {
-                let widest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-                CELL_WIDTH.max(widest + 3)
-            };
-            // Nothing follows the last one.
-            let widths = [width(0), width(1), width(2), 0];
-            let cells = |row: &[&str; 4]| row.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect::<String>();
-            rows.iter().map(|row| cells(row) + "\n").collect()
+            let cells = rows.map(|(name, one)| [name, required(one), &one.default, &one.alternate].map(str::to_owned));
+            columns(["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"], cells)
         }
     }
+}
+
+/// What becomes of each attribute that is used; as a table, or as a list of objects.
+fn support(used: &[Used], format: Option<&str>) -> String {
+    if format == Some("json") {
+        let object = |one: &Used| {
+            serde_json::json!({
+                "path": one.attribute.path,
+                "support": one.attribute.support.word(),
+                "used_by": one.by,
+                "since_api": one.attribute.since,
+                "remark": one.attribute.remark(),
+            })
+        };
+        return format!("{:#}\n", used.iter().map(object).collect::<serde_json::Value>());
+    }
+    let cells = used.iter().map(|one| {
+        let since = one.attribute.since;
+        let since = if since.is_empty() { String::new() } else { format!("API {since} or later") };
+        let remark = [since, one.attribute.remark()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        [one.attribute.path.clone(), one.attribute.support.word().to_owned(), one.by.join(", "), remark]
+    });
+    columns(["ATTRIBUTE", "SUPPORT", "USED BY", "REMARK"], cells)
+}
+
+/// Rows under their headings, as docker compose sets them.
+fn columns<const COUNT: usize>(headings: [&str; COUNT], cells: impl Iterator<Item = [String; COUNT]>) -> String {
+    let rows: Vec<[String; COUNT]> = std::iter::once(headings.map(str::to_owned)).chain(cells).collect();
+    let width = |column: usize| {
+        let widest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        CELL_WIDTH.max(widest + 3)
+    };
+    // Nothing follows the last one.
+    let widths: [usize; COUNT] = std::array::from_fn(|column| if column + 1 < COUNT { width(column) } else { 0 });
+    let cells = |row: &[String; COUNT]| row.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect::<String>();
+    rows.iter().map(|row| cells(row) + "\n").collect()
 }

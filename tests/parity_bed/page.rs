@@ -26,21 +26,23 @@ fn attributes(page: &mut String) {
     let _ = write!(
         page,
         "## Attributes\n\n\
-        Every attribute of the Compose Specification of August 2026 is read and checked. {} are applied. {} are inert: they have no\n\
-        effect on a plain container, for the reason beside them. {} are refused: a service that has one is not deployed, and the message\n\
-        says why. `since` is the Engine API version that an attribute needs, where that is a later one than 1.41 (Docker 20.10).\n\n\
+        Every attribute of the Compose Specification of August 2026 is read and checked. {} are applied. {} are translated: they have\n\
+        their effect by other means than on a single engine. {} are inert: they have no effect on a plain container, for the reason\n\
+        beside them. {} are refused: a service that has one is not deployed, and the message says why. `since` is the Engine API version\n\
+        that an attribute needs, where that is a later one than 1.41 (Docker 20.10).\n\n\
+        `mcompose config --support` prints the part of this table that the project at hand uses.\n\n\
         | attribute | | since | note |\n| --- | --- | --- | --- |\n",
         count(|support| *support == Support::Applied),
+        count(|support| matches!(support, Support::Translated(_))),
         count(|support| matches!(support, Support::Inert(_))),
         count(|support| matches!(support, Support::Refused(_))),
     );
     for row in &rows {
-        let (word, why) = match row.support {
-            Support::Applied => ("applied", ""),
-            Support::Inert(why) => ("inert", why),
-            Support::Refused(why) => ("**refused**", why),
+        let word = match row.support {
+            Support::Refused(_) => "**refused**",
+            support => support.word(),
         };
-        let note = [why, row.note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let note = row.remark();
         let _ = writeln!(page, "| `{}` | {word} | {} | {note} |", row.path, row.since);
     }
 }

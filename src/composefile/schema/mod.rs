@@ -15,6 +15,7 @@ pub(super) use check::{check, kind_of};
 pub(super) use path::Path;
 pub(super) use project_types::{NETWORK, PROJECT, VOLUME};
 pub(super) use service_types::{SERVICE, ULIMIT};
+pub(super) use support::outstanding;
 
 /// A mapping with known keys.
 #[derive(Debug)]
@@ -194,6 +195,10 @@ impl Field {
         Self { json, ..self }
     }
 
+    const fn translated(self, how: &'static str) -> Self {
+        Self { support: Support::Translated(how), ..self }
+    }
+
     const fn inert(self, why: &'static str) -> Self {
         Self { support: Support::Inert(why), ..self }
     }
@@ -208,6 +213,10 @@ impl Field {
 
     const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
+    }
+
+    const fn is_map(&self) -> bool {
+        matches!(self.form, Form::Map(_))
     }
 
     /// Another shape than the one that goes with the form.

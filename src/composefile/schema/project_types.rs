@@ -8,7 +8,8 @@ pub(in crate::composefile) const PROJECT: Type = Type::new(&[
     field("version", TEXT, Form::Consumed).inert("every file is read by the current specification"),
     text("name"),
     map("services", Shape::Names(&Shape::Object(&SERVICE)), &SERVICE),
-    map("networks", Shape::Map(&Shape::AnyOf(&[Shape::Object(&NETWORK), Shape::Null])), &NETWORK),
+    map("networks", Shape::Map(&Shape::AnyOf(&[Shape::Object(&NETWORK), Shape::Null])), &NETWORK)
+        .translated("a bridge is an overlay network where there are several hosts"),
     map("volumes", Shape::Names(&Shape::AnyOf(&[Shape::Object(&VOLUME), Shape::Null])), &VOLUME),
     map("secrets", Shape::Names(&Shape::Object(&SECRET)), &SECRET),
     map("configs", Shape::Names(&Shape::Object(&CONFIG)), &CONFIG),

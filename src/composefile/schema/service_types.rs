@@ -17,7 +17,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     dict("annotations").since("1.43"),
     flag("attach").keeps_zero(),
     object("build", Shape::AnyOf(&[TEXT, Shape::Object(&BUILD)]), &BUILD)
-        .note("one engine builds, and the image is shipped to the others"),
+        .translated("one engine builds, and the image is shipped to the others"),
     object("develop", OBJECT_OR_NULL_DEVELOP, &DEVELOP).note("for `watch`"),
     object("blkio_config", Shape::Object(&BLKIO), &BLKIO),
     text_set("cap_add"),
@@ -34,7 +34,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text("cpuset"),
     number("cpu_shares"),
     command("command").json(Json::OrNull),
-    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).note(DELIVERED),
+    objects("configs", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).translated(DELIVERED),
     field(
         "container_name",
         Shape::Ruled(is_container_name, "have a letter or digit with another, `_`, `.` or `-` behind it"),
@@ -107,7 +107,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text("restart").note("across hosts the supervisor starts lost replicas elsewhere"),
     text("runtime"),
     integer("scale").keeps_zero(),
-    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).note(DELIVERED),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).translated(DELIVERED),
     text_set("security_opt").note("a seccomp profile of a file is refused: such files are not delivered"),
     bytes("shm_size"),
     flag("stdin_open"),
@@ -122,7 +122,8 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text("user"),
     text("userns_mode"),
     text("uts").note("`service:NAME` is refused: the engine shares this namespace with the host only"),
-    objects("volumes", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&MOUNT)])), &MOUNT),
+    objects("volumes", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&MOUNT)])), &MOUNT)
+        .translated("files and folders of the project are carried to the hosts"),
     text_set("volumes_from"),
     text("working_dir"),
     objects("pre_start", Shape::List(&Shape::Object(&PRE_START)), &PRE_START)
@@ -162,8 +163,8 @@ const BUILD: Type = Type::new(&[
     text("isolation").inert(NOT_BUILT_WITH),
     text("network"),
     text("target"),
-    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT)
-        .note("`file` and `environment`; BuildKit gives them root as owner and mode 0400"),
+    objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&BUILD_GRANT)])), &BUILD_GRANT)
+        .note("`file` and `environment`"),
     bytes("shm_size").shape(TEXT_OR_INTEGER),
     texts("tags"),
     field("ulimits", ULIMITS, Form::Ulimits).inert(NOT_BUILT_WITH),
@@ -205,16 +206,27 @@ const BLKIO_WEIGHT: Type = Type::strict(&[
 ]);
 
 const DELIVERED: &str = "files are carried to the hosts";
-const OWNER: &str = "the file is mounted with the owner and mode that it has";
+const OWNER: &str = "of what is carried; a `file` on a host that is this machine keeps its own";
 
 /// An entry of `configs` or `secrets` of a service.
 const GRANT: Type = Type::new(&[
     text("source"),
     text("target"),
-    text("uid").inert(OWNER),
-    text("gid").inert(OWNER),
-    field("mode", TEXT_OR_NUMBER, Form::Mode).keeps_zero().inert(OWNER),
+    text("uid").note(OWNER),
+    text("gid").note(OWNER),
+    field("mode", TEXT_OR_NUMBER, Form::Mode).keeps_zero().note(OWNER),
 ]);
+
+/// An entry of `secrets` of a build.
+const BUILD_GRANT: Type = Type::new(&[
+    text("source"),
+    text("target"),
+    text("uid").inert(BUILD_OWNER),
+    text("gid").inert(BUILD_OWNER),
+    field("mode", TEXT_OR_NUMBER, Form::Mode).keeps_zero().inert(BUILD_OWNER),
+]);
+
+const BUILD_OWNER: &str = "BuildKit gives it to root with mode 0400";
 
 const CREDENTIAL_SPEC: Type = Type::new(&[text("config"), text("file"), text("registry")]);
 

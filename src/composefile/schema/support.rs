@@ -7,10 +7,28 @@ use super::{Form, PROJECT, Type};
 pub enum Support {
     /// It has the effect that the specification gives it.
     Applied,
+    /// It has that effect by other means than on a single engine, and by which.
+    Translated(&'static str),
     /// It is read and checked, but has no effect, and why.
     Inert(&'static str),
     /// A service that has it is not deployed, and why.
     Refused(&'static str),
+}
+
+impl Support {
+    /// As the support page and `config --support` say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Translated(_) => "translated",
+            Self::Inert(_) => "inert",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    fn is_effective(self) -> bool {
+        matches!(self, Self::Applied | Self::Translated(_))
+    }
 }
 
 /// A row of the support page.
@@ -25,6 +43,18 @@ pub struct Attribute {
     pub note: &'static str,
 }
 
+impl Attribute {
+    /// The reason of what is not simply applied, and the note; empty where there is neither.
+    pub fn remark(&self) -> String {
+        let reason = match self.support {
+            Support::Applied => "",
+            Support::Translated(how) => how,
+            Support::Inert(why) | Support::Refused(why) => why,
+        };
+        [reason, self.note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// Every attribute of the specification, in the order of the document. What is inert or refused as a whole is so in its parts.
 pub fn support() -> Vec<Attribute> {
     let mut rows = Vec::new();
@@ -32,10 +62,29 @@ pub fn support() -> Vec<Attribute> {
     rows
 }
 
+/// Those of the project and of its services, networks and so on, and those of their parts that have something to be said of. What is
+/// inert or refused stands for its parts.
+pub(in crate::composefile) fn outstanding() -> Vec<Attribute> {
+    let mut rows: Vec<Attribute> = Vec::new();
+    for row in support() {
+        let is_covered = |whole: &Attribute| {
+            let below = row.path.strip_prefix(whole.path.as_str());
+            !whole.support.is_effective() && below.is_some_and(|below| below.starts_with(['.', '[']))
+        };
+        let is_plain = row.support == Support::Applied && row.note.is_empty() && row.since.is_empty();
+        let is_element = !row.path.contains('.') && PROJECT.fields.iter().any(|field| field.key == row.path && field.is_map());
+        let is_part = row.path.split('.').count() > 3;
+        if !(is_plain && (is_element || is_part)) && !rows.iter().any(is_covered) {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
 fn walk(kind: &Type, prefix: &str, above: Support, rows: &mut Vec<Attribute>) {
     for field in kind.fields {
         let path = format!("{prefix}{}", field.key);
-        let support = if above == Support::Applied { field.support } else { above };
+        let support = if above.is_effective() { field.support } else { above };
         rows.push(Attribute { path: path.clone(), support, since: field.since, note: field.note });
         match field.form {
             Form::Object(kind) => walk(kind, &format!("{path}."), support, rows),
