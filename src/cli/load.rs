@@ -129,6 +129,11 @@ pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) ->
         }
     }
     loaded.project.data_folders = found.data_folders;
+    for option in loaded.project.services.values_mut().flat_map(|service| &mut service.security_opt) {
+        if let Some(profile) = found.profiles.get(option) {
+            option.clone_from(profile);
+        }
+    }
     session.cargo = found.cargo;
     session.cargo.lend(&loaded.project, &loaded.environment);
     Ok(())

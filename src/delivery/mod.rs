@@ -8,6 +8,7 @@ mod entries;
 mod folders;
 mod pack;
 mod pipe;
+mod profile;
 mod scan;
 mod survey;
 mod volume;

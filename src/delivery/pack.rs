@@ -64,6 +64,8 @@ pub enum PackError {
     Changed { path: String },
     #[error("`{path}` has more than {} MiB", limit >> 20)]
     TooLarge { path: String, limit: u64 },
+    #[error("`{path}` is not JSON")]
+    NoJson { path: String, source: serde_json::Error },
     /// Whoever takes the archive has had enough.
     #[error("the archive could not be passed on")]
     Unwanted(#[source] io::Error),

@@ -10,7 +10,8 @@ use hmac::Hmac;
 use sha2::Sha256;
 
 use super::pack::{Owner, PackError, Source, Summary, summary};
-use crate::project::{Content, FileGrant, FileObject, Project, ServiceName, VolumeName, bind_key, grant_key};
+use super::profile;
+use crate::project::{Content, FileGrant, FileObject, Project, ServiceName, VolumeName, bind_key, grant_key, seccomp_file};
 
 /// Of the derivation of a secret's digest (PBKDF2-HMAC-SHA-256): it stands in labels and names, and must not serve to guess it.
 const SECRET_ROUNDS: u32 = 100_000;
@@ -24,6 +25,8 @@ pub struct Survey {
     pub folders: BTreeMap<VolumeName, Content>,
     /// For `Project::data_folders`.
     pub data_folders: BTreeSet<String>,
+    /// By entries of `security_opt` that name a seccomp profile: what takes their place, since engines want its text.
+    pub profiles: BTreeMap<String, String>,
     pub cargo: Cargo,
     pub problems: Vec<Problem>,
 }
@@ -109,6 +112,15 @@ pub struct Problem {
 pub fn survey(project: &Project, to_others: bool, environment: &BTreeMap<String, String>, limit: u64) -> Survey {
     let mut surveyor = Surveyor { project, environment, limit, found: Survey::default() };
     for (name, service) in &project.services {
+        for (option, path) in service.security_opt.iter().filter_map(|option| Some((option, seccomp_file(option)?))) {
+            match profile::text(&Path::new(&project.working_dir).join(path)) {
+                Ok(text) => drop(surveyor.found.profiles.insert(option.clone(), format!("seccomp={text}"))),
+                Err(source) => {
+                    let attribute = "the seccomp profile of security_opt".to_owned();
+                    surveyor.found.problems.push(Problem { service: name.clone(), attribute, source });
+                }
+            }
+        }
         if to_others {
             let binds = service.volumes.iter().filter(|mount| mount.kind == "bind");
             let binds = binds.filter_map(|mount| Some((mount.source.as_deref()?, mount.read_only)));

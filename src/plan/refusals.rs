@@ -86,14 +86,6 @@ impl<'c, 'a> Refusals<'c, 'a> {
                 found.push(self.refused(attribute, "the engine shares this namespace with the host only", "use `host`"));
             }
         }
-        let is_profile = |option: &&String| {
-            let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"));
-            profile.is_some_and(|profile| profile != "unconfined" && profile != "builtin")
-        };
-        if let Some(option) = service.security_opt.iter().find(is_profile) {
-            let why = format!("`{option}` names a file, and files are not delivered to hosts yet");
-            found.push(self.refused("security_opt", why, "use `seccomp=unconfined`, or the engine's default profile"));
-        }
         self.everywhere.extend(found);
     }
 

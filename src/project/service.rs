@@ -122,6 +122,13 @@ pub struct Service {
     pub working_dir: Option<String>,
 }
 
+/// The file on this machine that a `security_opt` names as seccomp profile. What the engine knows itself, and a profile's text, are none.
+pub fn seccomp_file(option: &str) -> Option<&str> {
+    let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"))?;
+    let is_known = matches!(profile, "unconfined" | "builtin") || profile.starts_with('{');
+    (!is_known).then_some(profile)
+}
+
 impl Service {
     /// How many replicas a replicated service wants: `scale`, else `deploy.replicas`, else 1.
     pub fn replicas(&self) -> u32 {

@@ -192,6 +192,11 @@ services:
     mem_limit: 64m
     cgroup_parent: elsewhere
     mem_swappiness: 0
+  profiled: {image: "mcompose-demo:1", security_opt: ["seccomp=src/profile.json", "apparmor=unconfined"]}
+  given:
+    image: mcompose-demo:1
+    configs: [{source: text, target: /etc/text, uid: "3", gid: "4", mode: 0440}, variable]
+    secrets: [variable]
   windows:
     image: mcompose-demo:1
     cpu_count: 2
@@ -239,6 +244,8 @@ services:
       resources:
         reservations:
           devices: [{capabilities: [gpu, compute], driver: nvidia, count: all, options: {a: b}}, {device_ids: ["1"], capabilities: [gpu]}]
+configs: {text: {content: words}, variable: {environment: HOME}}
+secrets: {variable: {environment: HOME}}
 "#;
 
 /// What engines know from this API version on.
@@ -276,25 +283,29 @@ services:
 volumes:
   part:
 "#;
-const FILES: [(&str, &str); 3] =
-    [("src/file", "content\n"), ("words.env", "FROM_FILE=1\n"), ("words.labels", "file.label=yes\n")];
+const FILES: [(&str, &str); 4] = [
+    ("src/file", "content\n"),
+    ("src/profile.json", "{\n  \"syscalls\": [],\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}\n"),
+    ("words.env", "FROM_FILE=1\n"),
+    ("words.labels", "file.label=yes\n"),
+];
 
 #[test]
 fn started_containers_networks_and_volumes_are_those_of_docker_compose() {
-    check(STARTED, &["up", "-d"], true);
+    check(STARTED, &["up", "-d"], &["net", "plain", "bridged", "words", "beside"]);
 }
 
 #[test]
 fn created_containers_are_those_of_docker_compose() {
-    check(CREATED, &["create"], false);
+    check(CREATED, &["create"], &["given"]);
 }
 
 #[test]
 fn what_only_newer_engines_know_is_that_of_docker_compose_or_refused() {
     let (started, created) = (local(NEWER_STARTED), local(NEWER_CREATED));
     if api_of(started.host()) >= NEWER_API {
-        compare(&started, &["up", "-d"], false);
-        compare(&created, &["create"], false);
+        compare(&started, &["up", "-d"], &[]);
+        compare(&created, &["create"], &[]);
         return;
     }
     let said = started.mcompose_fails(&["create"]) + &created.mcompose_fails(&["create"]);
@@ -319,14 +330,13 @@ fn local(compose: &str) -> Local {
     Local::new(&files)
 }
 
-/// `has_deliberate`: whether what differs on purpose is in the file.
-fn check(compose: &str, verb: &[&str], has_deliberate: bool) {
-    let count = compare(&local(compose), verb, has_deliberate);
+fn check(compose: &str, verb: &[&str], deliberate: &[&str]) {
+    let count = compare(&local(compose), verb, deliberate);
     assert!(count > 500, "only {count} values were compared");
 }
 
-/// Returns how many values docker compose's containers, networks and volumes have.
-fn compare(local: &Local, verb: &[&str], has_deliberate: bool) -> usize {
+/// `deliberate`: services that differ on purpose. Returns how many values docker compose's containers, networks and volumes have.
+fn compare(local: &Local, verb: &[&str], deliberate: &[&str]) -> usize {
     let host = local.host();
     let made = host.api("POST", "/volumes/create", Some(&serde_json::json!({ "Name": "outside" })));
     assert!(made.is_success(), "{}", made.text());
@@ -347,7 +357,10 @@ fn compare(local: &Local, verb: &[&str], has_deliberate: bool) -> usize {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     let is_there = |path: &str| different.iter().any(|found| found.starts_with(path));
     let api = api_of(host);
-    let expected = DIFFERENCES.iter().filter(|one| has_deliberate && one.since <= api).map(|one| one.path);
+    let expected = DIFFERENCES
+        .iter()
+        .filter(|one| one.since <= api && deliberate.iter().any(|service| one.path.starts_with(&format!("{service}."))))
+        .map(|one| one.path);
     let gone: Vec<&str> = expected.filter(|path| !is_there(path)).collect();
     assert!(gone.is_empty(), "no longer different: {gone:?}");
     theirs.len()

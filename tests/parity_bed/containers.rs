@@ -27,6 +27,9 @@ const MAC_ADDRESS: &str = "docker compose loses it where the network is none of 
     mcompose keeps it";
 const VOLUMES_FROM: &str = "docker compose drops `:ro` of another service's volumes; mcompose keeps it";
 
+const GIVEN: &str = "docker compose writes what is no file into each container; mcompose mounts a volume with it, which the replicas of a host \
+    share and which goes to other hosts without the machine that it came from";
+
 const NEIGHBOUR: &str = "the id of the container whose namespace or volumes are shared is in the hash, so that it is another for each \
     container, with docker compose, too";
 
@@ -48,4 +51,6 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
     differs("beside.HostConfig.VolumesFrom", "volumes_from", VOLUMES_FROM),
     differs("beside.Mounts", "volumes_from", VOLUMES_FROM),
+    differs("given.HostConfig.Mounts", "configs and secrets with `content` or `environment`", GIVEN),
+    differs("given.Mounts", "configs and secrets with `content` or `environment`", GIVEN),
 ];

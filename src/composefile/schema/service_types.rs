@@ -108,7 +108,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text("runtime"),
     integer("scale").keeps_zero(),
     objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&GRANT)])), &GRANT).translated(DELIVERED),
-    text_set("security_opt").note("a seccomp profile of a file is refused: such files are not delivered"),
+    text_set("security_opt").note("a seccomp profile is read here and sent as text"),
     bytes("shm_size"),
     flag("stdin_open"),
     duration("stop_grace_period").keeps_zero(),
