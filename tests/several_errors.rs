@@ -141,3 +141,49 @@ fn the_same_text_is_told_each_time() {
     let first = told(&[("c.yaml", text)]);
     assert!((0..20).all(|_| told(&[("c.yaml", text)]) == first));
 }
+
+#[test]
+fn what_docker_compose_loses_in_silence_is_told() {
+    let text = "services:
+  web:
+    image: nginx
+    command: echo a && echo b
+    entrypoint: [sh, '&&']
+    restart: on-failure:x
+    mem_limit: 1.5e3
+    volumes: ['data:/data:r0,cached', 'd:/d']
+volumes: {data: , d: }
+";
+    let request = LoadRequest { cwd: "/p".into(), files: vec!["compose.yaml".to_owned()], ..LoadRequest::default() };
+    let loaded = load(&request, &mut Memory([("/p/compose.yaml".into(), text.as_bytes().to_vec())].into())).expect("it loads");
+    let limit = loaded.project.services.values().next().and_then(|service| service.mem_limit).map(|size| size.bytes);
+    assert_eq!(limit, Some(1500), "an exponent does not make a limit vanish");
+    assert_snapshot!(render(&loaded.warnings, &loaded.sources, false), @r#"
+    warning: services.web.volumes[0]: `r0` is no option of a volume, and is left out
+     --> /p/compose.yaml:8:15
+      |
+    8 |     volumes: ['data:/data:r0,cached', 'd:/d']
+      |               ^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = help: did you mean `ro`?
+    warning: services.web.volumes[1]: `d:/d` is read as a path on a drive of Windows
+     --> /p/compose.yaml:8:39
+      |
+    8 |     volumes: ['data:/data:r0,cached', 'd:/d']
+      |                                       ^^^^^^
+      |
+      = help: a volume with a name of one letter needs the long form, with `source` and `target`
+    warning: services.web.command: `&& echo b` is left out: a command as one text is not run by a shell
+     --> /p/compose.yaml:4:14
+      |
+    4 |     command: echo a && echo b
+      |              ^^^^^^^^^^^^^^^^
+      |
+      = help: write `[sh, -c, "…"]` for a shell to run it
+    warning: services.web.restart: `x` is no number of attempts; there is no limit
+     --> /p/compose.yaml:6:14
+      |
+    6 |     restart: on-failure:x
+      |              ^^^^^^^^^^^^
+    "#);
+}

@@ -3,6 +3,7 @@
 use super::access::{entry, map_of, text};
 use super::short_forms::{device, port, volume};
 use super::{Diagnostic, Map, Node, Value};
+use crate::project::nearest;
 
 /// Ranges of ports become an entry each; a project with more of them is a slip, or meant to use up memory.
 const PORTS_MAX: usize = 70_000;
@@ -47,6 +48,18 @@ impl Service<'_> {
             self.expand(node, "devices", index, device::parse);
         }
         for (index, node) in service.items_mut("volumes").iter_mut().enumerate() {
+            if let Some(short) = node.as_str().filter(|short| volume::is_read_as_drive(short)) {
+                let name = self.name;
+                let message = format!("services.{name}.volumes[{index}]: `{short}` is read as a path on a drive of Windows");
+                let hint = Some("a volume with a name of one letter needs the long form, with `source` and `target`".to_owned());
+                self.faults.push(Diagnostic { hint, ..Diagnostic::warning(Some(node.span), message) });
+            }
+            for option in node.as_str().map(volume::unknown_options).unwrap_or_default() {
+                let message =
+                    format!("services.{}.volumes[{index}]: `{option}` is no option of a volume, and is left out", self.name);
+                let hint = nearest(option, volume::OPTIONS).map(|word| format!("did you mean `{word}`?"));
+                self.faults.push(Diagnostic { hint, ..Diagnostic::warning(Some(node.span), message) });
+            }
             self.expand(node, "volumes", index, volume::parse);
             if let Some(target) = node.get_mut("target")
                 && let Value::Text(path) = &mut target.value

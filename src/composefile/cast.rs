@@ -150,12 +150,7 @@ impl Cast<'_> {
                 Some(bytes) => Some(text(bytes.to_string())),
                 None => self.wrong(node, path, "a size such as 512m"),
             },
-            // docker compose loses a size that YAML takes for a float.
-            Value::Float(_) => {
-                let message = format!("{path}: a size with a fraction or an exponent needs a unit or quotes; it is ignored");
-                self.faults.push(Diagnostic::warning(Some(node.span), message));
-                None
-            }
+            Value::Float(bytes) if *bytes >= 0.0 && *bytes < i64::MAX as f64 => Some(text((*bytes as i64).to_string())),
             _ => self.wrong(node, path, "a size such as 512m"),
         }
     }
@@ -186,7 +181,14 @@ impl Cast<'_> {
         match (&node.value, shell) {
             (Value::Text(line), Some(shell)) => Some(list(vec![shell.to_owned(), line.clone()])),
             (Value::Text(line), None) => match words::split(line) {
-                Ok(words) => Some(list(words)),
+                Ok(split) => {
+                    if let Some(lost) = words::lost(line) {
+                        let message = format!("{path}: `{lost}` is left out: a command as one text is not run by a shell");
+                        let hint = Some("write `[sh, -c, \"…\"]` for a shell to run it".to_owned());
+                        self.faults.push(Diagnostic { hint, ..Diagnostic::warning(Some(span), message) });
+                    }
+                    Some(list(split))
+                }
                 Err(why) => {
                     self.faults.push(Diagnostic::error(span, format!("{path}: {why}")));
                     None

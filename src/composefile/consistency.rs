@@ -55,6 +55,18 @@ impl<'a> Service<'a> {
         self.resources(faults);
         self.watch(faults);
         self.mounts(faults);
+        self.restart(faults);
+    }
+
+    /// docker compose takes a number that is none for zero, which is no limit.
+    fn restart(&self, faults: &mut Vec<Diagnostic>) {
+        let Some(node) = self.node.get("restart") else { return };
+        if let Some(("on-failure", limit)) = node.as_str().and_then(|text| text.split_once(':'))
+            && limit.parse::<u32>().is_err()
+        {
+            let message = format!("services.{}.restart: `{limit}` is no number of attempts; there is no limit", self.name);
+            faults.push(Diagnostic::warning(Some(node.span), message));
+        }
     }
 
     fn build(&self, build: &Node, faults: &mut Vec<Diagnostic>) {

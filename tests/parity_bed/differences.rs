@@ -42,6 +42,11 @@ pub const DELIBERATE: &[Deliberate] = &[
     },
     Deliberate {
         section: "service",
+        case: "memory as a decimal number",
+        reason: "docker compose loses it, and the container has no limit; mcompose has the limit that was written.",
+    },
+    Deliberate {
+        section: "service",
         case: "an option of logging that looks like an extension",
         reason: "docker compose hands the driver an option `#extensions`; mcompose hands it the one that was written.",
     },

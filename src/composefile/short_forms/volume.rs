@@ -3,6 +3,10 @@
 use super::super::access::{entry, map_of, text};
 use super::super::{Map, Span, Value};
 
+/// Beside propagations.
+pub(in crate::composefile) const OPTIONS: [&str; 5] = ["ro", "rw", "nocopy", "z", "Z"];
+/// Which docker takes and does nothing for, on Linux.
+const WITHOUT_EFFECT: [&str; 4] = ["", "cached", "consistent", "delegated"];
 const PROPAGATIONS: [&str; 6] = ["rprivate", "private", "rshared", "shared", "rslave", "slave"];
 
 /// Returns the long form, or what is wrong. A source that starts as a path is a bind mount, any other the name of a volume.
@@ -52,7 +56,7 @@ fn long_form(source: Option<&str>, target: &str, options: &str, span: Span) -> V
             propagation if PROPAGATIONS.contains(&propagation) => {
                 bind.insert("propagation".to_owned(), entry(span, text(option)));
             }
-            // Docker ignores what it does not know here.
+            // Docker ignores what it does not know here; `unknown_options` finds it.
             _ => {}
         }
     }
@@ -77,6 +81,23 @@ fn long_form(source: Option<&str>, target: &str, options: &str, span: Span) -> V
         put("volume", Value::Map(volume));
     }
     Value::Map(map)
+}
+
+/// Options of a short form that mean nothing to docker.
+pub(in crate::composefile) fn unknown_options(short: &str) -> Vec<&str> {
+    let options = match sections(short)[..] {
+        [_, _, options] => options,
+        _ => "",
+    };
+    let is_known = |option: &&str| OPTIONS.contains(option) || WITHOUT_EFFECT.contains(option) || PROPAGATIONS.contains(option);
+    options.split(',').filter(|option| !is_known(option)).collect()
+}
+
+/// Whether a short form is meant as a volume of one letter, and read as a target on a drive of Windows, which no engine for Linux takes.
+pub(in crate::composefile) fn is_read_as_drive(short: &str) -> bool {
+    sections(short) == [short]
+        && short.chars().next().is_some_and(char::is_alphabetic)
+        && short.get(1..).is_some_and(|rest| rest.starts_with(":/"))
 }
 
 /// The parts between colons; one letter before a colon is a drive of Windows and stays with what follows.
@@ -104,7 +125,7 @@ fn is_path(source: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::super::{Span, Value};
-    use super::parse;
+    use super::{is_read_as_drive, parse, unknown_options};
 
     fn shown(value: &Value) -> String {
         match value {
@@ -142,6 +163,16 @@ mod tests {
     #[test]
     fn one_letter_before_a_colon_is_a_drive_as_docker_compose_reads_it() {
         check("a:/b", "{type=volume target=a:/b volume={}}");
+        assert!(is_read_as_drive("a:/b"));
+        for other in ["a:\\b", "c:/a:/b", "ab:/c", "/a", "a", "é:/b:ro"] {
+            assert!(!is_read_as_drive(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn options_that_mean_nothing_are_found() {
+        assert_eq!(unknown_options("ab:/b:r0,z,cached,rslave,x"), ["r0", "x"]);
+        assert!(unknown_options("./a:/b").is_empty() && unknown_options("/b").is_empty());
     }
 
     #[test]

@@ -14,6 +14,18 @@ enum Group {
 ///
 /// As in docker compose, whatever follows a free `;`, `|`, `&`, `<` or `>` is lost; a free opening parenthesis is an error.
 pub(in crate::composefile) fn split(text: &str) -> Result<Vec<String>, String> {
+    read(text).map(|(words, _)| words)
+}
+
+/// What of a command is lost so: from the operator on.
+pub(in crate::composefile) fn lost(text: &str) -> Option<&str> {
+    let (_, end) = read(text).ok()?;
+    text.get(end..).filter(|lost| !lost.is_empty())
+}
+
+/// The words, and how many bytes of the text they come from.
+fn read(text: &str) -> Result<(Vec<String>, usize), String> {
+    let mut end = text.len();
     let mut words = Vec::new();
     let mut word = String::new();
     let mut has_word = false;
@@ -50,6 +62,7 @@ pub(in crate::composefile) fn split(text: &str) -> Result<Vec<String>, String> {
                 // `2>` goes with what it redirects.
                 let is_descriptor = c == '>' && word.starts_with(|c: char| c.is_ascii_digit());
                 has_word &= !is_descriptor;
+                end -= chars.as_str().len() + c.len_utf8();
                 break;
             }
             (c, current) => {
@@ -70,7 +83,7 @@ pub(in crate::composefile) fn split(text: &str) -> Result<Vec<String>, String> {
     if has_word {
         words.push(word);
     }
-    Ok(words)
+    Ok((words, end))
 }
 
 fn unfinished(text: &str) -> String {
@@ -79,7 +92,7 @@ fn unfinished(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{lost, split};
 
     fn check(text: &str, expect: &[&str]) {
         assert_eq!(split(text).as_deref(), Ok(&expect.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()[..]), "{text}");
@@ -108,6 +121,8 @@ mod tests {
         check("\"a | b\"", &["a | b"]);
         check("a 2>x", &["a"]);
         check("a12>x", &["a12"]);
+        assert_eq!(lost("ä b && c"), Some("&& c"));
+        assert_eq!(lost("a '&& b' $(c; d)"), None);
     }
 
     #[test]
