@@ -62,7 +62,11 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["project", "world", "plan", "engine", "cluster"],
         &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
     ),
-    ("delivery", &["project", "world", "engine"], &["tar", "glob", "sha2", "hmac", "pbkdf2", "tokio", "bytes", "futures_util"]),
+    (
+        "delivery",
+        &["project", "world", "engine"],
+        &["tar", "glob", "sha2", "hmac", "pbkdf2", "tokio", "bytes", "futures_util", "serde", "serde_json"],
+    ),
     (
         "image",
         &["project", "engine", "delivery"],

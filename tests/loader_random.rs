@@ -152,11 +152,13 @@ fn no_text_makes_the_loader_panic() {
 }
 
 #[test]
-fn an_empty_file_over_a_document_changes_nothing() {
+fn an_empty_file_over_or_under_a_document_changes_nothing() {
     for seed in seeds() {
         let Ok(alone) = load(&[seed.as_bytes()]) else { continue };
         let with = load(&[seed.as_bytes(), b"{}"]).expect("an empty mapping adds nothing that could be wrong");
         assert_eq!(to_json(&alone), to_json(&with), "{seed}");
+        let over = load(&[b"{}", seed.as_bytes()]).expect("an empty mapping adds nothing that could be wrong");
+        assert_eq!(to_json(&alone), to_json(&over), "{seed}");
     }
 }
 
@@ -200,6 +202,8 @@ fn what_would_grow_beyond_measure_is_an_error() {
     assert_eq!(message, "more than 100 services extend each other in a row");
     let ports: String = (0..2_000).map(|n| format!("  s{n}: {{image: i, ports: ['1-65535:1-65535']}}\n")).collect();
     assert_eq!(first_fault(&format!("services:\n{ports}")), "services.s1.ports: the project has more than 70000 ports");
+    let values = format!("services: {{a: {{image: i, cap_add: [{}]}}}}", "a,".repeat(500_001));
+    assert_eq!(first_fault(&values), "here the project's files together have more values than any project has");
     let template = format!("{}x{}", "${U:-".repeat(100_000), "}".repeat(100_000));
     let message = first_fault(&format!("services: {{a: {{image: '{template}'}}}}"));
     assert!(message.starts_with("invalid interpolation format: `${U:-${U:-"), "{message}");

@@ -55,6 +55,9 @@ fn config_prints_what_docker_compose_prints() {
             let reason = Deliberate::find(&script.section, &case.name);
             match (result, reason) {
                 (Err(fault), None) => faults.push(format!("{}:{}: {}\n{fault}", script.path(), case.line, case.name)),
+                (Err(fault), Some(_)) if fault.starts_with(BROKE) => {
+                    faults.push(format!("{}:{}: {}\n{fault}", script.path(), case.line, case.name));
+                }
                 (Ok(()), Some(_)) => faults.push(format!("{}: `{}` is no longer different", script.path(), case.name)),
                 _ => {}
             }
@@ -94,6 +97,9 @@ fn documents_changed_by_chance_are_read_as_docker_compose_reads_them() {
         eprintln!("{} of {count} are read otherwise:\n\n{differences}", different.len());
     }
 }
+
+/// Before what a program said that neither printed nor refused: it panicked, or took too long.
+const BROKE: &str = "  it broke: ";
 
 /// What differs for one case, and whether it is because mcompose breaks. What breaks docker compose proves nothing.
 fn beside(case: &Case, folder: &Path, reference: &Program) -> Result<(), (bool, String)> {
@@ -150,7 +156,7 @@ fn check(case: &Case, folder: &Path, reference: Option<&Program>) -> Result<(), 
     let mcompose = Program::mcompose();
     let actual = mcompose.config(case, folder);
     let (expected, text) = match (expected, &actual) {
-        (_, Outcome::Broken(said)) => return Err(format!("  it broke: {said}")),
+        (_, Outcome::Broken(said)) => return Err(format!("{BROKE}{said}")),
         ("refused", Outcome::Refused(_)) => return Ok(()),
         ("refused", Outcome::Printed(_)) => return Err("  docker compose refuses it, mcompose does not".to_owned()),
         (_, Outcome::Refused(said)) => return Err(format!("  mcompose refuses it: {said}")),

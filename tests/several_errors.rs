@@ -92,13 +92,13 @@ volumes: {data: {}}
 #[test]
 fn what_follows_from_an_error_is_not_told() {
     // Neither that `web` has no image, nor that the volume is not defined.
-    assert_snapshot!(titles(&[("c.yaml", "services: {web: {image: 5}, db: {imag: x, volumes: ['v:/v']}}\nvolumes: {v: 7}\n")]), @r#"
+    assert_snapshot!(titles(&[("c.yaml", "services: {web: {image: 5}, db: {imag: x, volumes: ['vv:/v']}}\nvolumes: {vv: 7}\n")]), @r#"
     error: services.web.image must be a text, is a number --> /p/c.yaml:1:25
     error: services.db.imag: unknown key --> /p/c.yaml:1:34
-    error: volumes.v must be a mapping or empty, is a number --> /p/c.yaml:2:14
+    error: volumes.vv must be a mapping or empty, is a number --> /p/c.yaml:2:15
     "#);
     // With a section misspelt, nothing can be said of what names its entries.
-    assert_snapshot!(titles(&[("c.yaml", "services: {web: {image: i, cpus: [], volumes: ['v:/v']}}\nvolume: {v: {}}\n")]), @r#"
+    assert_snapshot!(titles(&[("c.yaml", "services: {web: {image: i, cpus: [], volumes: ['vv:/v']}}\nvolume: {vv: {}}\n")]), @r#"
     error: services.web.cpus must be a text or a number, is a list --> /p/c.yaml:1:34
     error: volume: unknown key --> /p/c.yaml:2:1
     "#);
@@ -186,4 +186,18 @@ volumes: {data: , d: }
     6 |     restart: on-failure:x
       |              ^^^^^^^^^^^^
     "#);
+}
+
+#[test]
+fn what_is_elsewhere_is_named_with_the_place_that_asks_for_it() {
+    let text = "include: [missing.yaml, github.com/o/r, https://x/y.yaml]
+services:
+  web: {extends: {file: 'oci://r/p', service: web}}
+";
+    assert_snapshot!(titles(&[("compose.yaml", text)]), @r"
+    error: open /p/missing.yaml: no such file or directory --> /p/compose.yaml:1:11
+    error: remote files cannot be included --> /p/compose.yaml:1:25
+    error: remote files cannot be included --> /p/compose.yaml:1:41
+    error: services.web.extends.file: remote files cannot be extended --> /p/compose.yaml:3:18
+    ");
 }

@@ -239,7 +239,7 @@ labels: {x-owner: team}
 environment: {x-mode: fast}
 depends_on: {x-db: {condition: service_started, x-note: 1}}
 ";
-        let node = yaml::parse(text, SourceId(0)).expect("it is YAML").remove(0);
+        let node = yaml::parse(text, SourceId(0), &mut 1000).expect("it is YAML").remove(0);
         let service: Service = super::value(&node).expect("it is a service");
         assert_eq!(service.labels.keys().collect::<Vec<_>>(), ["x-owner"]);
         assert_eq!(service.environment.keys().collect::<Vec<_>>(), ["x-mode"]);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::load::Loader;
 use super::merge::merge_service;
+use super::paths::is_remote_file;
 use super::schema::kind_of;
 use super::{Diagnostic, Entry, Map, Node, Span, Value};
 
@@ -79,14 +80,21 @@ fn extended(
     }
     let base = match base_file {
         None => base_in(document, &base_name, name, span, folder, file, loader, seen)?,
+        Some(other) if is_remote_file(&other) => {
+            let message = format!("services.{name}.extends.file: remote files cannot be extended");
+            loader.diagnostics.push(Diagnostic::error(span, message).hinted("fetch it first, and name the local file"));
+            return None;
+        }
         Some(other) => {
             let path = folder.join(&other);
-            let mut other_document = loader.document(&path, span)?;
+            let other_document = loader.document(&path, span)?;
             let other_folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
             let base = base_in(&other_document, &base_name, name, span, &other_folder, &other, loader, seen)?;
-            *service_mut(&mut other_document, &base_name)? = base;
-            loader.absolute_paths(&mut other_document, &other_folder);
-            other_document.get("services")?.get(&base_name)?.clone()
+            let services = Node::new(span, Value::Map([(base_name.clone(), Entry { key_span: span, node: base })].into()));
+            let mut alone =
+                Node::new(span, Value::Map([("services".to_owned(), Entry { key_span: span, node: services })].into()));
+            loader.absolute_paths(&mut alone, &other_folder);
+            std::mem::replace(service_mut(&mut alone, &base_name)?, Node::new(span, Value::Null))
         }
     };
     let mut over = service.clone();
@@ -150,7 +158,7 @@ pub(super) fn include(document: &mut Node, folder: &Path, loader: &mut Loader<'_
             });
             continue;
         };
-        if paths.iter().any(|path| path.starts_with("oci://") || path.starts_with("git@") || path.contains("://")) {
+        if paths.iter().any(|path| is_remote_file(path)) {
             let message = "remote files cannot be included";
             loader.diagnostics.push(Diagnostic::error(span, message).hinted("fetch it first, and include the local file"));
             continue;

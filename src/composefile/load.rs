@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::environment::{Lookup, PairFiles};
 use super::interpolate::interpolate;
@@ -16,6 +17,8 @@ use crate::project::{Project, ProjectName};
 /// A larger file is refused before it is read whole.
 const FILE_BYTES_MAX: u64 = 20 << 20;
 const FILES_MAX: usize = 1000;
+/// Of all files together, each as often as it is included. A value takes some hundred bytes.
+const VALUES_MAX: usize = 500_000;
 
 /// The loader's only way to the disk.
 pub trait Files {
@@ -127,6 +130,8 @@ pub fn model(request: &LoadRequest, files: &mut dyn Files) -> Result<Model, Load
         project_folder: PathBuf::new(),
         unset: BTreeSet::new(),
         including: Vec::new(),
+        extended: BTreeMap::new(),
+        values_left: VALUES_MAX,
         not_found: false,
         salvaged: 0,
     };
@@ -187,6 +192,10 @@ pub(super) struct Loader<'a> {
     project_folder: PathBuf,
     unset: BTreeSet<String>,
     including: Vec<PathBuf>,
+    /// Files that services extend, as read with the environment of now.
+    extended: BTreeMap<PathBuf, Option<Rc<Node>>>,
+    /// How many values all files together may still have.
+    values_left: usize,
     not_found: bool,
     /// How many diagnostics `salvage` has seen.
     salvaged: usize,
@@ -198,7 +207,7 @@ impl Loader<'_> {
         let (files, folder, was_searched) = self.find(request)?;
         self.project_folder.clone_from(&folder);
         let env_files = self.read_environment(request, &folder, was_searched)?;
-        let documents = self.read_all(&files)?;
+        let documents = self.read_all(&files, None)?;
         let name = self.name(request, &documents, &folder)?;
         self.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
         let document = self.merged(documents, &folder)?;
@@ -298,8 +307,7 @@ impl Loader<'_> {
         }
         let directory = request.project_directory.as_ref().map(|directory| request.cwd.join(directory));
         if !named.is_empty() {
-            let is_remote = |name: &&String| name.starts_with("oci://") || name.starts_with("git@") || name.contains("://");
-            if let Some(name) = named.iter().find(is_remote) {
+            if let Some(name) = named.iter().find(|name| paths::is_remote_file(name)) {
                 let message = format!("`{name}` is a remote file, which cannot be loaded");
                 return self.fail(Diagnostic::placeless(message).hinted("fetch it first, and name the local file"));
             }
@@ -392,9 +400,10 @@ impl Loader<'_> {
         Some(values)
     }
 
-    fn read_all(&mut self, files: &[PathBuf]) -> Option<Vec<(PathBuf, Vec<Node>)>> {
+    /// `span`: the place that names them.
+    fn read_all(&mut self, files: &[PathBuf], span: Option<Span>) -> Option<Vec<(PathBuf, Vec<Node>)>> {
         // Each is read, so that each says what is wrong with it.
-        let read: Vec<_> = files.iter().map(|file| Some((file.clone(), self.documents(file, None)?))).collect();
+        let read: Vec<_> = files.iter().map(|file| Some((file.clone(), self.documents(file, span)?))).collect();
         read.into_iter().collect()
     }
 
@@ -452,10 +461,9 @@ impl Loader<'_> {
             let chain: Vec<String> = self.including.iter().chain([&key]).map(|path| path.display().to_string()).collect();
             return self.fail(Diagnostic::error(span, format!("include cycle detected: {}", chain.join(" includes "))));
         }
-        if self.including.len() + self.sources.list.len() > FILES_MAX {
-            return self.fail(Diagnostic::error(span, format!("more than {FILES_MAX} files belong to this project")));
-        }
+        self.count_files(span)?;
         let outer = self.environment.clone();
+        let outer_extended = std::mem::take(&mut self.extended);
         let default = folder.join(".env");
         let env_files = match env_files.is_empty() {
             true if self.files.exists(&default) && !self.files.is_dir(&default) => vec![default],
@@ -470,7 +478,7 @@ impl Loader<'_> {
             self.environment.entry(key).or_insert(value);
         }
         self.including.push(key);
-        let merged = self.read_all(files).and_then(|documents| self.merged(documents, folder));
+        let merged = self.read_all(files, Some(span)).and_then(|documents| self.merged(documents, folder));
         self.including.pop();
         let mut merged = merged?;
         defaults::fill_contexts(&mut merged);
@@ -479,22 +487,40 @@ impl Loader<'_> {
             normalise::look_up_listed(&mut merged, &self.environment);
         }
         self.environment = outer;
+        self.extended = outer_extended;
         Some(merged)
     }
 
-    /// The first document of a file that another names, interpolated.
-    pub(super) fn document(&mut self, path: &Path, span: Span) -> Option<Node> {
-        let mut document = self.documents(path, Some(span))?.into_iter().next()?;
-        let environment = &self.environment;
-        interpolate(&mut document, &|name| environment.get(name).cloned(), &mut self.unset, &mut self.diagnostics);
-        early::check(&document, &mut self.diagnostics);
-        Some(document)
+    /// The first document of a file that others extend, interpolated. It is read once, and nothing once that failed.
+    pub(super) fn document(&mut self, path: &Path, span: Span) -> Option<Rc<Node>> {
+        let path = cleaned(path.to_owned());
+        if let Some(known) = self.extended.get(&path) {
+            return known.clone();
+        }
+        let mut read = || {
+            self.count_files(span)?;
+            let mut document = self.documents(&path, Some(span))?.into_iter().next()?;
+            let environment = &self.environment;
+            interpolate(&mut document, &|name| environment.get(name).cloned(), &mut self.unset, &mut self.diagnostics);
+            early::check(&document, &mut self.diagnostics);
+            Some(Rc::new(document))
+        };
+        let document = read();
+        self.extended.insert(path, document.clone());
+        document
+    }
+
+    fn count_files(&mut self, span: Span) -> Option<()> {
+        if self.including.len() + self.sources.list.len() > FILES_MAX {
+            return self.fail(Diagnostic::error(span, format!("more than {FILES_MAX} files belong to this project")));
+        }
+        Some(())
     }
 
     fn documents(&mut self, path: &Path, span: Option<Span>) -> Option<Vec<Node>> {
         let text = self.text(path, span)?;
         let source = self.add(path, &text);
-        match yaml::parse(&text, source) {
+        match yaml::parse(&text, source, &mut self.values_left) {
             Ok(documents) => Some(documents),
             Err(diagnostic) => self.fail(diagnostic),
         }

@@ -101,6 +101,11 @@ impl Base<'_> {
     }
 }
 
+/// Whether a name of a Compose file is one of those that docker compose fetches from elsewhere: a git repository or an OCI artifact.
+pub(super) fn is_remote_file(name: &str) -> bool {
+    name.contains("://") || is_remote(name)
+}
+
 fn is_remote(context: &str) -> bool {
     ["https://", "http://", "git://", "ssh://", "github.com/", "git@"].iter().any(|prefix| context.starts_with(prefix))
 }

@@ -11,14 +11,12 @@ use super::{Diagnostic, Entry, Map, Node, SourceId, Span, Tag, Value};
 
 /// Nodes that one file may come to when its aliases are followed, as compose-go's limit.
 const VISITS_MAX: usize = 100_000;
-/// The files of large projects have more nodes of their own than that; these cost what they were written with.
-const NODES_MAX: usize = 5_000_000;
 const DEPTH_MAX: usize = 200;
 /// What `!!` stands for.
 const YAML_TAGS: &str = "tag:yaml.org,2002:";
 
-/// The documents of a text, in order; empty ones are left out.
-pub(super) fn parse(text: &str, source: SourceId) -> Result<Vec<Node>, Diagnostic> {
+/// The documents of a text, in order; empty ones are left out. What they have is taken from the number of values that may be.
+pub(super) fn parse(text: &str, source: SourceId, values_left: &mut usize) -> Result<Vec<Node>, Diagnostic> {
     let settings: Options = options! { emit_comments: false };
     let mut reader = Reader {
         events: Parser::new_from_str_with_options(text, settings),
@@ -27,8 +25,11 @@ pub(super) fn parse(text: &str, source: SourceId) -> Result<Vec<Node>, Diagnosti
         anchors: BTreeMap::new(),
         visits: 0,
         nodes: 0,
+        nodes_max: *values_left,
     };
-    reader.documents()
+    let documents = reader.documents();
+    *values_left = values_left.saturating_sub(reader.nodes);
+    documents
 }
 
 struct Reader<'a, E> {
@@ -39,6 +40,7 @@ struct Reader<'a, E> {
     anchors: BTreeMap<usize, (Node, usize)>,
     visits: usize,
     nodes: usize,
+    nodes_max: usize,
 }
 
 type Next<'a> = Result<(Event<'a>, granit_parser::Span), granit_parser::ScanError>;
@@ -90,8 +92,8 @@ impl<'a, E: Iterator<Item = Next<'a>>> Reader<'a, E> {
         if depth > DEPTH_MAX {
             return Err(Diagnostic::error(span, format!("more than {DEPTH_MAX} levels are nested here")));
         }
-        if self.nodes > NODES_MAX {
-            return Err(Diagnostic::error(span, format!("the file has more than {NODES_MAX} values")));
+        if self.nodes > self.nodes_max {
+            return Err(Diagnostic::error(span, "here the project's files together have more values than any project has"));
         }
         let before = self.nodes;
         let (anchor, node) = match event {

@@ -35,6 +35,9 @@ pub(super) fn plan(services: &Selection, building: &Building, inputs: &Inputs<'_
             }
         };
         let Some(builder) = builder else { continue };
+        for (attribute, why) in ImageBuild::inert(service) {
+            draft.note(Note::Inert { service: name.to_string(), attribute, why: why.to_owned() });
+        }
         let mut build = ImageBuild { no_cache: build.no_cache || building.no_cache, pull: build.pull || building.pull, ..build };
         build.args.extend(building.args.clone());
         let cause = if is_there { Cause::Requested } else { Cause::Missing };

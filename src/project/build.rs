@@ -53,7 +53,28 @@ pub struct Unbuildable {
 /// Attributes of `build` that need a client beside the engine for the whole time of the build.
 pub const NEEDS_A_CLIENT: &[&str] = &["additional_contexts", "entitlements", "provenance", "sbom"];
 
+/// Attributes of `build` that an engine's build has no parameter for.
+pub const NOT_BUILT_WITH: &[&str] = &["isolation", "no_cache_filter", "privileged", "ulimits"];
+/// Why they are inert.
+pub const ENGINE_IS_NOT_TOLD: &str = "the engine's build is not told of it";
+
+/// Attributes of a secret of a build, which BuildKit does not ask for.
+pub const SECRET_OWNER: &[&str] = &["uid", "gid", "mode"];
+/// Why they are inert.
+pub const BUILDKIT_OWNS: &str = "BuildKit gives it to root with mode 0400";
+
 impl ImageBuild {
+    /// What of a service's `build` has no effect: the attribute, such as `build.ulimits`, and why.
+    pub fn inert(service: &Service) -> Vec<(String, &'static str)> {
+        let Some(build) = &service.build else { return Vec::new() };
+        let is_set = |key: &&&str| build.document.get(**key).is_some_and(|value| !is_empty(value));
+        let attributes = NOT_BUILT_WITH.iter().filter(is_set).map(|key| (format!("build.{key}"), ENGINE_IS_NOT_TOLD));
+        let secrets = build.document.get("secrets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let has = |key: &&&str| secrets.iter().any(|secret| secret.get(**key).is_some());
+        let owners = SECRET_OWNER.iter().filter(has).map(|key| (format!("build.secrets[].{key}"), BUILDKIT_OWNS));
+        attributes.chain(owners).collect()
+    }
+
     /// The build of a service's image; nothing for a service without `build`.
     pub fn of(service: &Service, image: &str) -> Option<Result<Self, Unbuildable>> {
         let document = &service.build.as_ref()?.document;

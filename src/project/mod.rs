@@ -15,7 +15,7 @@ mod service;
 mod spec_hash;
 mod suggest;
 
-pub use build::{ImageBuild, NEEDS_A_CLIENT, Unbuildable};
+pub use build::{BUILDKIT_OWNS, ENGINE_IS_NOT_TOLD, ImageBuild, NEEDS_A_CLIENT, NOT_BUILT_WITH, SECRET_OWNER, Unbuildable};
 pub use config_hash::{ConfigHash, HashPart};
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,

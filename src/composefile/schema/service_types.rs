@@ -6,10 +6,11 @@ use super::{
     objects, options, text, text_or_texts, text_set, texts, words,
 };
 
+use crate::project::{BUILDKIT_OWNS, ENGINE_IS_NOT_TOLD};
+
 /// As `NEEDS_A_CLIENT` of `project/build.rs`.
 const CLIENT: &str = "it needs docker's own client during the build";
 const MODELS: &str = "models are run by Docker's model runner, which mcompose does not drive";
-const NOT_BUILT_WITH: &str = "the engine's build is not told of it";
 const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
@@ -156,20 +157,20 @@ const BUILD: Type = Type::new(&[
     texts("cache_from").note("images"),
     texts("cache_to").note("`type=inline`"),
     flag("no_cache"),
-    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts).inert(NOT_BUILT_WITH),
+    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts).inert(ENGINE_IS_NOT_TOLD),
     field("additional_contexts", Shape::AnyOf(&[Shape::Keyed(&TEXT), Shape::Unique(&PAIR)]), Form::Dict).refused(CLIENT),
     flag("pull"),
     field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
-    text("isolation").inert(NOT_BUILT_WITH),
+    text("isolation").inert(ENGINE_IS_NOT_TOLD),
     text("network"),
     text("target"),
     objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&BUILD_GRANT)])), &BUILD_GRANT)
         .note("`file` and `environment`"),
     bytes("shm_size").shape(TEXT_OR_INTEGER),
     texts("tags"),
-    field("ulimits", ULIMITS, Form::Ulimits).inert(NOT_BUILT_WITH),
+    field("ulimits", ULIMITS, Form::Ulimits).inert(ENGINE_IS_NOT_TOLD),
     texts("platforms").note("one; an engine builds for one platform"),
-    flag("privileged").inert(NOT_BUILT_WITH),
+    flag("privileged").inert(ENGINE_IS_NOT_TOLD),
 ]);
 
 const DEVELOP: Type = Type::new(&[objects("watch", Shape::List(&Shape::Object(&WATCH_RULE)), &WATCH_RULE)]);
@@ -221,12 +222,10 @@ const GRANT: Type = Type::new(&[
 const BUILD_GRANT: Type = Type::new(&[
     text("source"),
     text("target"),
-    text("uid").inert(BUILD_OWNER),
-    text("gid").inert(BUILD_OWNER),
-    field("mode", TEXT_OR_NUMBER, Form::Mode).keeps_zero().inert(BUILD_OWNER),
+    text("uid").inert(BUILDKIT_OWNS),
+    text("gid").inert(BUILDKIT_OWNS),
+    field("mode", TEXT_OR_NUMBER, Form::Mode).keeps_zero().inert(BUILDKIT_OWNS),
 ]);
-
-const BUILD_OWNER: &str = "BuildKit gives it to root with mode 0400";
 
 const CREDENTIAL_SPEC: Type = Type::new(&[text("config"), text("file"), text("registry")]);
 

@@ -97,16 +97,33 @@ fn walk(kind: &Type, prefix: &str, above: Support, rows: &mut Vec<Attribute>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{Support, support};
-    use crate::project::NEEDS_A_CLIENT;
+    use crate::project::newer::NEWER;
+    use crate::project::{NEEDS_A_CLIENT, NOT_BUILT_WITH, SECRET_OWNER};
 
     #[test]
-    fn what_a_build_on_an_engine_cannot_do_is_refused() {
+    fn of_a_build_that_is_refused_or_inert_which_the_planner_takes_for_it() {
+        let refused = NEEDS_A_CLIENT.iter().map(|key| ((*key).to_owned(), "refused"));
+        let inert = NOT_BUILT_WITH.iter().map(|key| ((*key).to_owned(), "inert"));
+        let owners = SECRET_OWNER.iter().map(|key| (format!("secrets[].{key}"), "inert"));
+        let planned: BTreeSet<(String, &str)> = refused.chain(inert).chain(owners).collect();
         let rows = support();
-        for attribute in NEEDS_A_CLIENT {
-            let path = format!("services.*.build.{attribute}");
+        let parts = rows.iter().filter_map(|row| Some((row.path.strip_prefix("services.*.build.")?.to_owned(), row.support)));
+        let has_no_effect = parts.filter(|(_, support)| matches!(support, Support::Inert(_) | Support::Refused(_)));
+        assert_eq!(has_no_effect.map(|(path, support)| (path, support.word())).collect::<BTreeSet<_>>(), planned);
+    }
+
+    #[test]
+    fn what_newer_engines_know_has_the_version_that_placement_asks_for() {
+        for newer in NEWER {
+            let path = format!("services.*.{}", newer.attribute);
+            let (major, minor) = newer.since;
+            let rows = support();
+            // A kind of mount is a word of the attribute `type`.
             let row = rows.iter().find(|row| row.path == path).expect("the table has every attribute");
-            assert!(matches!(row.support, Support::Refused(_)), "{path}");
+            assert_eq!(row.since, format!("{major}.{minor}"), "{path}");
         }
     }
 }
