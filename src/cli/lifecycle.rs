@@ -137,6 +137,7 @@ pub async fn pull(args: &PullArgs, globals: &Globals, ui: Ui) -> Result<u8, Fail
         include_deps: args.include_deps,
         ignore_buildable: args.ignore_buildable,
         tolerant: args.ignore_pull_failures,
+        now_secs: None,
     };
     run(globals, ui, "pull", &args.services, goal).await
 }

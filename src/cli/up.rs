@@ -7,7 +7,7 @@ use super::develop::{Rebuild, Watching};
 use super::session::{Keep, Session};
 use super::{Failure, Globals, exit, guard, load, scale};
 use crate::plan::{Building, Goal, Recreate, Selection, Up};
-use crate::project::{Project, ServiceName};
+use crate::project::{Project, ServiceName, image_age_max};
 use crate::ui::{Mode, Ui};
 use crate::world::World;
 
@@ -204,11 +204,18 @@ async fn make(
         let building = Building { missing_only: !making.build, deps: up.deps, ..Building::default() };
         goals.push(Goal::Build { services: selection.clone(), building });
     }
-    let always = pulled_always(&loaded.project, &up);
-    if !always.is_empty() {
-        let services = Selection::Only(always);
-        goals.push(Goal::Pull { services, always: true, include_deps: false, ignore_buildable: false, tolerant: false });
-    }
+    let pull = |services: BTreeSet<ServiceName>, always| Goal::Pull {
+        services: Selection::Only(services),
+        always,
+        include_deps: false,
+        ignore_buildable: false,
+        tolerant: false,
+        now_secs: Some(now().as_secs()),
+    };
+    let always = with_policy(&loaded.project, &up, |policy| policy == "always");
+    let aged = with_policy(&loaded.project, &up, |policy| image_age_max(policy).is_some());
+    goals.extend((!always.is_empty()).then(|| pull(always, true)));
+    goals.extend((!aged.is_empty()).then(|| pull(aged, false)));
     goals.push(Goal::Up(up));
     let (code, seen) = session.change_what_was_seen(&goals, &loaded.project, &scales, Keep::Record).await?;
     Ok((Made { session, project: loaded.project, seen }, code))
@@ -218,8 +225,8 @@ fn has_builds(project: &Project) -> bool {
     project.services.values().any(|service| service.build.is_some())
 }
 
-/// The services of an `up` whose images are pulled though they are there.
-fn pulled_always(project: &Project, up: &Up) -> BTreeSet<ServiceName> {
+/// The services of an `up` with such a `pull_policy`: their images may be pulled though they are there.
+fn with_policy(project: &Project, up: &Up, is_meant: impl Fn(&str) -> bool) -> BTreeSet<ServiceName> {
     let services = brought_up(project, &up.services, up.deps).into_iter();
-    services.filter(|name| project.services[name].pull_policy.as_deref() == Some("always")).collect()
+    services.filter(|name| project.services[name].pull_policy.as_deref().is_some_and(&is_meant)).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::interpolate::substitute;
+use super::interpolate::{TemplateError, substitute};
 
 /// What went wrong, at which line from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn parse(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Resul
         let lookup = |name: &str| known(name).or_else(|| values.get(name).cloned());
         let value = match value {
             Quoted::Literal(text) => text,
-            Quoted::Template(text) => substitute(&text, &lookup, &mut |_| {}).map_err(|error| fail(error.message))?,
+            Quoted::Template(text) => substitute(&text, &lookup, &mut |_| {}).map_err(|error| fail(untold(error)))?,
         };
         filled_bytes += value.len();
         if filled_bytes > FILLED_BYTES_MAX {
@@ -77,7 +77,7 @@ fn value(text: &str) -> Result<(Quoted, &str), String> {
     let text = text.trim_start_matches([' ', '\t']);
     match text.chars().next() {
         Some('\'') => {
-            let end = text[1..].find('\'').ok_or_else(|| unterminated(text))?;
+            let end = text[1..].find('\'').ok_or_else(unterminated)?;
             Ok((Quoted::Literal(text[1..=end].to_owned()), after_quote(&text[end + 2..])))
         }
         Some('"') => {
@@ -87,7 +87,7 @@ fn value(text: &str) -> Result<(Quoted, &str), String> {
                 escaped = *c == '\\' && !escaped;
                 ends
             });
-            let end = end.ok_or_else(|| unterminated(text))?.0 + 1;
+            let end = end.ok_or_else(unterminated)?.0 + 1;
             Ok((Quoted::Template(unescape(&text[1..end])), after_quote(&text[end + 1..])))
         }
         _ => {
@@ -105,8 +105,17 @@ fn after_quote(text: &str) -> &str {
     if trimmed.starts_with('#') { trimmed.find('\n').map_or("", |at| &trimmed[at..]) } else { text }
 }
 
-fn unterminated(text: &str) -> String {
-    format!("unterminated quoted value {}", text.lines().next().unwrap_or_default())
+fn unterminated() -> String {
+    "the quote of this value is never closed".to_owned()
+}
+
+/// Why a value cannot be filled in, without the value: it may be a password.
+fn untold(error: TemplateError) -> String {
+    if error.is_missing {
+        error.message
+    } else {
+        "a `$` in this value begins no variable; in single quotes it is just that".to_owned()
+    }
 }
 
 /// `\$` becomes `$$`, which interpolation then makes a `$`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::schema::Path;
 use super::{Diagnostic, Node, Value};
 
 /// A template that cannot be filled in.
@@ -22,27 +23,47 @@ type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Fills in every text of a tree. Variables that are set nowhere count as empty and are told once each.
 pub(super) fn interpolate(node: &mut Node, lookup: &Lookup<'_>, unset: &mut BTreeSet<String>, diagnostics: &mut Vec<Diagnostic>) {
-    match &mut node.value {
-        Value::Text(text) if text.contains('$') => {
-            let mut told = BTreeSet::new();
-            match substitute(text, lookup, &mut |name| _ = (!told.contains(name)).then(|| told.insert(name.to_owned()))) {
-                Ok(filled) => *text = filled,
-                Err(error) if error.is_missing => diagnostics.push(Diagnostic::error(node.span, error.message)),
-                Err(error) => {
-                    let message = format!("invalid interpolation format: {}", error.message);
-                    diagnostics.push(Diagnostic::error(node.span, message).hinted("a `$` that is meant as such is written `$$`"));
+    Walk { lookup, unset, diagnostics }.node(node, &Path::Root);
+}
+
+struct Walk<'a> {
+    lookup: &'a Lookup<'a>,
+    unset: &'a mut BTreeSet<String>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, node: &mut Node, path: &Path<'_>) {
+        match &mut node.value {
+            Value::Text(text) if text.contains('$') => {
+                let at = if matches!(path, Path::Root) { String::new() } else { format!("{path}: ") };
+                let mut told = BTreeSet::new();
+                match substitute(text, self.lookup, &mut |name| _ = (!told.contains(name)).then(|| told.insert(name.to_owned())))
+                {
+                    Ok(filled) => *text = filled,
+                    Err(error) if error.is_missing => {
+                        self.diagnostics.push(Diagnostic::error(node.span, format!("{at}{}", error.message)));
+                    }
+                    Err(error) => {
+                        let found = Diagnostic::error(node.span, format!("{at}invalid interpolation format: {}", error.message));
+                        self.diagnostics.push(found.hinted("a `$` that is meant as such is written `$$`"));
+                    }
+                }
+                for name in told {
+                    if self.unset.insert(name.clone()) {
+                        let message = format!("{at}the variable `{name}` is not set, and counts as an empty text");
+                        self.diagnostics.push(Diagnostic::warning(Some(node.span), message));
+                    }
                 }
             }
-            for name in told {
-                if unset.insert(name.clone()) {
-                    let message = format!("the variable `{name}` is not set, and counts as an empty text");
-                    diagnostics.push(Diagnostic::warning(Some(node.span), message));
+            Value::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.node(item, &Path::Item(path, index));
                 }
             }
+            Value::Map(map) => map.iter_mut().for_each(|(key, entry)| self.node(&mut entry.node, &Path::Key(path, key))),
+            _ => {}
         }
-        Value::List(items) => items.iter_mut().for_each(|item| interpolate(item, lookup, unset, diagnostics)),
-        Value::Map(map) => map.values_mut().for_each(|entry| interpolate(&mut entry.node, lookup, unset, diagnostics)),
-        _ => {}
     }
 }
 
@@ -179,7 +200,23 @@ fn braced(inner: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> Resu
 fn invalid(text: &str) -> TemplateError {
     let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     let rest = if shown.len() < text.len() { "…" } else { "" };
-    TemplateError { message: format!("`{shown}{rest}`"), is_missing: false }
+    let is_deep = text.matches("${").count() > NESTED_MAX && closing_depth(text) > NESTED_MAX;
+    let why = if is_deep { format!("more than {NESTED_MAX} templates stand within each other: ") } else { String::new() };
+    TemplateError { message: format!("{why}`{shown}{rest}`"), is_missing: false }
+}
+
+/// How many braces are open at most.
+fn closing_depth(text: &str) -> usize {
+    let (mut depth, mut most) = (0_usize, 0);
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
 }
 
 #[cfg(test)]

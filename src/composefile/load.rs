@@ -18,7 +18,7 @@ use crate::project::{Project, ProjectName};
 const FILE_BYTES_MAX: u64 = 20 << 20;
 const FILES_MAX: usize = 1000;
 /// Of all files together, each as often as it is included. A value takes some hundred bytes.
-const VALUES_MAX: usize = 500_000;
+const VALUES_MAX: usize = 250_000;
 
 /// The loader's only way to the disk.
 pub trait Files {
@@ -532,11 +532,13 @@ impl Loader<'_> {
         id
     }
 
-    /// A whole line of a file that is no YAML.
+    /// A whole line of a file that is no YAML. What is shown of it has no value: that may be a password.
     pub(super) fn line_span(&mut self, path: &Path, text: &str, line: usize) -> Span {
-        let source = self.add(path, text);
         let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-        let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let whole = text[start..].lines().next().unwrap_or_default();
+        let shown = whole.find(['=', ':']).map_or_else(|| whole.to_owned(), |at| format!("{}…", &whole[..=at]));
+        let end = start + shown.len();
+        let source = self.add(path, &format!("{}{shown}\n", &text[..start]));
         let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Span { source, start: clamp(start), end: clamp(end) }
     }

@@ -63,6 +63,8 @@ pub enum Goal {
         ignore_buildable: bool,
         /// What cannot be pulled is a warning.
         tolerant: bool,
+        /// Seconds since 1970, for policies with an age, such as `daily`. Nothing: what is there stays.
+        now_secs: Option<u64>,
     },
     /// One container beside a service's replicas.
     Run(Box<Run>),

@@ -87,9 +87,9 @@ pub fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
             down::plan(&goal, inputs)
         }
         Goal::Build { services, building } => build::plan(services, building, inputs),
-        Goal::Pull { services, always, include_deps, ignore_buildable, tolerant } => {
+        Goal::Pull { services, always, include_deps, ignore_buildable, tolerant, now_secs } => {
             let (always, include_deps, ignore_buildable, tolerant) = (*always, *include_deps, *ignore_buildable, *tolerant);
-            pull::plan(&pull::Pulling { services, always, include_deps, ignore_buildable, tolerant }, inputs)
+            pull::plan(&pull::Pulling { services, always, include_deps, ignore_buildable, tolerant, now_secs: *now_secs }, inputs)
         }
         Goal::Run(run) => run::plan(run, inputs),
         Goal::Push { services, include_deps, tolerant } => push::plan(services, *include_deps, *tolerant, inputs),

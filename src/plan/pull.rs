@@ -1,11 +1,13 @@
 //! The goal `Pull`: images on the hosts whose slots need them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::compose::Compose;
 use super::draft::Draft;
 use super::{Cause, Inputs, Note, Op, Plan, Selection, Subject, order};
-use crate::project::HostName;
+use crate::project::{HostName, image_age_max, moment};
+use crate::world::ImageSeen;
 
 /// What is asked for, as the goal says it.
 pub(super) struct Pulling<'a> {
@@ -14,12 +16,21 @@ pub(super) struct Pulling<'a> {
     pub(super) include_deps: bool,
     pub(super) ignore_buildable: bool,
     pub(super) tolerant: bool,
+    pub(super) now_secs: Option<u64>,
 }
 
-/// With `always`, images that are there are pulled too; without it, only those whose service says `pull_policy: always`.
+/// Whether a policy with an age wants the image pulled anew. One of which it is not known when it got its name is old.
+fn is_old(policy: &str, image: &ImageSeen, now_secs: u64) -> bool {
+    let Some(age_max) = image_age_max(policy) else { return false };
+    let tagged = moment::parse(&image.tagged).unwrap_or_default();
+    Duration::from_secs(now_secs).saturating_sub(tagged) >= age_max
+}
+
+/// With `always`, images that are there are pulled too; without it, only those whose service says `pull_policy: always`, and
+/// those that are older than the policy has it, where it is known what time it is. What no registry gave is not pulled for its age.
 /// Images that are built are no registry's: left out, unless the service names one.
 pub(super) fn plan(asked: &Pulling<'_>, inputs: &Inputs<'_>) -> Plan {
-    let Pulling { services, always, include_deps, ignore_buildable, tolerant } = *asked;
+    let Pulling { services, always, include_deps, ignore_buildable, tolerant, now_secs } = *asked;
     let compose = Compose::new(inputs);
     let mut draft = Draft::default();
     for (host, why) in compose.world.unreachable_hosts() {
@@ -38,7 +49,8 @@ pub(super) fn plan(asked: &Pulling<'_>, inputs: &Inputs<'_>) -> Plan {
             let Some(seen) = compose.seen(host) else { continue };
             let is_there = seen.images.contains_key(&image);
             let cause = if is_there { Cause::Requested } else { Cause::Missing };
-            if !is_there || always || policy == "always" {
+            let is_old = now_secs.is_some_and(|now| seen.images.get(&image).is_some_and(|has| is_old(policy, has, now)));
+            if !is_there || always || policy == "always" || (is_old && compose.meant(&image).is_none()) {
                 pulls.insert((host, image.clone(), service.platform.as_deref()), cause);
             }
         }

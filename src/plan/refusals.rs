@@ -283,7 +283,6 @@ fn inert(service: &Service) -> Vec<(&'static str, &'static str)> {
 fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 7] {
     let deploy = service.deploy.as_ref();
     let policy = deploy.and_then(|deploy| deploy.restart_policy.as_ref());
-    let refreshes = |policy: &str| matches!(policy, "daily" | "weekly" | "refresh") || policy.starts_with("every_");
     let delays = policy.is_some_and(|policy| policy.delay.is_some() || policy.window.is_some());
     let counts = policy.is_some_and(|policy| policy.max_attempts.is_some() && policy.condition.as_deref() != Some("on-failure"));
     [
@@ -294,8 +293,8 @@ fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 7
         ("deploy.restart_policy.max_attempts", counts, "the host's engine counts attempts for `on-failure` only"),
         (
             "pull_policy",
-            service.pull_policy.as_deref().is_some_and(refreshes),
-            "`pull` refreshes images; `up` pulls missing ones",
+            service.pull_policy.as_deref() == Some("refresh"),
+            "it says no age; `pull` refreshes images, and `daily`, `weekly` and `every_…` have one",
         ),
         ("pull_refresh_after", service.pull_refresh_after.is_some(), "`pull` refreshes images; `up` pulls missing ones"),
     ]

@@ -30,7 +30,7 @@ pub use resource::{ByteSize, FileObject, Folder, IpamConfig, IpamPool, Network, 
 pub use service::{
     Attachment, Build, Condition, Dependency, Deploy, Device, DeviceRequest, DiscreteResource, FileGrant, GenericResource,
     Healthcheck, Hook, Limits, Logging, Mode, Mount, MountBind, MountImage, MountTmpfs, MountVolume, Placement as PlacementRules,
-    Port, Preference, Protocol, Resources, RestartPolicy, Service, Ulimit, UpdateConfig, seccomp_file,
+    Port, Preference, Protocol, Resources, RestartPolicy, Service, Ulimit, UpdateConfig, image_age_max, seccomp_file,
 };
 pub use spec_hash::SpecHash;
 pub use suggest::nearest;

@@ -3,6 +3,7 @@
 //! Field names are those of the Compose Specification, so that the canonical document deserialises into it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -127,6 +128,32 @@ pub fn seccomp_file(option: &str) -> Option<&str> {
     let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:"))?;
     let is_known = matches!(profile, "unconfined" | "builtin") || profile.starts_with('{');
     (!is_known).then_some(profile)
+}
+
+/// How old an image may be under a `pull_policy` with an age: `daily`, `weekly`, `every_1d12h`. Nothing for any other.
+pub fn image_age_max(policy: &str) -> Option<Duration> {
+    const DAY_SECS: u64 = 24 * 60 * 60;
+    let mut rest = match policy {
+        "daily" => "1d",
+        "weekly" => "1w",
+        _ => policy.strip_prefix("every_").filter(|time| !time.is_empty())?,
+    };
+    let mut secs = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let count: u64 = rest[..digits].parse().ok()?;
+        let unit_secs = match rest.as_bytes().get(digits)? {
+            b'w' => 7 * DAY_SECS,
+            b'd' => DAY_SECS,
+            b'h' => 60 * 60,
+            b'm' => 60,
+            b's' => 1,
+            _ => return None,
+        };
+        secs = secs.saturating_add(count.saturating_mul(unit_secs));
+        rest = &rest[digits + 1..];
+    }
+    Some(Duration::from_secs(secs))
 }
 
 impl Service {
@@ -468,4 +495,29 @@ pub enum Ulimit {
 #[serde(transparent)]
 pub struct Build {
     pub document: serde_json::Map<String, Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{image_age_max, seccomp_file};
+
+    #[test]
+    fn ages_of_images_are_read() {
+        let secs = |policy: &str| image_age_max(policy).map(|age| age.as_secs());
+        assert_eq!(secs("daily"), Some(86_400));
+        assert_eq!(secs("every_1w2d3h4m5s"), Some(788_645));
+        for other in ["always", "every_", "every_5", "every_5x", "everyday", "every_d", "refresh"] {
+            assert_eq!(secs(other), None, "{other}");
+        }
+        assert_eq!(secs("every_99999999999999999w"), Some(u64::MAX), "more than there is");
+    }
+
+    #[test]
+    fn profiles_in_files_are_told_from_others() {
+        assert_eq!(seccomp_file("seccomp=a/b.json"), Some("a/b.json"));
+        assert_eq!(seccomp_file("seccomp:c.json"), Some("c.json"));
+        for other in ["seccomp=unconfined", "seccomp:builtin", "seccomp={\"a\":1}", "apparmor=x", "no-new-privileges"] {
+            assert_eq!(seccomp_file(other), None, "{other}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ pub struct ImageSeen {
     pub size_bytes: i64,
     /// When it was built: RFC 3339.
     pub created: String,
+    /// When this host gave it a name, by a pull or otherwise: RFC 3339.
+    pub tagged: String,
     /// Digests of the layers' contents, the lowest first.
     pub layers: Vec<String>,
 }
@@ -38,7 +40,7 @@ mod tests {
     fn image(id: &str, digest: &str, created: &str, layers: &[&str]) -> ImageSeen {
         let layers = layers.iter().map(|layer| (*layer).to_owned()).collect();
         let digests = if digest.is_empty() { Vec::new() } else { vec![format!("app@{digest}")] };
-        ImageSeen { id: id.to_owned(), digests, size_bytes: 1, created: created.to_owned(), layers }
+        ImageSeen { id: id.to_owned(), digests, size_bytes: 1, created: created.to_owned(), layers, ..ImageSeen::default() }
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::{Others, Path, Shape, Type};
 use crate::composefile::{Diagnostic, Map, Node, Note, Value};
 use crate::project::nearest;
 
+/// So many keys can be read in a hint.
+const LISTED_MAX: usize = 16;
+
 /// Checks a whole document: unknown keys, wrong types, words, ranges, what is required, items that repeat.
 pub(in crate::composefile) fn check(document: &Node, faults: &mut Vec<Diagnostic>) {
     if matches!(document.value, Value::Map(_)) {
@@ -108,6 +111,9 @@ impl Walk<'_> {
                     let mut found = Diagnostic::error(entry.key_span, format!("{}: unknown key", Path::Key(path, key)));
                     if let Some(near) = nearest(key, kind.fields.iter().map(|field| field.key)) {
                         found.label = format!("did you mean `{near}`?");
+                    } else if kind.fields.len() <= LISTED_MAX {
+                        let known: Vec<&str> = kind.fields.iter().map(|field| field.key).collect();
+                        found.hint = Some(format!("what may be here: {}", known.join(", ")));
                     }
                     self.faults.push(found);
                 }

@@ -102,7 +102,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
         ),
         Form::Text,
     )
-    .note("`daily`, `weekly`, `every_…` and `refresh` pull a missing image; `pull` refreshes it"),
+    .note("`refresh` without an age pulls a missing image; `pull` refreshes it"),
     field("pull_refresh_after", TEXT, Form::Consumed).inert("`pull` refreshes images; `up` pulls missing ones"),
     flag("read_only"),
     text("restart").note("across hosts the supervisor starts lost replicas elsewhere"),

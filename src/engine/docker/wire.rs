@@ -234,6 +234,14 @@ pub(super) struct ImageAnswer {
     created: String,
     #[serde(rename = "RootFS", deserialize_with = "lenient")]
     root_fs: RootFs,
+    #[serde(deserialize_with = "lenient")]
+    metadata: ImageMetadata,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ImageMetadata {
+    last_tag_time: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -245,8 +253,8 @@ struct RootFs {
 
 impl ImageAnswer {
     pub(super) fn read(self) -> ImageSeen {
-        let Self { id, repo_digests: digests, size: size_bytes, created, root_fs } = self;
-        ImageSeen { id, digests, size_bytes, created, layers: root_fs.layers }
+        let Self { id, repo_digests: digests, size: size_bytes, created, root_fs, metadata } = self;
+        ImageSeen { id, digests, size_bytes, created, tagged: metadata.last_tag_time, layers: root_fs.layers }
     }
 }
 

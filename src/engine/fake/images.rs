@@ -24,7 +24,14 @@ impl Cluster {
         for tag in &build.tags {
             let digests = state.digests_of(tag, &id);
             let layers = vec![id.clone()];
-            let seen = ImageSeen { id: id.clone(), digests, size_bytes: 5_000_000, created: created.clone(), layers };
+            let seen = ImageSeen {
+                id: id.clone(),
+                digests,
+                size_bytes: 5_000_000,
+                created: created.clone(),
+                tagged: created.clone(),
+                layers,
+            };
             state.images.insert(tag.clone(), seen);
         }
         Ok(())
@@ -47,10 +54,11 @@ impl Cluster {
         let saved: Value = serde_json::from_slice(archive).map_err(|_| damaged())?;
         let text = |index: usize| saved[index].as_str().map(str::to_owned).ok_or_else(damaged);
         let (image, id, created) = (text(0)?, text(1)?, text(3)?);
+        let tagged = rfc3339(self.now_ms);
         let state = self.host_mut(host)?;
         let digests = state.digests_of(&image, &id);
         let (size_bytes, layers) = (saved[2].as_i64().unwrap_or_default(), vec![id.clone()]);
-        let seen = ImageSeen { id, digests, size_bytes, created, layers };
+        let seen = ImageSeen { id, digests, size_bytes, created, tagged, layers };
         state.images.insert(image, seen);
         Ok(())
     }

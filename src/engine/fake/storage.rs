@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::archives::FakeFile;
 use super::state::{Cluster, Fail, FakeHostState, FakeVolume, mixed};
+use super::time::rfc3339;
 use crate::engine::ErrorKind;
 use crate::project::{ContainerSpec, HostName, VolumeSpec};
 use crate::world::{ImageSeen, MountSeen, VolumeSeen};
@@ -133,16 +134,17 @@ impl Cluster {
     /// The registry has every image but those that were taken from it.
     fn in_registry(&self, image: &str) -> Result<ImageSeen, Fail> {
         match self.registry.get(image) {
-            None => Ok(image_of(image, 0)),
-            Some(Some(generation)) => Ok(image_of(image, *generation)),
+            None => Ok(image_of(image, 0, self.now_ms)),
+            Some(Some(generation)) => Ok(image_of(image, *generation, self.now_ms)),
             Some(None) => Err(Fail::new(ErrorKind::NotFound, format!("manifest for {image} not found: manifest unknown"))),
         }
     }
 
     pub(super) fn put_image(&mut self, host: &HostName, image: &str) {
         let generation = self.registry.get(image).copied().flatten().unwrap_or_default();
+        let now_ms = self.now_ms;
         if let Some(state) = self.hosts.get_mut(host) {
-            state.images.entry(image.to_owned()).or_insert_with(|| image_of(image, generation));
+            state.images.entry(image.to_owned()).or_insert_with(|| image_of(image, generation, now_ms));
         }
     }
 
@@ -161,7 +163,7 @@ impl Cluster {
     }
 }
 
-fn image_of(image: &str, generation: u64) -> ImageSeen {
+fn image_of(image: &str, generation: u64, tagged_ms: u64) -> ImageSeen {
     let seed = image.bytes().fold(generation, |sum, byte| mixed(sum ^ u64::from(byte)));
     let digits: String = (0..4).map(|part| format!("{:016x}", mixed(seed.wrapping_add(part)))).collect();
     let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
@@ -170,6 +172,7 @@ fn image_of(image: &str, generation: u64) -> ImageSeen {
         digests: vec![format!("{name}@sha256:{digits}")],
         size_bytes: 5_000_000,
         created: format!("2023-11-14T22:13:20.{generation:03}Z"),
+        tagged: rfc3339(tagged_ms),
         layers: vec![format!("sha256:{digits}")],
     }
 }
