@@ -60,7 +60,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "store",
         &["project", "world", "plan", "engine", "cluster"],
-        &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
+        &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc", "rustix"],
     ),
     ("delivery", &["project", "world", "engine"], &["tar", "glob", "sha2", "hmac", "pbkdf2", "tokio", "bytes", "futures_util"]),
     (
