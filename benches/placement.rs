@@ -115,6 +115,7 @@ fn converged(project: &Project, mut world: World, placement: &Placement) -> Worl
             network_mode: String::new(),
             command: String::new(),
             status: String::new(),
+            restarts: None,
         };
         placing::at(&mut world, seat.host.as_str()).containers.push(container);
     }

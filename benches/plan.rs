@@ -177,6 +177,7 @@ fn filled(empty: &World, plan: &Plan) -> World {
                     network_mode: spec.host_config.network_mode.clone().unwrap_or_default(),
                     command: String::new(),
                     status: String::new(),
+                    restarts: None,
                 });
             }
             _ => {}

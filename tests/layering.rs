@@ -60,7 +60,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "store",
         &["project", "world", "plan", "engine", "cluster"],
-        &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc"],
+        &["tokio", "async_trait", "flate2", "serde_json", "sha2", "libc", "rustix"],
     ),
     (
         "delivery",

@@ -5,7 +5,8 @@ mod placing;
 use std::collections::BTreeSet;
 
 use mcompose::placement::{Orphans, Request, place, rebalance, seats_to_remember};
-use mcompose::world::{NetworkSeen, State, Swarm, SwarmMember, VolumeSeen, Way};
+use mcompose::project::{Host, Project};
+use mcompose::world::{NetworkSeen, State, Swarm, SwarmMember, VolumeSeen, Way, World};
 use placing::{at, bridge, check, counts, cut, empty, hosts, known, name, project, put, slot, told, volume};
 
 const THREE: &[&str] = &["alpha", "beta", "gamma"];
@@ -1057,4 +1058,29 @@ fn rebalancing_leaves_alone_what_has_its_data_on_its_host_or_is_tied_to_another(
     );
     let better = rebalance(&project, &hosts, &world, &Request::default(), &BTreeSet::new(), 10);
     assert_eq!(better.moves, Vec::new());
+}
+
+/// What `ps` says beside the list.
+fn unmet_texts(project: &Project, hosts: &[Host], world: &World) -> Vec<String> {
+    let placement = place(project, hosts, world, &known(&[("db.1", "beta"), ("web.1", "beta")]));
+    mcompose::placement::unmet(project, &placement, world).iter().map(|(slot, why)| format!("{slot} {why}")).collect()
+}
+
+#[test]
+fn replicas_that_wait_for_a_host_or_cannot_leave_it_are_told_with_the_reason() {
+    let project =
+        project("services: {db: {volumes: [{type: volume, source: data, target: /data}]}, web: {}}\nvolumes: {data: {}}");
+    let mut world = empty(&hosts(&["alpha", "beta"]));
+    put(&mut world, "beta", "p-db-1", "mount=p_data");
+    put(&mut world, "beta", "p-web-1", "restarting=7");
+    let drained = unmet_texts(&project, &hosts(&["alpha", "beta drain"]), &world);
+    assert!(drained[0].starts_with("db.1 is held on beta: ") && drained[0].contains("p_data"), "{drained:?}");
+    let active = unmet_texts(&project, &hosts(&["alpha", "beta"]), &world);
+    assert_eq!(active, ["web.1 is started again by its engine on beta, 7 times so far"]);
+    cut(&mut world, "beta");
+    let silent = unmet_texts(&project, &hosts(&["alpha", "beta"]), &world);
+    assert_eq!(
+        silent,
+        ["db.1 is held on beta, which does not answer: its volume `p_data` is there", "web.1 is on beta, which does not answer"]
+    );
 }

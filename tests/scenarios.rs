@@ -14,7 +14,9 @@ use mcompose::apply::StepEnd;
 use mcompose::delivery::{Owner, Source};
 use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
 use mcompose::plan::{Building, Goal, Plan, Recreate, Rmi, Run, Selection, Up};
-use mcompose::project::{Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName, VolumeSpec};
+use mcompose::project::{
+    Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName, Slot, VolumeSpec,
+};
 use planning::{Bed, project};
 
 #[test]
@@ -294,6 +296,12 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
         names.map(|name| ServiceName::new(*name).expect("a service name")).collect();
     let services = if names.is_empty() { Selection::All } else { Selection::Only(names) };
     let timeout_secs = number("--timeout=");
+    // As a supervisor asks it of single slots: `--renew=web.1`.
+    let slots = |flag: &str| {
+        let named = options.iter().filter_map(|option| option.strip_prefix(flag)?.split_once('.'));
+        let slot = |(service, number): (&str, &str)| Slot::new(ServiceName::new(service).ok()?, number.parse().ok()?);
+        named.filter_map(slot).collect()
+    };
     match verb {
         "up" => Goal::Up(Up {
             services,
@@ -309,6 +317,8 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             renew_volumes: has("--yes"),
             timeout_secs,
             wait_secs: has("--wait").then_some(0),
+            renew: slots("--renew="),
+            halt: slots("--halt="),
             ..Up::default()
         }),
         "down" => Goal::Down {

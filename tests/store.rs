@@ -4,16 +4,18 @@ mod store_spec;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mcompose::cluster::Managers;
 use mcompose::engine::ErrorKind;
 use mcompose::engine::fake::{Fake, Fault, FaultRule};
 use mcompose::project::{HostName, Role};
-use mcompose::store::{FolderStore, LOCK_TTL, RaftStore, Store, StoreError};
+use mcompose::store::{Clock, FolderStore, LOCK_TTL, RaftStore, Store, StoreError};
 use mcompose::world::Swarm;
 use store_spec::{NO_WAIT, draft, holder, name, project};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// A folder that goes when the test ends.
 struct Folder(PathBuf);
@@ -364,4 +366,20 @@ async fn locks_hold_under_faults_of_every_kind() {
         let lock = store.lock(&name("p"), &holder("last"), LOCK_TTL * 2, &|_| {}).await.expect("what is left over ends");
         lock.release().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_slept_for_longer_than_its_lease_lives_knows_that_when_it_wakes_up() {
+    let slept = Arc::new(AtomicU64::new(0));
+    let fake = swarm_of_three().await;
+    let store = raft_over(&fake, &["a", "b", "c"]).with_clock(Clock::Simulated(Arc::clone(&slept)));
+    let (_say, says) = watch::channel(String::new());
+    let lease = store.lease(&holder("first"), says).await.expect("it is free");
+    let mut lost = lease.lost();
+    let noticed = async |slept_ms: u64, lost: &mut watch::Receiver<bool>| {
+        slept.fetch_add(slept_ms, Ordering::Relaxed);
+        timeout(Duration::from_secs(1), lost.wait_for(|lost| *lost)).await.is_ok()
+    };
+    assert!(!noticed(3_000, &mut lost).await, "a nap");
+    assert!(noticed(60_000, &mut lost).await, "a night");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::{Event, StepEnd};
+use super::{Event, HostTurns, StepEnd};
 use crate::delivery::{Cargo, Freight, carry, copy_volume};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
 use crate::image::{Harbour, Login, Shipment, login, ship};
@@ -30,6 +30,7 @@ pub(super) struct Means<'a> {
     pub(super) engines: &'a Engines,
     pub(super) cargo: &'a Cargo,
     pub(super) harbour: &'a Harbour,
+    pub(super) turns: &'a HostTurns,
 }
 
 /// Makes the step's call and returns how it ended. What a swarm refuses for a moment is tried again, for a bounded time.
@@ -41,7 +42,7 @@ pub(super) async fn carry_out(
     events: &mpsc::UnboundedSender<Event>,
     mut interrupt: watch::Receiver<bool>,
 ) -> StepEnd {
-    let called = insist(means, step, id, events);
+    let called = insist(means, step, id, events, interrupt.clone());
     if !matches!(step.op, Op::Await { .. } | Op::Delay { .. }) {
         return called.await;
     }
@@ -52,12 +53,26 @@ pub(super) async fn carry_out(
     }
 }
 
-async fn insist(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> StepEnd {
+/// Each attempt takes a turn of its host, if it needs one; whoever is interrupted before has not begun.
+async fn insist(
+    means: Means<'_>,
+    step: &Step,
+    id: StepId,
+    events: &mpsc::UnboundedSender<Event>,
+    mut interrupt: watch::Receiver<bool>,
+) -> StepEnd {
     let begun = Instant::now();
     let mut endpoints = BTreeMap::new();
     let mut pause = SWARM_PAUSE;
     loop {
-        let error = match call(means, step, id, events).await {
+        let turn = tokio::select! {
+            biased;
+            turn = means.turns.take(step) => turn,
+            Ok(_) = interrupt.wait_for(|on| *on) => return StepEnd::Skipped { because: None },
+        };
+        let called = call(means, step, id, events).await;
+        drop(turn);
+        let error = match called {
             Ok(()) => return StepEnd::Done,
             Err(error) => error,
         };
@@ -90,7 +105,7 @@ async fn rejoin(engines: &Engines, step: &Step, endpoints: &mut BTreeMap<String,
 }
 
 async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::UnboundedSender<Event>) -> Result<(), EngineError> {
-    let Means { engines, cargo, harbour } = means;
+    let Means { engines, cargo, harbour, .. } = means;
     let engine = engine_of(engines, &step.host, &step.op)?;
     match &step.op {
         Op::SwarmInit { advertise } => engine.swarm_init(advertise).await,

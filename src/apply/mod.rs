@@ -2,8 +2,10 @@
 
 mod call;
 mod event;
+mod turns;
 mod walk;
 
 pub use call::SWARM_SETTLES_MAX;
 pub use event::{Event, Outcome, StepEnd};
-pub use walk::{Limits, apply};
+pub use turns::HostTurns;
+pub use walk::{Limits, apply, apply_in_turns};

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::call::{Means, carry_out};
-use super::{Event, Outcome, StepEnd};
+use super::{Event, HostTurns, Outcome, StepEnd};
 use crate::delivery::Cargo;
 use crate::engine::{EngineError, Engines, ErrorKind};
 use crate::image::Harbour;
@@ -39,6 +39,19 @@ pub async fn apply(
     limits: &Limits,
     cargo: &Cargo,
     events: mpsc::UnboundedSender<Event>,
+    interrupt: watch::Receiver<bool>,
+) -> Outcome {
+    apply_in_turns(engines, plan, limits, &HostTurns::new(limits.per_host), cargo, events, interrupt).await
+}
+
+/// The same beside other plans, with which it shares the hosts' turns.
+pub async fn apply_in_turns(
+    engines: &Engines,
+    plan: &Plan,
+    limits: &Limits,
+    turns: &HostTurns,
+    cargo: &Cargo,
+    events: mpsc::UnboundedSender<Event>,
     mut interrupt: watch::Receiver<bool>,
 ) -> Outcome {
     let mut walk = Walk::new(plan, limits, &events);
@@ -52,7 +65,7 @@ pub async fn apply(
         while !interrupted && let Some(id) = walk.begin() {
             let _ = events.send(Event::Started { step: id });
             let (step, events, interrupt) = (&plan.steps[id.0], &events, interrupt.clone());
-            let means = Means { engines, cargo, harbour: &harbour };
+            let means = Means { engines, cargo, harbour: &harbour, turns };
             running.push(async move {
                 let begun = Instant::now();
                 let end = carry_out(means, step, id, events, interrupt).await;

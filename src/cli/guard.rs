@@ -1,5 +1,6 @@
 //! Who keeps the projects running, and what does not run: said beside `up -d` and `ps`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,7 +10,7 @@ use super::attached::now;
 use super::happened::skew_ms;
 use super::session::Session;
 use crate::placement::{Request, place, unmet};
-use crate::project::{HostName, ProjectName};
+use crate::project::{HostName, ProjectName, Slot};
 use crate::store::Supervisor;
 use crate::world::{Fabric, SeenHost, Swarm, World};
 
@@ -18,30 +19,47 @@ const READ_MAX: Duration = Duration::from_secs(3);
 /// Further replicas that do not run are counted.
 const LINES_MAX: usize = 10;
 
-/// Says which replicas of a project do not run and why, and who supervises. Nothing on one engine without an inventory: there, its
-/// own restarts do. What cannot be read now is no failure of the command.
+/// Who supervises, and what is to be said of replicas of a project.
+#[derive(Debug, Default)]
+pub struct Told {
+    supervisor: Option<String>,
+    /// Of replicas that do not run as they should, by slot: what is seen, and what the supervisor says.
+    pub of_slots: BTreeMap<Slot, Vec<String>>,
+    /// What the supervisor says of the project beside that.
+    others: Vec<String>,
+}
+
+/// Nothing on one engine without an inventory: there, its own restarts do; and nothing where no manager answers in time.
+pub async fn ask(session: &Session, world: &World, project: Option<&ProjectName>) -> Option<Told> {
+    session.file.as_ref()?;
+    timeout(READ_MAX, asked(session, world, project)).await.ok()?.ok()
+}
+
+/// Says which replicas of a project do not run and why, and who supervises. What cannot be read now is no failure of the command.
 pub async fn tell(session: &Session, world: &World, project: Option<&ProjectName>) {
     if session.file.is_none() {
         return;
     }
-    let told = async {
-        if let Some(project) = project {
-            tell_unmet(session, world, project).await?;
-        }
-        tell_who(session, world).await
+    let Some(told) = ask(session, world, project).await else {
+        let text = "who supervises these hosts cannot be told: no manager of the swarm answers with its records";
+        return session.ui.warning(text);
     };
-    if !matches!(timeout(READ_MAX, told).await, Ok(Ok(()))) {
-        session.ui.warning("who supervises these hosts cannot be told: no manager of the swarm answers with its records");
+    let of_slots = told.of_slots.iter().flat_map(|(slot, texts)| texts.iter().map(move |text| format!("{slot} {text}")));
+    let lines: Vec<String> = of_slots.chain(told.others).collect();
+    lines.iter().take(LINES_MAX).for_each(|line| session.ui.note(line));
+    if lines.len() > LINES_MAX {
+        session.ui.note(&format!("and {} more; `mcompose why SERVICE` tells all", lines.len() - LINES_MAX));
     }
+    told.supervisor.iter().for_each(|line| session.ui.note(line));
 }
 
-async fn tell_who(session: &Session, world: &World) -> Result<(), Failure> {
+async fn asked(session: &Session, world: &World, project: Option<&ProjectName>) -> Result<Told, Failure> {
     let fabric = session.fabric(world)?;
     if is_unformed(&fabric, world) {
-        session.ui.note(&line(None, Duration::ZERO));
-        return Ok(());
+        return Ok(Told { supervisor: Some(line(None, Duration::ZERO)), ..Told::default() });
     }
-    let supervisor = session.store(&fabric, world)?.supervisor().await?;
+    let store = session.store(&fabric, world)?;
+    let supervisor = store.supervisor().await?;
     let clock = match &fabric {
         Fabric::Overlay { managers } => managers.iter().find(|host| world.seen(host.as_str()).is_some()),
         Fabric::Bridge => None,
@@ -49,8 +67,37 @@ async fn tell_who(session: &Session, world: &World) -> Result<(), Failure> {
     let skew_ms = clock.map_or(0, |host| skew_ms(world, host));
     let skew = Duration::from_millis(skew_ms.unsigned_abs());
     let by_its_clock = if skew_ms < 0 { now().saturating_sub(skew) } else { now() + skew };
-    session.ui.note(&line(supervisor.as_ref(), by_its_clock));
-    Ok(())
+    let mut told = Told { supervisor: Some(line(supervisor.as_ref(), by_its_clock)), ..Told::default() };
+    let Some(project) = project else { return Ok(told) };
+    let Some(record) = store.latest(project).await? else { return Ok(told) };
+    let meant = record.scaled();
+    let request = Request { known: record.seats.clone(), fabric, ..Request::default() };
+    let placement = place(&meant, &session.inventory.hosts, world, &request);
+    // What a verb stopped is as it should be.
+    let unmet = unmet(&meant, &placement, world).into_iter().filter(|(slot, _)| !record.halted.contains(&slot.service));
+    told.of_slots = unmet.map(|(slot, why)| (slot, vec![why.to_string()])).collect();
+    // Who has been silent for long knows nothing of today.
+    if let Some(supervisor) = supervisor.filter(|supervisor| supervisor.silent_for(by_its_clock).is_none()) {
+        let slots: Vec<&Slot> = placement.seats.keys().chain(placement.refused.keys()).collect();
+        for said in supervisor.says_of(project) {
+            told.hear(&slots, said);
+        }
+    }
+    Ok(told)
+}
+
+impl Told {
+    /// What the supervisor says of a slot begins with it. What is held or fits nowhere was seen here as well.
+    fn hear(&mut self, slots: &[&Slot], said: &str) {
+        if ["held: ", "unplaced: "].iter().any(|word| said.starts_with(word)) {
+            return;
+        }
+        let of_slot = slots.iter().find_map(|slot| Some((*slot, said.strip_prefix(&format!("{slot} "))?)));
+        match of_slot {
+            Some((slot, text)) => self.of_slots.entry(slot.clone()).or_default().push(text.to_owned()),
+            None => self.others.push(said.to_owned()),
+        }
+    }
 }
 
 /// Whether the hosts have no swarm yet, and so nothing that could be read.
@@ -70,35 +117,28 @@ fn line(supervisor: Option<&Supervisor>, now: Duration) -> String {
     }
 }
 
-async fn tell_unmet(session: &Session, world: &World, project: &ProjectName) -> Result<(), Failure> {
-    let fabric = session.fabric(world)?;
-    if is_unformed(&fabric, world) {
-        return Ok(());
-    }
-    let Some(record) = session.store(&fabric, world)?.latest(project).await? else { return Ok(()) };
-    let meant = record.scaled();
-    let request = Request { known: record.seats.clone(), fabric, ..Request::default() };
-    let placement = place(&meant, &session.inventory.hosts, world, &request);
-    let unmet = unmet(&meant, &placement, world);
-    for (slot, why) in unmet.iter().take(LINES_MAX) {
-        session.ui.note(&format!("{slot} {why}"));
-    }
-    if unmet.len() > LINES_MAX {
-        session.ui.note(&format!("and {} more; `mcompose why SERVICE` tells all", unmet.len() - LINES_MAX));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::line;
+    use super::{Told, line};
+    use crate::project::{ServiceName, Slot};
     use crate::store::{Holder, Supervisor};
+
+    #[test]
+    fn what_the_supervisor_says_of_a_replica_stands_with_it_and_nothing_is_said_twice() {
+        let slots = [1, 11].map(|number| Slot::new(ServiceName::new("web").expect("a name"), number).expect("not 0"));
+        let mut told = Told::default();
+        for said in ["web.11 is in a crash loop", "held: web.1 on h1: its host does not answer", "refused: web: build: no"] {
+            told.hear(&slots.iter().collect::<Vec<_>>(), said);
+        }
+        assert_eq!(told.of_slots.into_iter().collect::<Vec<_>>(), [(slots[1].clone(), vec!["is in a crash loop".to_owned()])]);
+        assert_eq!(told.others, ["refused: web: build: no"]);
+    }
 
     fn check(renewed_at: Option<&str>, expected: &str) {
         let holder = Holder { who: "ann@box".to_owned(), what: "supervise".to_owned(), ..Holder::default() };
-        let supervisor = Supervisor { holder, renewed_at: renewed_at.map(str::to_owned) };
+        let supervisor = Supervisor { holder, renewed_at: renewed_at.map(str::to_owned), says: String::new() };
         // 2013-01-02T13:23:37Z
         assert_eq!(line(Some(&supervisor), Duration::from_secs(1_357_133_017)), expected);
     }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, Globals, exit, guard, load};
+use super::guard::{self, Told};
+use super::{Failure, Globals, exit, load};
+use crate::project::{Project, Slot};
 use crate::ui::{Template, Ui};
 use crate::world::{Container, Health, PortSeen, State};
 
@@ -42,7 +44,7 @@ pub struct PsArgs {
 
 const HEADINGS: [&str; 8] = ["NAME", "HOST", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"];
 /// The keys of `document`.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "ID",
     "Name",
     "Names",
@@ -62,6 +64,7 @@ const FIELDS: [&str; 19] = [
     "Ports",
     "Networks",
     "Mounts",
+    "Note",
 ];
 const COMMAND_CHARS: usize = 22;
 
@@ -101,11 +104,20 @@ pub async fn run(args: &PsArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure
         let mut services: Vec<_> = rows.iter().filter_map(|(_, container)| container.labels.service.clone()).collect();
         services.dedup();
         services.iter().for_each(|service| ui.data(service));
-    } else if let Some(template) = template {
-        let objects: Vec<_> = rows.iter().map(|(host, container)| document(host.as_str(), container)).collect();
-        ui.listed(&template, &objects);
-    } else if args.format == "json" {
-        rows.iter().for_each(|(host, container)| ui.data(&document(host.as_str(), container).to_string()));
+    } else if template.is_some() || args.format == "json" {
+        let told = guard::ask(&session, &world, Some(&project.name)).await.unwrap_or_default();
+        let mut objects: Vec<_> = rows.iter().map(|(host, container)| document(host.as_str(), container, &told)).collect();
+        if args.all && status.is_empty() && args.host.is_none() {
+            let has_container =
+                |slot: &Slot| world.containers_of(&project.name).any(|(_, seen)| seen.slot().as_ref() == Some(slot));
+            let is_meant = |slot: &Slot| args.only.is_empty() || args.only.iter().any(|name| name == slot.service.as_str());
+            let without = told.of_slots.iter().filter(|(slot, _)| is_meant(slot) && !has_container(slot));
+            objects.extend(without.map(|(slot, notes)| gap(&project, slot, notes)));
+        }
+        match template {
+            Some(template) => ui.listed(&template, &objects),
+            None => objects.iter().for_each(|object| ui.data(&object.to_string())),
+        }
     } else {
         let rows: Vec<_> = rows.iter().map(|(host, container)| cells(host.as_str(), container, args.no_trunc)).collect();
         ui.table(&HEADINGS, &rows);
@@ -131,8 +143,9 @@ fn cells(host: &str, container: &Container, whole: bool) -> Vec<String> {
     ]
 }
 
-/// One object a line, with docker compose's keys and `Host`.
-fn document(host: &str, container: &Container) -> Value {
+/// One object a line, with docker compose's keys, `Host`, and `Note`: why it does not run as it should.
+fn document(host: &str, container: &Container, told: &Told) -> Value {
+    let notes = container.slot().and_then(|slot| told.of_slots.get(&slot)).map(|notes| notes.join("; "));
     let publishers = container.ports.iter().map(|port| {
         json!({
             "URL": port.host_ip, "TargetPort": port.container_port, "PublishedPort": port.host_port.unwrap_or(0),
@@ -158,6 +171,17 @@ fn document(host: &str, container: &Container) -> Value {
         "Networks": container.networks.keys().cloned().collect::<Vec<_>>().join(","),
         "Mounts": container.mounts.iter().map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name }).cloned()
             .collect::<Vec<_>>().join(","),
+        "Note": notes.unwrap_or_default(),
+    })
+}
+
+/// A replica without a container on a host that answers.
+fn gap(project: &Project, slot: &Slot, notes: &[String]) -> Value {
+    let named = project.services.get(&slot.service).and_then(|service| service.container_name.clone());
+    let name = named.unwrap_or_else(|| format!("{}-{}-{}", project.name, slot.service, slot.number));
+    json!({
+        "ID": "", "Name": name, "Names": name, "Project": project.name.as_str(), "Service": slot.service.as_str(),
+        "Number": slot.number, "State": "missing", "Status": "", "Note": notes.join("; "),
     })
 }
 

@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{Failure, Globals, exit, load, unit};
 use crate::apply::Limits;
 use crate::engine::Engines;
-use crate::store::Holder;
+use crate::store::{Clock, Holder};
 use crate::supervise::machine::{Notice, Settings};
 use crate::supervise::{Changed, Scope, Supervision};
 use crate::ui::Ui;
@@ -77,12 +77,20 @@ pub async fn supervision(session: &Session, scope: Scope) -> Result<Supervision,
             look_every_ms: settings.look_every_ms,
             rebalance: settings.rebalance,
             keeps_deployed: scope == Scope::All,
+            seed: seed(),
         },
         lost_after_ms_of: settings.lost_after_ms_of.clone(),
         scope,
         limits,
         holder: Holder::this_process(&session.command),
+        clock: Clock::OfMachine,
     })
+}
+
+/// Another for each run, so that two supervisors do not pause alike.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos() % u128::from(u64::MAX)).unwrap_or_default() ^ u64::from(std::process::id())
 }
 
 fn tell(ui: Ui, notice: &Notice, is_json: bool) {

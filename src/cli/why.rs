@@ -8,7 +8,7 @@ use super::attached::now;
 use super::happened::{Happening, remembered};
 use super::moment::api_text;
 use super::session::{Planned, Session};
-use super::{Failure, Globals, exit, load};
+use super::{Failure, Globals, exit, guard, load};
 use crate::engine::Inspected;
 use crate::placement::{Placement, Request, misfits};
 use crate::plan::{Goal, Note, Plan, Up, lines_about};
@@ -56,6 +56,7 @@ pub async fn run(args: &WhyArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
             && !labels.oneoff
             && labels.slot().is_some_and(|slot| slots.contains(&slot))
     };
+    let told = guard::ask(&session, &world, Some(&project.name)).await;
     let happened = remembered(&session, &world, ("1", &api_text(now())), &wanted).await;
     let mut documents = Vec::new();
     let known = record.as_ref().map(|record| record.seats.clone()).unwrap_or_default();
@@ -63,11 +64,13 @@ pub async fn run(args: &WhyArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
     for slot in &slots {
         let past: Vec<&Happening> =
             happened.iter().filter(|one| one.labels.slot().as_ref() == Some(slot) && is_of_its_life(&one.event.action)).collect();
+        let said = told.iter().flat_map(|told| told.of_slots.get(slot)).flatten();
+        let notes = notes(slot, &planned.plan).into_iter().chain(said.map(|text| format!("{slot} {text}")));
         let story = Story {
+            notes: notes.collect(),
             containers: inspected(&session, &world, &project, slot).await,
             seat: seat_text(slot, &planned.placement),
             rejected: rejected(slot, &session, &meant, &planned, &request),
-            notes: notes(slot, &planned.plan),
             past: past.into_iter().rev().take(args.last).rev().collect(),
             slot: slot.clone(),
         };

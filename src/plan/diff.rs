@@ -44,6 +44,8 @@ pub(super) enum Wake {
     Nothing,
     Start(Cause),
     Unpause(Cause),
+    /// Stopped, and not started again.
+    Halt(Cause),
     /// Stopped and started again, since a service that it depends on with `restart: true` is replaced.
     Bounce(Cause),
 }

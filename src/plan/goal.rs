@@ -225,6 +225,8 @@ pub struct Up {
     pub rest: BTreeSet<Slot>,
     /// Slots that get another container though theirs is as it should be: it runs and is unhealthy.
     pub renew: BTreeSet<Slot>,
+    /// Slots whose container is stopped: its engine starts it again and again, more often than its policy says.
+    pub halt: BTreeSet<Slot>,
 }
 
 impl Default for Up {
@@ -245,6 +247,7 @@ impl Default for Up {
             gently: false,
             rest: BTreeSet::new(),
             renew: BTreeSet::new(),
+            halt: BTreeSet::new(),
         }
     }
 }

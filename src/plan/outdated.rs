@@ -204,9 +204,8 @@ pub(super) fn make_way(rises: &mut [Rise<'_>], users: &[User<'_>], attribute: &s
             let cause = match &turn.action {
                 Action::Replace(cause) | Action::Remake(cause) => cause.clone(),
                 Action::Move => Cause::Moved { to: turn.host.clone() },
-                Action::Keep(Wake::Nothing | Wake::Start(_) | Wake::Unpause(_) | Wake::Bounce(_)) | Action::Create => {
-                    Cause::Changed { keys: BTreeSet::from([attribute.to_owned()]) }
-                }
+                Action::Keep(Wake::Nothing | Wake::Start(_) | Wake::Unpause(_) | Wake::Halt(_) | Wake::Bounce(_))
+                | Action::Create => Cause::Changed { keys: BTreeSet::from([attribute.to_owned()]) },
             };
             turn.action = Action::Remake(cause);
         }

@@ -289,8 +289,16 @@ fn inert_attributes(service: &Service) -> [(&'static str, bool, &'static str); 7
         ("credential_spec", service.credential_spec.is_some(), "it is for Windows containers"),
         ("deploy.endpoint_mode", deploy.is_some_and(|d| d.endpoint_mode.is_some()), "a name stands for all replicas' addresses"),
         ("deploy.labels", deploy.is_some_and(|d| !d.labels.is_empty()), "there is no swarm service to label"),
-        ("deploy.restart_policy.delay", delays, "the host's engine restarts with a delay of its own"),
-        ("deploy.restart_policy.max_attempts", counts, "the host's engine counts attempts for `on-failure` only"),
+        (
+            "deploy.restart_policy.delay",
+            delays,
+            "the host's engine restarts with a delay of its own; a supervisor keeps to it for what it starts",
+        ),
+        (
+            "deploy.restart_policy.max_attempts",
+            counts,
+            "the host's engine counts for `on-failure` only; a supervisor stops what is started more often",
+        ),
         (
             "pull_policy",
             service.pull_policy.as_deref() == Some("refresh"),

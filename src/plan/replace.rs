@@ -85,6 +85,10 @@ impl<'a, 'c> Upping<'a, 'c> {
                     continue;
                 }
                 Some(rolling) if rolling.is_start_first && roll::is_half_done(turn) => self.take_over(rolling, &mut stage, steps),
+                _ if roll::is_repair(turn) => {
+                    self.repair(before, turns, &mut stage, steps);
+                    continue;
+                }
                 _ if turn.has_steps() => {
                     self.remove_extras(&mut stage);
                     self.emit_turn(&stage, steps);
@@ -146,6 +150,10 @@ impl<'a, 'c> Upping<'a, 'c> {
                 let op = Op::Unpause { container };
                 let step = self.draft.step(filler.host, subject(), op, cause.clone(), before);
                 steps.started.insert(stage.turn.number, Started { start: step, end: step });
+            }
+            Wake::Halt(cause) => {
+                let leaving = self.leaving(stage.wanted, stage.slot.clone(), &filler, cause.clone());
+                leaving.stop(&mut self.draft, before);
             }
             Wake::Bounce(cause) => {
                 let leaving = self.leaving(stage.wanted, stage.slot.clone(), &filler, cause.clone());

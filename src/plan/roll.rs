@@ -71,6 +71,19 @@ impl Rolling {
         }
     }
 
+    /// For one that is unhealthy: as soon as the new one is ready.
+    fn repair() -> Self {
+        Self {
+            parallelism: 1,
+            delay_ms: 0,
+            monitor_ms: 0,
+            then: FailureAction::Continue,
+            max_failure_ratio: 0.0,
+            is_start_first: true,
+            has_healthcheck: true,
+        }
+    }
+
     /// How many of so many replicas may fail before the update does.
     fn may_fail(&self, replicas: usize) -> u32 {
         if self.then == FailureAction::Continue {
@@ -167,6 +180,20 @@ impl<'a> Upping<'a, '_> {
         }
         let is_in_the_way = |turn: &Turn<'a>| turn.filler.is_some_and(|filler| self.is_in_the_way(wanted.name, &filler));
         turns.iter().any(is_in_the_way).then(|| "another service waits for its host port".to_owned())
+    }
+
+    /// One that is unhealthy makes way for another, which is ready before it stops where nothing forbids that. It is no update, so that no
+    /// other replica waits for it, and it for none.
+    pub(super) fn repair(&mut self, before: &[Rise<'a>], turns: &[Turn<'a>], stage: &mut Stage<'_, 'a>, steps: &mut RiseSteps) {
+        self.remove_extras(stage);
+        let wanted = stage.wanted;
+        let overlaps = self.goal.start
+            && !wanted.completes
+            && cannot_overlap(wanted, &self.compose.project.volumes).is_none()
+            && self.must_go_at_once(before, wanted, turns).is_none();
+        if !(overlaps && self.start_first(&Rolling::repair(), stage, steps)) {
+            self.emit_turn(stage, steps);
+        }
     }
 
     /// The batches, each behind the tally of the one before.
@@ -315,7 +342,8 @@ impl<'a> Upping<'a, '_> {
         after: Vec<StepId>,
     ) -> StepId {
         let op = Op::Await { container, until, at_most_secs };
-        self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, Cause::Update, after)
+        let cause = if is_repair(stage.turn) { Cause::Unhealthy } else { Cause::Update };
+        self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, cause, after)
     }
 
     /// `monitor`: the new replica has to go on for that long.
@@ -348,7 +376,12 @@ impl<'a> Upping<'a, '_> {
 
 /// Its container makes way in a batch. What has to leave for a network or a volume, or is dead, does so at once.
 pub(super) fn rolls(turn: &Turn<'_>) -> bool {
-    matches!(turn.action, Action::Replace(_) | Action::Move)
+    matches!(turn.action, Action::Replace(_) | Action::Move) && !is_repair(turn)
+}
+
+/// Its container is as it should be, and unhealthy.
+pub(super) fn is_repair(turn: &Turn<'_>) -> bool {
+    turn.action == Action::Replace(Cause::Unhealthy)
 }
 
 /// The new container of an interrupted update, with the old one still beside it.

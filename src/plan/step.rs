@@ -259,6 +259,8 @@ pub enum Cause {
     },
     /// Its healthcheck failed for as often as it allows.
     Unhealthy,
+    /// Its engine starts it again more often than its policy says.
+    GivenUp,
     /// The verb itself asks for it.
     Requested,
     ScaledDown,

@@ -206,6 +206,7 @@ impl fmt::Display for Cause {
             Self::Forced => f.write_str("made by another tool"),
             Self::NotRunning { state } => f.write_str(state),
             Self::Unhealthy => f.write_str("unhealthy"),
+            Self::GivenUp => f.write_str("its engine starts it again and again"),
             Self::Requested => f.write_str("requested"),
             Self::ScaledDown => f.write_str("scaled down"),
             Self::Orphan => f.write_str("orphan"),

@@ -202,6 +202,8 @@ impl<'a, 'c> Upping<'a, 'c> {
             turn.unconnected.clear();
         } else if self.is_in(&self.goal.renew, name, turn.number) && !turn.is_new() {
             turn.action = Action::Replace(Cause::Unhealthy);
+        } else if self.is_in(&self.goal.halt, name, turn.number) && !turn.is_new() {
+            turn.action = Action::Keep(Wake::Halt(Cause::GivenUp));
         }
         Some(turn)
     }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use super::record::{Encoded, Standing, decode, to_prune};
-use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError, Supervisor};
+use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, RecordState, Says, Store, StoreError, Supervisor, shortened};
 use crate::project::ProjectName;
 
 /// Between two looks at a lock that another process holds.
@@ -23,6 +23,7 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 const LEASE_POLL: Duration = Duration::from_secs(1);
 /// No project has a dot in its name.
 const LEASE: &str = "supervisor.lease";
+const SAYS: &str = "supervisor.says";
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 pub struct FolderStore {
@@ -147,11 +148,12 @@ impl Store for FolderStore {
         }
     }
 
-    async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError> {
+    async fn lease(&self, holder: &Holder, says: Says) -> Result<Lock, StoreError> {
         make_folder(&self.folder)?;
         let path = self.folder.join(LEASE);
         loop {
             if let Some(file) = try_lock(&path, holder)? {
+                tokio::spawn(keep_said(self.folder.join(SAYS), says));
                 return Ok(Lock::of_file(file, path));
             }
             sleep(LEASE_POLL).await;
@@ -165,7 +167,8 @@ impl Store for FolderStore {
             Err(_) => false,
         };
         let holder = || fs::read_to_string(&path).map(|text| holder_of(&text)).unwrap_or_default();
-        Ok(is_held.then(|| Supervisor { holder: holder(), renewed_at: None }))
+        let says = || fs::read_to_string(self.folder.join(SAYS)).unwrap_or_default();
+        Ok(is_held.then(|| Supervisor { holder: holder(), renewed_at: None, says: says() }))
     }
 
     async fn latest(&self, project: &ProjectName) -> Result<Option<Record>, StoreError> {
@@ -245,6 +248,18 @@ fn try_lock(path: &Path, holder: &Holder) -> Result<Option<File>, StoreError> {
         }
     }
     Ok(None)
+}
+
+/// Keeps what a supervisor says for as long as it may say more. Who cannot write it loses nothing but that.
+async fn keep_said(path: PathBuf, mut says: Says) {
+    loop {
+        let text = shortened(&says.borrow_and_update()).to_owned();
+        let beside = path.with_extension("new");
+        let _ = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
+        if says.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

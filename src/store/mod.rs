@@ -1,6 +1,7 @@
 //! What was deployed, and who may deploy now: records and the deploy lock, in the swarm's Raft or in a local folder.
 #![expect(clippy::disallowed_methods, reason = "the store reads the disk, the environment and the clock")]
 
+mod clock;
 mod error;
 mod folder;
 mod lock;
@@ -8,6 +9,7 @@ mod open;
 mod raft;
 mod record;
 
+pub use clock::{Clock, Moment};
 pub use error::StoreError;
 pub use folder::FolderStore;
 pub use lock::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock};
@@ -18,6 +20,7 @@ pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead, RecordState};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::project::{ProjectName, moment};
 
@@ -30,12 +33,34 @@ pub struct Supervisor {
     pub holder: Holder,
     /// When the lease was renewed last: RFC 3339, by the clock of the swarm's leader. Nothing where it cannot outlive its holder.
     pub renewed_at: Option<String>,
+    /// What it said last: see `Says`.
+    pub says: String,
+}
+
+/// What a supervisor has to say of its projects to whoever asks: a line for each thing, with the project's name and a space before it.
+pub type Says = watch::Receiver<String>;
+/// So much of it is kept, in whole lines.
+const SAYS_BYTES_MAX: usize = 8 << 10;
+
+/// The first lines that fit.
+fn shortened(says: &str) -> &str {
+    match says.get(..SAYS_BYTES_MAX.min(says.len())) {
+        Some(start) if start.len() < says.len() => start.rsplit_once('\n').map_or("", |(lines, _)| lines),
+        Some(all) => all,
+        // In the middle of a letter.
+        None => says.lines().next().filter(|line| line.len() <= SAYS_BYTES_MAX).unwrap_or_default(),
+    }
 }
 
 /// Clocks of different machines may differ by this much before a lease is taken for one that ended without a word.
 const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(20);
 
 impl Supervisor {
+    /// What it says of one project.
+    pub fn says_of(&self, project: &ProjectName) -> impl Iterator<Item = &str> {
+        self.says.lines().filter_map(move |line| line.strip_prefix(project.as_str())?.strip_prefix(' '))
+    }
+
     /// How long it has not renewed its lease, where that is too long for one that still runs. `now`: since 1970, by the clock that
     /// the lease is stamped with.
     pub fn silent_for(&self, now: Duration) -> Option<Duration> {
@@ -60,8 +85,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Lock, StoreError>;
 
     /// Takes the lease of the one supervisor that acts. Returns when it is this one's, be it in hours; an error where that
-    /// cannot be told now.
-    async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError>;
+    /// cannot be told now. What it `says` is kept beside the lease, as new as its last renewal.
+    async fn lease(&self, holder: &Holder, says: Says) -> Result<Lock, StoreError>;
 
     /// Who holds that lease now, or held it until it ended without a word.
     async fn supervisor(&self) -> Result<Option<Supervisor>, StoreError>;
@@ -87,4 +112,18 @@ pub trait Store: Send + Sync {
 
     /// Takes away every record of a project. To be called with the lock held.
     async fn remove(&self, project: &ProjectName) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SAYS_BYTES_MAX, shortened};
+
+    #[test]
+    fn what_is_said_is_kept_in_whole_lines() {
+        assert_eq!(shortened("p one\np two"), "p one\np two");
+        let line = format!("p {}\n", "é".repeat(1_500));
+        let kept = shortened(&line.repeat(5)).to_owned();
+        assert!(kept.len() <= SAYS_BYTES_MAX && kept.lines().all(|kept| format!("{kept}\n") == line), "{}", kept.len());
+        assert_eq!(shortened(&"é".repeat(SAYS_BYTES_MAX)), "");
+    }
 }

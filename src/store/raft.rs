@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::record::{Encoded, Standing, compress, decode, decompress, to_prune};
 use super::{
-    Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, RecordState, Store, StoreError, Supervisor,
+    Clock, Draft, Holder, Lock, RECORD_BYTES_MAX, RECORDS_KEPT, Record, RecordHead, RecordState, Says, Store, StoreError,
+    Supervisor,
 };
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
@@ -43,6 +44,7 @@ mod labels {
     pub const SINCE: &str = "io.mcompose.since";
     pub const BEAT: &str = "io.mcompose.beat";
     pub const RELEASED: &str = "io.mcompose.released";
+    pub const SAYS: &str = "io.mcompose.says";
 }
 
 pub struct RaftStore {
@@ -51,12 +53,18 @@ pub struct RaftStore {
     host: HostName,
     /// Tokens of the locks that were taken here.
     taken: Mutex<BTreeMap<ProjectName, String>>,
+    clock: Clock,
 }
 
 impl RaftStore {
     /// `host` is one of the managers.
     pub fn new(managers: Managers, host: HostName) -> Self {
-        Self { managers, host, taken: Mutex::default() }
+        Self { managers, host, taken: Mutex::default(), clock: Clock::default() }
+    }
+
+    /// The same with another clock for what is held.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Fails where the lock that was taken here is another's by now: who was suspended does not know yet.
@@ -189,13 +197,13 @@ impl Store for RaftStore {
         wait_max: Duration,
         waiting: &(dyn Fn(Holder) + Send + Sync),
     ) -> Result<Lock, StoreError> {
-        let lock = lock::acquire(&self.managers, project, holder, wait_max, waiting).await?;
+        let lock = lock::acquire(&self.managers, &self.clock, project, holder, wait_max, waiting).await?;
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(project.clone(), holder.token.clone());
         Ok(lock)
     }
 
-    async fn lease(&self, holder: &Holder) -> Result<Lock, StoreError> {
-        lock::lease(&self.managers, holder).await
+    async fn lease(&self, holder: &Holder, says: Says) -> Result<Lock, StoreError> {
+        lock::lease(&self.managers, &self.clock, holder, says).await
     }
 
     async fn supervisor(&self) -> Result<Option<Supervisor>, StoreError> {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::hosts::{Extent, Looker, look_at};
 use super::machine::{Deployment, Event};
 use super::run::{ByProject, Message, Scope, is_true};
-use crate::apply::{self, Limits, Outcome, apply};
+use crate::apply::{self, HostTurns, Limits, Outcome, StepEnd, apply_in_turns};
 use crate::delivery::Cargo;
 use crate::engine::Engines;
 use crate::plan::{Op, Plan, StepId, Subject, step_text};
@@ -31,6 +31,8 @@ pub(super) struct Projects {
     store: Arc<dyn Store>,
     scope: Scope,
     limits: Limits,
+    /// Those of each host, for the plans of all projects.
+    turns: HostTurns,
     holder: Holder,
     sender: mpsc::UnboundedSender<Message>,
     held: ByProject<Locked>,
@@ -55,7 +57,8 @@ impl Projects {
         sender: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let (held, interrupts) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, scope, limits, holder, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
+        let turns = HostTurns::new(limits.per_host);
+        Self { store, scope, limits, turns, holder, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
     }
 
     pub(super) fn read(&mut self) {
@@ -113,7 +116,7 @@ impl Projects {
         let Some(Locked { lock, record, .. }) = self.held.remove(&project) else { return };
         let (interrupt, interrupted) = watch::channel(false);
         self.interrupts.insert(project.clone(), interrupt);
-        let (store, limits, sender) = (Arc::clone(&self.store), self.limits, self.sender.clone());
+        let (store, limits, sender) = (Arc::clone(&self.store), (self.limits, self.turns.clone()), self.sender.clone());
         self.tasks.spawn(async move {
             let began = Instant::now();
             let kept = match record.filter(|record| record.seats != seats) {
@@ -199,18 +202,18 @@ async fn locked(store: &dyn Store, holder: &Holder, project: &ProjectName, looke
     Ok(Message::Locked(Box::new(Locked { project: project.clone(), lock, record }), event))
 }
 
-/// Carries a plan out; returns the slots that a container was made or started for, or tried to be, and what went wrong.
+/// Carries a plan out; returns the slots that a start was made for, or tried, and what went wrong.
 async fn carry_out(
     engines: &Engines,
     plan: &Plan,
-    limits: &Limits,
+    (limits, turns): &(Limits, HostTurns),
     mut interrupted: watch::Receiver<bool>,
     mut lost: watch::Receiver<bool>,
 ) -> (BTreeSet<Slot>, BTreeSet<String>) {
     let (events, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let nothing = Cargo::default();
-    let walk = apply(engines, plan, limits, &nothing, events, stopped);
+    let walk = apply_in_turns(engines, plan, limits, turns, &nothing, events, stopped);
     let halt = async {
         tokio::select! {
             biased;
@@ -228,17 +231,21 @@ async fn carry_out(
     };
     let mut tried = BTreeSet::new();
     while let Ok(event) = told.try_recv() {
-        if let apply::Event::Started { step } = event {
-            tried.extend(started_slot(plan, step));
+        match event {
+            apply::Event::Started { step } => drop(tried.insert(step)),
+            // It was interrupted before its turn came.
+            apply::Event::Ended { step, end: StepEnd::Skipped { .. }, .. } => drop(tried.remove(&step)),
+            _ => {}
         }
     }
+    let tried = tried.into_iter().filter_map(|step| started_slot(plan, step)).collect();
     (tried, outcome.map(|outcome| errors(plan, &outcome)).unwrap_or_default())
 }
 
 fn started_slot(plan: &Plan, step: StepId) -> Option<Slot> {
     let step = plan.steps.get(step.0)?;
     match (&step.subject, &step.op) {
-        (Subject::Slot(slot), Op::Create { .. } | Op::Start { .. } | Op::Restart { .. }) => Some(slot.clone()),
+        (Subject::Slot(slot), Op::Start { .. } | Op::Restart { .. }) => Some(slot.clone()),
         _ => None,
     }
 }
@@ -267,26 +274,41 @@ fn chain(error: &StoreError) -> String {
 mod tests {
     use super::*;
     use crate::engine::fake::Fake;
-    use crate::plan::{Cause, Step, Tolerance};
-    use crate::project::ContainerSpec;
+    use crate::plan::{Cause, ContainerRef, Step, Tolerance};
+    use crate::project::{ContainerSpec, ServiceName};
 
-    /// Carries out a plan of one creation; returns how many containers there are then.
-    async fn check(is_interrupted: bool, is_lost: bool, expect: usize) {
-        let fake = Fake::new(&["h1"]);
-        fake.host("h1").add_image("web:1");
+    /// Makes one container.
+    fn plan(subject: Subject) -> Plan {
         let spec = ContainerSpec { image: "web:1".to_owned(), ..ContainerSpec::default() };
         let step = Step {
             host: HostName::new("h1").expect("a host name"),
-            subject: Subject::Container("shop-web-1".to_owned()),
+            subject,
             op: Op::Create { name: "shop-web-1".into(), spec: Box::new(spec.into()) },
             cause: Cause::Missing,
             after: Vec::new(),
             tolerance: Tolerance::Strict,
         };
-        let plan = Plan { project: ProjectName::new("shop").expect("a name"), steps: vec![step], notes: Vec::new() };
+        Plan { project: ProjectName::new("shop").expect("a name"), steps: vec![step], notes: Vec::new() }
+    }
+
+    #[test]
+    fn what_was_made_and_not_started_counts_as_no_start() {
+        let slot = Slot::new(ServiceName::new("web").expect("a name"), 1).expect("not 0");
+        let mut plan = plan(Subject::Slot(slot.clone()));
+        assert_eq!(started_slot(&plan, StepId(0)), None);
+        plan.steps[0].op = Op::Start { container: ContainerRef::Name("shop-web-1".into()) };
+        assert_eq!(started_slot(&plan, StepId(0)), Some(slot));
+    }
+
+    /// Carries out a plan of one creation; returns how many containers there are then.
+    async fn check(is_interrupted: bool, is_lost: bool, expect: usize) {
+        let fake = Fake::new(&["h1"]);
+        fake.host("h1").add_image("web:1");
+        let plan = plan(Subject::Container("shop-web-1".to_owned()));
         let (_interrupt, interrupted) = watch::channel(is_interrupted);
         let (_lose, lost) = watch::channel(is_lost);
-        carry_out(&fake.engines(), &plan, &Limits::default(), interrupted, lost).await;
+        let limits = (Limits::default(), HostTurns::new(6));
+        carry_out(&fake.engines(), &plan, &limits, interrupted, lost).await;
         assert_eq!(fake.host("h1").containers().len(), expect, "interrupted {is_interrupted}, lock lost {is_lost}");
     }
 

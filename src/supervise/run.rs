@@ -14,7 +14,7 @@ use super::projects::{Locked, Projects};
 use crate::apply::Limits;
 use crate::engine::Engines;
 use crate::project::{Host, HostName, ProjectName};
-use crate::store::{Holder, Store};
+use crate::store::{Clock, Holder, Says, Store};
 use crate::world::Fabric;
 
 /// Between two tries for the lease where the store does not answer.
@@ -23,6 +23,9 @@ const LEASE_RETRY: Duration = Duration::from_secs(1);
 const MESSAGES_AT_ONCE: usize = 256;
 /// The lease is given back within this time at the end.
 const END_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The machine asks for less.
+const WAKE_MS_MAX: u64 = 3_600_000;
 
 /// What is supervised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,7 @@ pub struct Supervision {
     pub scope: Scope,
     pub limits: Limits,
     pub holder: Holder,
+    pub clock: Clock,
 }
 
 /// The hosts as the inventory lists them now.
@@ -68,20 +72,22 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let Supervision { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of, scope, limits, holder } = supervision;
-    let began = Instant::now();
-    let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let Supervision { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of, scope, limits, holder, clock } =
+        supervision;
+    let began = clock.now();
+    let now_ms = || u64::try_from(clock.since(began).as_millis()).unwrap_or(u64::MAX);
     let mut machine = Machine::new(settings, fabric, inventory, now_ms()).with_lost_after(lost_after_ms_of);
     let mut hosts = Hosts::new(engines, sender.clone());
     let mut projects = Projects::new(Arc::clone(&store), scope.clone(), limits, holder.clone(), sender.clone());
     let again = sender.clone();
     let mut lease = JoinSet::new();
+    let (say, said) = watch::channel(String::new());
     match scope {
-        Scope::All => drop(lease.spawn(hold_lease(store, holder, sender, stop.clone()))),
+        Scope::All => drop(lease.spawn(hold_lease(store, holder, said, sender, stop.clone()))),
         Scope::Project(_) => drop(sender.send(Message::Event(Event::Lease(true)))),
     }
     loop {
-        let wake = began + Duration::from_millis(machine.wake_ms().min(now_ms() + 3_600_000));
+        let wake = Instant::now() + Duration::from_millis(machine.wake_ms().saturating_sub(now_ms()).min(WAKE_MS_MAX));
         let first = tokio::select! {
             biased;
             () = is_true(&mut stop) => break,
@@ -106,6 +112,12 @@ pub async fn run(
             machine.hear(event, now_ms());
         }
         let commands = machine.decide(now_ms());
+        say.send_if_modified(|said| {
+            let now = says(&machine);
+            let is_new = *said != now;
+            *said = now;
+            is_new
+        });
         if are_of_records && hosts.ask(machine.images()) {
             // What was seen before does not tell whether a host has them.
             for host in hosts.engines().into_keys() {
@@ -134,17 +146,24 @@ pub async fn run(
     let _ = tokio::time::timeout(END_WAIT_MAX, async { while lease.join_next().await.is_some() {} }).await;
 }
 
+/// What `ps` and `why` show of it, who run elsewhere.
+fn says(machine: &Machine) -> String {
+    let lines: Vec<String> = machine.told().map(|(project, text)| format!("{project} {}", text.replace('\n', " "))).collect();
+    lines.join("\n")
+}
+
 /// Takes the lease, again whenever it was lost, and says so; gives it back at the end.
 async fn hold_lease(
     store: Arc<dyn Store>,
     holder: Holder,
+    says: Says,
     sender: mpsc::UnboundedSender<Message>,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
         let taken = tokio::select! {
             biased;
-            taken = store.lease(&holder) => taken,
+            taken = store.lease(&holder, says.clone()) => taken,
             () = is_true(&mut stop) => return,
         };
         let Ok(lease) = taken else {

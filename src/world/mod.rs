@@ -234,9 +234,27 @@ pub struct Container {
     pub command: String,
     /// The engine's own words: `Up 2 minutes (healthy)`.
     pub status: String,
+    /// What the engine's own restarts came to, of a replica that does not run now; nothing where the engine was not asked.
+    #[serde(default)]
+    pub restarts: Option<Restarts>,
+}
+
+/// How often an engine started a container again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Restarts {
+    /// Since somebody started it last.
+    pub count: u32,
+    /// How long it ran the last time, in milliseconds.
+    pub lived_ms: u64,
 }
 
 impl Container {
+    /// Whether it takes a question of its own to know what the engine's restarts came to: a list does not tell.
+    pub fn may_have_restarted(&self) -> bool {
+        let has_ended = matches!(self.state, State::Restarting | State::Exited { .. });
+        has_ended && self.labels.project.is_some() && !self.labels.oneoff
+    }
+
     /// The slot it fills, if its labels say that it is a replica and no one-off.
     pub fn slot(&self) -> Option<Slot> {
         if self.labels.oneoff { None } else { self.labels.slot() }

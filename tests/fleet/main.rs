@@ -27,6 +27,7 @@ mod local;
 mod many;
 mod moves;
 mod one_off;
+mod policies;
 mod program;
 mod push;
 mod reference;

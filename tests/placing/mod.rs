@@ -8,7 +8,8 @@ use std::sync::Arc;
 use mcompose::placement::{Placement, Request, Why, place};
 use mcompose::project::{Address, Availability, ContainerId, Host, HostName, Project, ProjectName, Protocol, Role, Slot};
 use mcompose::world::{
-    Container, EngineInfo, Fabric, Health, Labels, MountSeen, PortSeen, Reservation, SeenHost, Sight, State, VolumeSeen, World,
+    Container, EngineInfo, Fabric, Health, Labels, MountSeen, PortSeen, Reservation, Restarts, SeenHost, Sight, State,
+    VolumeSeen, World,
 };
 
 /// A project `p` from services (and volumes and networks) in canonical YAML.
@@ -100,7 +101,7 @@ pub fn cut(world: &mut World, host: &str) {
     world.hosts.insert(name(host), Sight::Unreachable { why: "no route to host".to_owned() });
 }
 
-/// Puts a container on a host; words say the rest: `created exited=1 healthy unhealthy revision=2 created_at=5 mount=NAME bind=PATH
+/// Puts a container on a host; words say the rest: `created exited=1 restarting=2 healthy unhealthy revision=2 created_at=5 mount=NAME bind=PATH
 /// port=80 port=10.0.0.1:80 memory=BYTES gpu=1`.
 pub fn put(world: &mut World, host: &str, container_name: &str, words: &str) {
     let container = container(container_name, words);
@@ -142,6 +143,7 @@ fn container(name: &str, words: &str) -> Container {
         network_mode: String::new(),
         command: String::new(),
         status: String::new(),
+        restarts: None,
     };
     for word in words.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -151,6 +153,10 @@ fn container(name: &str, words: &str) -> Container {
         match key {
             "created" => container.state = State::Created,
             "exited" => container.state = State::Exited { code: Some(number()) },
+            "restarting" => {
+                let count = u32::try_from(number()).expect("it is small");
+                (container.state, container.restarts) = (State::Restarting, Some(Restarts { count, lived_ms: 0 }));
+            }
             "healthy" => container.health = Health::Healthy,
             "unhealthy" => container.health = Health::Unhealthy,
             "revision" => container.labels.revision = u64::try_from(number()).ok(),

@@ -29,6 +29,8 @@ const AWAKE_MS: u64 = 2_000;
 /// Starts of one container by one caller within a window, backed off.
 const STARTS_MAX: usize = 10;
 const STARTS_WINDOW_MS: u64 = 30_000;
+/// Starts, within the same window, of what crashes all the time, after which somebody must have told so.
+const UNTOLD_STARTS_MAX: usize = 7;
 
 /// A replica that runs.
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ struct Running {
     host: HostName,
     revision: u64,
     spec: String,
+    is_unhealthy: bool,
 }
 
 /// One supervisor as it is from outside.
@@ -75,6 +78,9 @@ pub struct Laws {
     saved_homes: BTreeMap<String, Option<String>>,
     kept: Option<(u64, u64)>,
     starts: BTreeMap<(String, String), Vec<u64>>,
+    /// When it was started that crashes all the time, and whether somebody told so.
+    crashes: Vec<u64>,
+    is_told: bool,
     pub last_change_ms: u64,
     pub broken: Option<String>,
 }
@@ -97,6 +103,8 @@ impl Laws {
             saved_homes: BTreeMap::new(),
             kept: None,
             starts: BTreeMap::new(),
+            crashes: Vec::new(),
+            is_told: false,
             last_change_ms: 0,
             broken: None,
         }
@@ -219,6 +227,7 @@ impl Laws {
                 let watched = self.supervisors.entry(who.to_owned()).or_default();
                 (watched.leads, watched.stood_down_ms) = (false, at_ms);
             }
+            Notice::Unmet { text, .. } if text.contains("crash loop") => self.is_told = true,
             _ => {}
         }
     }
@@ -279,6 +288,8 @@ impl Laws {
         match event.action.as_str() {
             "die" | "destroy" => drop(self.running.remove(&event.id)),
             "start" => self.started(host, event, at_ms),
+            "health_status: unhealthy" => self.running.get_mut(&event.id).into_iter().for_each(|one| one.is_unhealthy = true),
+            "health_status: healthy" => self.running.get_mut(&event.id).into_iter().for_each(|one| one.is_unhealthy = false),
             _ => {}
         }
     }
@@ -290,7 +301,15 @@ impl Laws {
             host: host.clone(),
             revision: label(keys::REVISION).parse().unwrap_or_default(),
             spec: label(keys::SPEC),
+            is_unhealthy: false,
         };
+        if started.slot.0 == CRASHES {
+            self.crashes.retain(|start_ms| start_ms + STARTS_WINDOW_MS > at_ms);
+            self.crashes.push(at_ms);
+            if self.crashes.len() > UNTOLD_STARTS_MAX && !self.is_told {
+                self.breaks(at_ms, format!("{} crashes all the time, and nobody says so", event.name));
+            }
+        }
         if started.slot.0 == "store" {
             match &self.home {
                 None => self.home = Some(host.to_string()),
@@ -332,9 +351,11 @@ impl Laws {
         };
         // Who says nothing of how it is updated is moved start-first.
         let is_moved = |other: &&Running| self.rebalances && started.slot.0 == CRASHES && other.host != *host;
+        // Who is unhealthy goes when the next one is ready, unless both would write to one volume.
+        let is_repair = |other: &&Running| other.is_unhealthy && started.slot.0 != "store";
         let is_doubled = match others.as_slice() {
             [] => false,
-            [other] => !is_update(other) && !is_moved(other) && is_steady(host),
+            [other] => !is_update(other) && !is_moved(other) && !is_repair(other) && is_steady(host),
             _ => is_steady(host),
         };
         let on: Vec<String> = others.iter().map(|other| other.host.to_string()).collect();

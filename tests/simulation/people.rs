@@ -9,7 +9,7 @@ use mcompose::engine::Engines;
 use mcompose::placement::{Request, place, seats_to_remember};
 use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
 use mcompose::project::{Host, Project};
-use mcompose::store::{Draft, Holder, Store, StoreError};
+use mcompose::store::{self, Draft, Holder, Store, StoreError};
 use mcompose::supervise::machine::{Notice, Settings};
 use mcompose::supervise::{Changed, Scope, Supervision};
 use mcompose::world::{Fabric, Question, Sight, World};
@@ -78,11 +78,12 @@ impl Process {
             store: town.store(&engines),
             engines: town.listed(&engines),
             fabric: town.fabric(),
-            settings: Settings { heartbeat_ms: HEARTBEAT_MS, rebalance: town.rebalancing, ..Settings::default() },
+            settings: Settings { heartbeat_ms: HEARTBEAT_MS, rebalance: town.rebalancing, seed: token, ..Settings::default() },
             lost_after_ms_of: BTreeMap::new(),
             scope: Scope::All,
             limits: Limits { per_host: 6, ..Limits::default() },
             holder: holder(name, token),
+            clock: store::Clock::Simulated(Arc::default()),
         };
         let tell = move |notice: Notice| clock.say(Said::Notice(notice));
         runtime.spawn(mcompose::supervise::run(supervision, changed, tell, stopped));

@@ -8,7 +8,7 @@ use mcompose::cluster::Managers;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
 use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName};
-use mcompose::store::{RaftStore, Store};
+use mcompose::store::{Clock, RaftStore, Store};
 use mcompose::world::{Container, Fabric, Health, State, Swarm};
 use serde_json::json;
 
@@ -108,7 +108,8 @@ impl Town {
             _ => None,
         };
         let managers = Managers::new(managers).expect("there is a manager").known_as(node_id);
-        Arc::new(RaftStore::new(managers, self.managers[0].clone()))
+        let store = RaftStore::new(managers, self.managers[0].clone());
+        Arc::new(store.with_clock(Clock::Simulated(Arc::default())))
     }
 
     /// Those of all engines that the inventory lists.

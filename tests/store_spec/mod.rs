@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use mcompose::project::{FileObject, HostName, Project, ProjectName, Service, ServiceName, Slot};
 use mcompose::store::{Draft, Holder, RECORDS_KEPT, RecordState, Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// What a supervisor says goes along with its next renewal, which comes every two seconds.
+const SAID_LOOKS_MAX: u32 = 100;
 
 pub fn name(text: &str) -> ProjectName {
     ProjectName::new(text).expect("a good name")
@@ -108,12 +113,25 @@ pub async fn what_is_halted_is_kept_beside_the_record_and_makes_no_new_one(store
 pub async fn one_supervisor_holds_the_lease_and_the_next_has_it_when_it_is_given_back(store: Arc<dyn Store>) {
     let free = store.supervisor().await.expect("it answers");
     assert_eq!(free, None);
-    let lease = store.lease(&holder("first")).await.expect("it is free");
-    let held = store.supervisor().await.expect("it answers").expect("it is held");
-    assert_eq!(held.holder.who, "first@here");
+    let (say, says) = watch::channel("p web.1 fits nowhere\nq db.1 is held".to_owned());
+    let lease = store.lease(&holder("first"), says.clone()).await.expect("it is free");
+    let said = async |expect: &[&str]| {
+        for _ in 0..SAID_LOOKS_MAX {
+            let held = store.supervisor().await.expect("it answers").expect("it is held");
+            assert_eq!(held.holder.who, "first@here");
+            if held.says_of(&name("p")).collect::<Vec<_>>() == expect {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{expect:?} is never said");
+    };
+    said(&["web.1 fits nowhere"]).await;
+    say.send_replace(String::new());
+    said(&[]).await;
     let stand_in = tokio::spawn({
         let store = Arc::clone(&store);
-        async move { store.lease(&holder("second")).await }
+        async move { store.lease(&holder("second"), says).await }
     });
     // A project of that name has a lock of its own.
     let waits = |_: Holder| panic!("nobody holds it");

@@ -11,7 +11,6 @@ use crate::project::{BUILDKIT_OWNS, ENGINE_IS_NOT_TOLD};
 /// As `NEEDS_A_CLIENT` of `project/build.rs`.
 const CLIENT: &str = "it needs docker's own client during the build";
 const MODELS: &str = "models are run by Docker's model runner, which mcompose does not drive";
-const ONE_ENGINE: &str = "the host's engine restarts with a delay of its own";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("profiles"),
@@ -297,9 +296,13 @@ const DISCRETE_RESOURCE: Type = Type::new(&[text("kind").implies_zero(), number(
 
 const RESTART_POLICY: Type = Type::new(&[
     text("condition"),
-    duration("delay").keeps_zero().inert(ONE_ENGINE),
-    field("max_attempts", TEXT_OR_INTEGER, Form::Count).keeps_zero().note("counted for `on-failure` only"),
-    duration("window").keeps_zero().inert(ONE_ENGINE),
+    duration("delay")
+        .keeps_zero()
+        .note("before the starts that a supervisor makes; the host's engine restarts with a delay of its own"),
+    field("max_attempts", TEXT_OR_INTEGER, Form::Count)
+        .keeps_zero()
+        .note("the host's engine counts for `on-failure`; else a supervisor, which then stops what the engine starts again"),
+    duration("window").keeps_zero().note("by a supervisor: who ran for so long, and for 10 s at least, has its attempts anew"),
 ]);
 
 const PLACEMENT: Type = Type::new(&[

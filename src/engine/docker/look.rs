@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::http::Call;
-use super::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VolumeList};
+use super::wire::{ContainerRow, ImageAnswer, InfoAnswer, NetworkRow, VolumeList, restarts};
 use super::{Agreed, Docker, escape_path, get};
 use crate::engine::{EngineError, ErrorKind};
 use crate::project::moment;
@@ -17,6 +18,9 @@ use crate::world::{Container, EngineInfo, ImageSeen, Pace, Question, SeenHost, S
 /// A manager asks its leader for what it shows; without one it says so after 20 s, about when the next one is elected.
 const SWARM_SHOWS_MAX: Duration = Duration::from_secs(30);
 const IMAGES_AT_ONCE: usize = 8;
+/// Questions about the engine's own restarts at once, and how long a look waits for all of them.
+const RESTARTS_AT_ONCE: usize = 8;
+const RESTARTS_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Docker {
     /// Everything that an engine shows, at the pace that is asked for.
@@ -79,7 +83,22 @@ impl Docker {
         // A supervisor keeps them for long.
         containers.shrink_to_fit();
         containers.sort_by(|a, b| (&a.name, a.id.as_str()).cmp(&(&b.name, b.id.as_str())));
+        // Who asks for containers is kept waiting no longer by what is good to know besides.
+        let _ = timeout(RESTARTS_WAIT_MAX, self.add_restarts(&mut containers, pace)).await;
         Ok(containers)
+    }
+
+    /// What the engine's own restarts came to, of replicas that do not run: a question each. One that is not answered is left out.
+    async fn add_restarts(&self, containers: &mut [Container], pace: Pace) {
+        let at_once = if pace == Pace::AtOnce { RESTARTS_AT_ONCE } else { 1 };
+        let ended = containers.iter_mut().filter(|container| container.may_have_restarted());
+        let asked = ended.map(|container| async move {
+            let path = format!("/containers/{}/json", container.id);
+            let answer: Result<Value, _> = self.get("ask for the engine's restarts", &path).await;
+            container.restarts = answer.ok().map(|raw| restarts(&raw));
+        });
+        let asked: Vec<_> = asked.collect();
+        stream::iter(asked).buffer_unordered(at_once).collect::<()>().await;
     }
 
     /// The images that were asked about, those that are here.

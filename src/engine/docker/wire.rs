@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::engine::{ContainerEvent, Inspected, Node};
-use crate::project::{ContainerId, Endpoint, Protocol};
+use crate::project::{ContainerId, Endpoint, Protocol, moment};
 use crate::world::{
-    Container, EngineInfo, Health, ImageSeen, Labels, MountSeen, NetworkSeen, PortSeen, State, Swarm, SwarmMember, VolumeSeen,
+    Container, EngineInfo, Health, ImageSeen, Labels, MountSeen, NetworkSeen, PortSeen, Restarts, State, Swarm, SwarmMember,
+    VolumeSeen,
 };
 
 /// Null reads as the default.
@@ -113,6 +114,7 @@ impl ContainerRow {
             network_mode: self.host_config.network_mode,
             command: self.command,
             status: self.status,
+            restarts: None,
         })
     }
 }
@@ -413,6 +415,16 @@ impl InfoAnswer {
             }),
             _ => Swarm::Pending { state: swarm.local_node_state, error: swarm.error },
         }
+    }
+}
+
+/// What the engine's own restarts came to, of the same answer as an inspection.
+pub(super) fn restarts(raw: &Value) -> Restarts {
+    let moment = |key: &str| raw["State"][key].as_str().and_then(moment::parse).unwrap_or_default();
+    let lived = moment("FinishedAt").saturating_sub(moment("StartedAt"));
+    Restarts {
+        count: raw["RestartCount"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+        lived_ms: u64::try_from(lived.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

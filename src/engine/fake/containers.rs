@@ -48,6 +48,7 @@ impl Cluster {
             exit_code: 0,
             error: String::new(),
             restart_count: 0,
+            restart_delay_ms: 0,
             stopped_by_user: false,
             networks: first_networks(spec),
             mounts,
@@ -69,6 +70,7 @@ impl Cluster {
             State::Created | State::Restarting | State::Exited { .. } | State::Other(_) => {}
         }
         found.stopped_by_user = false;
+        (found.restart_count, found.restart_delay_ms) = (0, 0);
         let id = found.id.clone();
         self.start_process(host, &id)
     }

@@ -7,7 +7,7 @@ use super::swarm::FakeSwarm;
 use super::time::rfc3339;
 use crate::engine::{ErrorKind, Inspected};
 use crate::project::{ContainerId, HostName};
-use crate::world::{Container, Health, Labels, Question, SeenHost, State, Swarm, SwarmMember};
+use crate::world::{Container, Health, Labels, Question, Restarts, SeenHost, State, Swarm, SwarmMember};
 
 use super::state::Fail;
 
@@ -99,7 +99,7 @@ impl FakeSwarm {
 /// One line of the list. Nothing only for an id that is none, which the fake never gives.
 fn listed(container: &FakeContainer, now_ms: u64) -> Option<Container> {
     let mode = container.spec.host_config.network_mode.clone().unwrap_or_else(|| "default".to_owned());
-    Some(Container {
+    let mut listed = Container {
         id: ContainerId::new(container.id.clone()).ok()?,
         name: container.name.clone(),
         image: container.spec.image.clone(),
@@ -120,7 +120,13 @@ fn listed(container: &FakeContainer, now_ms: u64) -> Option<Container> {
         network_mode: mode,
         command: container.spec.cmd.clone().unwrap_or_default().join(" "),
         status: status(container, now_ms),
-    })
+        restarts: None,
+    };
+    listed.restarts = listed.may_have_restarted().then(|| Restarts {
+        count: u32::try_from(container.restart_count).unwrap_or_default(),
+        lived_ms: container.finished_ms.unwrap_or_default().saturating_sub(container.started_ms.unwrap_or_default()),
+    });
+    Some(listed)
 }
 
 fn status(container: &FakeContainer, now_ms: u64) -> String {

@@ -316,6 +316,8 @@ pub(super) struct FakeContainer {
     pub(super) exit_code: i64,
     pub(super) error: String,
     pub(super) restart_count: i64,
+    /// What the engine waited for before the last one.
+    pub(super) restart_delay_ms: u64,
     /// A user stopped or killed it: the engine does not restart it.
     pub(super) stopped_by_user: bool,
     pub(super) networks: BTreeMap<String, FakeEndpoint>,

@@ -15,9 +15,10 @@ pub(super) enum Change {
     Restart,
 }
 
-/// How long an engine waits before the first restart; it doubles up to a minute.
+/// How long an engine waits before the first restart; it doubles up to a minute, and begins anew after a life of ten seconds.
 const RESTART_DELAY_MS: u64 = 100;
 const RESTART_DELAY_MS_MAX: u64 = 60_000;
+const SETTLED_MS: u64 = 10_000;
 
 impl Cluster {
     /// Moves the clock, carrying out what falls due, in order of time, host and container.
@@ -85,7 +86,12 @@ impl Cluster {
         }
         end_process(container, now_ms, code);
         if should_restart(container, code) {
-            let delay_ms = (RESTART_DELAY_MS << container.restart_count.clamp(0, 20)).min(RESTART_DELAY_MS_MAX);
+            let lived_ms = now_ms.saturating_sub(container.started_ms.unwrap_or_default());
+            let delay_ms = match container.restart_delay_ms {
+                before_ms if before_ms > 0 && lived_ms < SETTLED_MS => (before_ms * 2).min(RESTART_DELAY_MS_MAX),
+                _ => RESTART_DELAY_MS,
+            };
+            container.restart_delay_ms = delay_ms;
             container.restart_count += 1;
             container.state = State::Restarting;
             container.due.push((now_ms + delay_ms, Change::Restart));

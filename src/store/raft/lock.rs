@@ -15,7 +15,10 @@ use super::{PREFIX, failed, labels, prefix};
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
 use crate::project::ProjectName;
-use crate::store::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, StoreError, Supervisor};
+use crate::store::{
+    Clock, Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock, Moment, Says, StoreError, Supervisor,
+    shortened,
+};
 
 /// Of a project's lock, behind the project's.
 pub(super) const NAME: &str = "lock";
@@ -41,6 +44,7 @@ const LEASE_TERMS: Terms = Terms { ttl: LEASE_TTL, renewed_every: LEASE_RENEWED_
 
 pub async fn acquire(
     managers: &Managers,
+    clock: &Clock,
     project: &ProjectName,
     holder: &Holder,
     wait_max: Duration,
@@ -51,13 +55,15 @@ pub async fn acquire(
         name: format!("{}{NAME}", prefix(project)),
         project: Some(project.clone()),
         holder: holder.clone(),
+        says: None,
         terms: LOCK_TERMS,
+        clock: clock.clone(),
     };
     let began = Instant::now();
     let mut watched = Watched::default();
     let mut told = false;
     loop {
-        let asked = Instant::now();
+        let asked = clock.now();
         let attempt = claim.attempt(&mut watched).await.map_err(failed(format!("take the deploy lock of `{project}`")))?;
         let other = match attempt {
             Attempt::Held(object) => return Ok(claim.keep(object, asked)),
@@ -76,17 +82,24 @@ pub async fn acquire(
 }
 
 /// Waits for the supervisor's lease for as long as another holds it.
-pub async fn lease(managers: &Managers, holder: &Holder) -> Result<Lock, StoreError> {
-    let claim =
-        Claim { managers: managers.clone(), name: lease_name(), project: None, holder: holder.clone(), terms: LEASE_TERMS };
+pub async fn lease(managers: &Managers, clock: &Clock, holder: &Holder, says: Says) -> Result<Lock, StoreError> {
+    let claim = Claim {
+        managers: managers.clone(),
+        name: lease_name(),
+        project: None,
+        holder: holder.clone(),
+        says: Some(says),
+        terms: LEASE_TERMS,
+        clock: clock.clone(),
+    };
     let mut watched = Watched::default();
     loop {
-        let asked = Instant::now();
+        let asked = clock.now();
         let attempt = claim.attempt(&mut watched).await.map_err(failed("take the supervisor's lease".to_owned()))?;
         match attempt {
             // One that this process lost for want of an answer may be its own still; it counts from when it was renewed.
-            Attempt::Held(object) if asked.elapsed() > LEASE_RENEWED_EVERY || watched.version.is_none() => {
-                let asked = Instant::now();
+            Attempt::Held(object) if clock.since(asked) > LEASE_RENEWED_EVERY || watched.version.is_none() => {
+                let asked = clock.now();
                 let renewed = claim.renew(&object, 0).await.map_err(failed("take the supervisor's lease".to_owned()))?;
                 if let Some(object) = renewed {
                     return Ok(claim.keep(object, asked));
@@ -105,7 +118,11 @@ pub async fn lease_holder(managers: &Managers) -> Result<Option<Supervisor>, Sto
     let list = with_leader(managers, |engine| async move { engine.configs(name).await }).await;
     let list = list.map_err(failed("read the supervisor's lease".to_owned()))?;
     let object = list.into_iter().find(|object| object.name == *name && !object.labels.contains_key(labels::RELEASED));
-    Ok(object.map(|object| Supervisor { holder: holder_of(&object), renewed_at: Some(object.updated_at) }))
+    Ok(object.map(|object| Supervisor {
+        holder: holder_of(&object),
+        says: object.labels.get(labels::SAYS).cloned().unwrap_or_default(),
+        renewed_at: Some(object.updated_at),
+    }))
 }
 
 /// Names of projects' objects have another dot.
@@ -120,7 +137,10 @@ struct Claim {
     /// Nothing: the lease.
     project: Option<ProjectName>,
     holder: Holder,
+    /// What goes along with each renewal.
+    says: Option<Says>,
     terms: Terms,
+    clock: Clock,
 }
 
 enum Attempt {
@@ -195,7 +215,9 @@ impl Claim {
             (labels::TOKEN, self.holder.token.clone()),
             (labels::BEAT, beat.to_string()),
         ];
-        pairs.into_iter().chain(project).map(|(key, value)| (key.to_owned(), value)).collect()
+        let says = self.says.as_ref().map(|says| shortened(&says.borrow()).to_owned());
+        let says = says.filter(|says| !says.is_empty()).map(|says| (labels::SAYS, says));
+        pairs.into_iter().chain(project).chain(says).map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     async fn create(&self) -> Result<String, EngineError> {
@@ -214,7 +236,7 @@ impl Claim {
     }
 
     /// Starts the task that renews the lock until it is given back or lost.
-    fn keep(self, object: ConfigObject, claimed: Instant) -> Lock {
+    fn keep(self, object: ConfigObject, claimed: Moment) -> Lock {
         let (lost_sender, lost) = watch::channel(false);
         let (release, released) = oneshot::channel();
         let renewal = tokio::spawn(async move {
@@ -233,7 +255,7 @@ impl Claim {
     async fn renew_until(
         &self,
         mut object: ConfigObject,
-        claimed: Instant,
+        claimed: Moment,
         mut released: oneshot::Receiver<()>,
     ) -> Option<ConfigObject> {
         let mut renewed = claimed;
@@ -242,26 +264,36 @@ impl Claim {
             tokio::select! {
                 biased;
                 _ = &mut released => return Some(object),
-                () = sleep(self.terms.renewed_every) => {}
+                () = self.clock.pause(self.terms.renewed_every) => {}
             }
             beat += 1;
-            let sent = Instant::now();
-            let left = self.terms.ttl.saturating_sub(HELD_SHORTER).saturating_sub(renewed.elapsed());
+            let sent = self.clock.now();
             let attempt = tokio::select! {
                 biased;
                 _ = &mut released => return Some(object),
-                attempt = tokio::time::timeout(left, self.renew(&object, beat)) => attempt,
+                // It was not to be reached for too long, or this machine slept for as long.
+                () = self.clock.pause(self.left(renewed)) => return None,
+                attempt = self.renew(&object, beat) => attempt,
             };
             match attempt {
-                Ok(Ok(Some(newer))) => {
+                Ok(Some(newer)) => {
                     object = newer;
                     renewed = sent;
                 }
-                // Another has it, or it was not to be reached for too long.
-                Ok(Ok(None)) | Err(_) => return None,
-                Ok(Err(_)) => {}
+                // Another has it.
+                Ok(None) => return None,
+                Err(_) => {}
+            }
+            // The answer may be an old one.
+            if self.left(renewed).is_zero() {
+                return None;
             }
         }
+    }
+
+    /// For how long it is held without another renewal.
+    fn left(&self, renewed: Moment) -> Duration {
+        self.terms.ttl.saturating_sub(HELD_SHORTER).saturating_sub(self.clock.since(renewed))
     }
 
     /// The lock's new state; nothing where it is another's now.

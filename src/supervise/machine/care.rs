@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::policy::{History, Verdict, verdict};
+use super::jitter::Jitter;
+use super::policy::{Down, History, Verdict, verdict};
 use crate::project::{Condition, HostName, Project, Service, ServiceName, Slot};
 use crate::world::{Container, Health, State, World};
 
@@ -60,6 +61,10 @@ pub struct Care {
 pub struct Judgement {
     pub rest: BTreeSet<Slot>,
     pub renew: BTreeSet<Slot>,
+    /// Slots whose engine is kept from starting them again.
+    pub halt: BTreeSet<Slot>,
+    /// Who is in a crash loop, or given up, in sentences that stay the same for as long as it is so.
+    pub troubles: BTreeSet<String>,
     /// When the first of those that rest is due.
     pub wake_ms: Option<u64>,
 }
@@ -68,6 +73,20 @@ impl Judgement {
     pub(super) fn rest(&mut self, slot: &Slot, until_ms: Option<u64>) {
         self.rest.insert(slot.clone());
         self.wake_ms = [self.wake_ms, until_ms].into_iter().flatten().min();
+    }
+
+    /// Notes whether it is in a crash loop, or not started any more. `ended`: its container, where that does not run.
+    fn mark(&mut self, slot: &Slot, service: &Service, history: &History, ended: Option<&Container>) {
+        let text = if ended.is_some_and(|container| history.has_given_up(service, container.restarts)) {
+            "is not started again: its policy's attempts are used up; `mcompose up` or `start` begins anew"
+        } else if history.is_overdone(service) {
+            "is stopped: its engine starts it again and again, and its policy's attempts are used up"
+        } else if history.is_loop() {
+            "is in a crash loop: it ends or turns unhealthy soon after each start, and is started again after growing pauses"
+        } else {
+            return;
+        };
+        self.troubles.insert(format!("{slot} {text}"));
     }
 }
 
@@ -106,22 +125,24 @@ impl Care {
     }
 
     /// Goes through the replicas on the hosts that answer: who ended, who is unhealthy, who is to be left alone for now.
-    pub fn judge(&mut self, world: &World, keeps_deployed: bool, now_ms: u64) -> Judgement {
+    pub fn judge(&mut self, world: &World, keeps_deployed: bool, seed: u64, now_ms: u64) -> Judgement {
         let mut judgement = Judgement::default();
         let project = &self.deployment.project;
+        let jitter = |slot: &Slot| Jitter::of(seed, &format!("{}/{slot}", project.name));
         let awaited = awaited_to_complete(project);
         let fillers = world.fillers(&project.name);
         for (slot, container) in &fillers {
             let Some(service) = project.services.get(&slot.service) else { continue };
             let is_awaited = awaited.contains(&slot.service);
-            let terms = Terms { service, is_awaited, keeps_deployed };
+            let terms = Terms { service, is_awaited, keeps_deployed, jitter: jitter(slot) };
             judge_slot(&mut self.histories, &mut self.done, &mut judgement, slot, terms, container, now_ms);
         }
         // Who is gone altogether waits for its turn too, and who was done stays done.
         for (slot, history) in self.histories.iter_mut().filter(|(slot, _)| !fillers.contains_key(slot)) {
             let Some(service) = project.services.get(&slot.service) else { continue };
-            history.down(service, now_ms);
-            match history.start_at_ms(service) {
+            history.down(service, Down::Ended, now_ms);
+            judgement.mark(slot, service, history, None);
+            match history.start_at_ms(service, None, true, jitter(slot)) {
                 Some(at_ms) if at_ms <= now_ms => {}
                 until_ms => judgement.rest(slot, until_ms),
             }
@@ -151,6 +172,7 @@ struct Terms<'a> {
     is_awaited: bool,
     /// As in `Settings`.
     keeps_deployed: bool,
+    jitter: Jitter,
 }
 
 /// What becomes of one replica that was seen.
@@ -159,34 +181,46 @@ fn judge_slot(
     done: &mut BTreeSet<Slot>,
     judgement: &mut Judgement,
     slot: &Slot,
-    Terms { service, is_awaited, keeps_deployed }: Terms<'_>,
+    Terms { service, is_awaited, keeps_deployed, jitter }: Terms<'_>,
     container: &Container,
     now_ms: u64,
 ) {
-    let ended = match &container.state {
+    let (down, has_run) = match &container.state {
         State::Running if container.health != Health::Unhealthy => {
             done.remove(slot);
             if let Some(history) = histories.get_mut(slot) {
-                history.up();
+                history.up(service, container.health, now_ms);
+                judgement.mark(slot, service, history, None);
             }
             return;
         }
-        State::Running => None,
-        State::Restarting => return,
+        State::Running => (Down::Unhealthy, true),
+        State::Restarting => {
+            let Some(restarts) = container.restarts else { return };
+            let history = histories.entry(slot.clone()).or_default();
+            history.restarting(service, restarts, now_ms);
+            if history.is_overdone(service) {
+                judgement.halt.insert(slot.clone());
+            }
+            return judgement.mark(slot, service, history, None);
+        }
         State::Paused => return judgement.rest(slot, None),
-        State::Exited { code } => Some(*code),
-        State::Created | State::Removing | State::Dead | State::Other(_) => Some(None),
+        // A plan that was interrupted made it, or its start failed: it did not end.
+        State::Created => (Down::Ended, false),
+        State::Exited { .. } | State::Removing | State::Dead | State::Other(_) => (Down::Ended, true),
     };
-    let is_exited = matches!(container.state, State::Exited { .. });
-    if is_exited && verdict(service, is_awaited, ended.flatten(), keeps_deployed) == Verdict::Stays {
+    if let State::Exited { code } = container.state
+        && verdict(service, is_awaited, code, keeps_deployed) == Verdict::Stays
+    {
         done.insert(slot.clone());
         return judgement.rest(slot, None);
     }
     let history = histories.entry(slot.clone()).or_default();
-    history.down(service, now_ms);
-    match history.start_at_ms(service) {
+    history.down(service, down, now_ms);
+    judgement.mark(slot, service, history, Some(container).filter(|_| down == Down::Ended));
+    match history.start_at_ms(service, container.restarts, has_run, jitter) {
         Some(at_ms) if at_ms <= now_ms => {
-            if ended.is_none() {
+            if down == Down::Unhealthy {
                 judgement.renew.insert(slot.clone());
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::care::EVENING_ROUNDS;
+use super::jitter::Jitter;
 use super::newcomers::newcomers;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
@@ -25,6 +26,8 @@ pub struct Deliberation {
     pub wake_ms: Option<u64>,
     /// The plan only moves replicas, so that the hosts' loads are more even.
     pub is_evening: bool,
+    /// Crash loops, and who is given up: in sentences.
+    pub troubles: BTreeSet<String>,
 }
 
 /// A host that came back a moment ago keeps what it has and gets nothing new.
@@ -44,9 +47,9 @@ impl Machine {
         // What evens the loads waits until nobody is in doubt, nor too new to be given something, nor missed by the others.
         let unnoticed_until_ms = self.unnoticed_until_ms(now_ms);
         let is_calm = cooling.is_none() && unnoticed_until_ms.is_none() && self.watches.is_calm();
-        let Settings { keeps_deployed, rebalance: rebalancing, .. } = self.settings;
+        let Settings { keeps_deployed, rebalance: rebalancing, seed, .. } = self.settings;
         let care = self.cares.get_mut(project)?;
-        let mut judgement = care.judge(&world, keeps_deployed, now_ms);
+        let mut judgement = care.judge(&world, keeps_deployed, seed, now_ms);
         let deployment = &care.deployment;
         let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
         let placement = place(&deployment.project, &hosts, &world, &request);
@@ -61,6 +64,7 @@ impl Machine {
             recreate_deps: Recreate::Specified,
             rest: judgement.rest,
             renew: judgement.renew,
+            halt: judgement.halt,
             ..Up::default()
         };
         let inputs = Inputs {
@@ -78,7 +82,8 @@ impl Machine {
         // What fits nowhere may fit on a host that is trusted again, and a global service has no slot for it before.
         let wake_ms = [judgement.wake_ms, cooling].into_iter().flatten().min();
         let seats = |placement: &Placement| seats_to_remember(&deployment.project, placement, &deployment.seats);
-        let mut deliberation = Deliberation { plan, seats: seats(&placement), wake_ms, is_evening: false };
+        let mut deliberation =
+            Deliberation { plan, seats: seats(&placement), wake_ms, is_evening: false, troubles: judgement.troubles };
         if !deliberation.plan.is_empty() || !is_calm || care.evening_rounds == 0 || rebalancing == Rebalancing::Off {
             return Some(deliberation);
         }
@@ -113,7 +118,7 @@ impl Machine {
             self.cares.iter().filter(|(_, care)| due(care)).map(|(project, _)| project.clone()).collect();
         for project in projects {
             let Some(deliberation) = self.deliberate(&project, now_ms) else { continue };
-            self.unmet(&project, &deliberation.plan);
+            self.unmet(&project, &deliberation);
             let look = hosts_of(&deliberation.plan);
             let Some(care) = self.cares.get_mut(&project) else { continue };
             care.dirty = false;
@@ -178,6 +183,7 @@ impl Machine {
         took_ms: u64,
         now_ms: u64,
     ) {
+        let jitter = Jitter::of(self.settings.seed, project.as_str());
         let Some(care) = self.cares.get_mut(project) else { return };
         care.tried(tried, now_ms);
         let was_interrupted = matches!(care.phase, Phase::Applying { interrupted: true, .. });
@@ -188,7 +194,7 @@ impl Machine {
         care.dirty = true;
         care.rounds += 1;
         if care.rounds > ROUNDS_AT_ONCE {
-            care.retry_at_ms = now_ms + retry_ms(care.rounds - ROUNDS_AT_ONCE);
+            care.retry_at_ms = now_ms + retry_ms(care.rounds - ROUNDS_AT_ONCE, jitter);
         }
         if !was_interrupted {
             self.tell(Notice::Repaired { project: project.clone(), took_ms });
@@ -196,6 +202,7 @@ impl Machine {
     }
 
     pub(super) fn failed(&mut self, project: &ProjectName, errors: BTreeSet<String>, now_ms: u64) {
+        let jitter = Jitter::of(self.settings.seed, project.as_str());
         let Some(care) = self.cares.get_mut(project) else { return };
         // Whatever else fails says nothing of moves.
         if matches!(care.phase, Phase::Applying { is_evening: true, .. }) {
@@ -204,15 +211,16 @@ impl Machine {
         care.phase = Phase::Idle;
         care.dirty = true;
         care.rounds += 1;
-        let retry_in_ms = retry_ms(care.rounds);
+        let retry_in_ms = retry_ms(care.rounds, jitter);
         care.retry_at_ms = now_ms + retry_in_ms;
         self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });
     }
 
-    /// Tells what is held or fits nowhere, once.
-    fn unmet(&mut self, project: &ProjectName, plan: &Plan) {
+    /// Tells what is held, fits nowhere, or is backed off, once.
+    fn unmet(&mut self, project: &ProjectName, deliberation: &Deliberation) {
         let is_unmet = |note: &&Note| matches!(note, Note::Held { .. } | Note::Unplaced { .. } | Note::Refused { .. });
-        let now: BTreeSet<String> = plan.notes.iter().filter(is_unmet).map(ToString::to_string).collect();
+        let of_plan = deliberation.plan.notes.iter().filter(is_unmet).map(ToString::to_string);
+        let now: BTreeSet<String> = of_plan.chain(deliberation.troubles.iter().cloned()).collect();
         let Some(care) = self.cares.get_mut(project) else { return };
         let new: Vec<String> = now.difference(&care.told).cloned().collect();
         care.told = now;
@@ -222,8 +230,8 @@ impl Machine {
     }
 }
 
-fn retry_ms(times: u32) -> u64 {
-    RETRY_MS.saturating_mul(1 << times.saturating_sub(1).min(16)).min(RETRY_MS_MAX)
+fn retry_ms(times: u32, jitter: Jitter) -> u64 {
+    jitter.shortened(RETRY_MS.saturating_mul(1 << times.saturating_sub(1).min(16)).min(RETRY_MS_MAX), times)
 }
 
 /// Services that nobody stopped.

@@ -132,13 +132,14 @@ impl Machine {
 
 /// Projects of which a look shows something else than the one before.
 fn changed_projects(before: Option<&SeenHost>, now: &SeenHost) -> BTreeSet<String> {
-    type Face<'a> = (&'a str, &'a crate::world::State, crate::world::Health, &'a str, Vec<&'a String>);
+    type Face<'a> = (&'a str, &'a crate::world::State, crate::world::Health, Option<u32>, &'a str, Vec<&'a String>);
     fn faces(seen: &SeenHost) -> BTreeMap<&str, Vec<Face<'_>>> {
         let mut faces: BTreeMap<&str, Vec<Face<'_>>> = BTreeMap::new();
         for container in &seen.containers {
             let Some(project) = container.labels.project.as_deref() else { continue };
             let networks = container.networks.keys().collect();
-            let face = (container.id.as_str(), &container.state, container.health, container.name.as_str(), networks);
+            let restarts = container.restarts.map(|restarts| restarts.count);
+            let face = (container.id.as_str(), &container.state, container.health, restarts, container.name.as_str(), networks);
             faces.entry(project).or_default().push(face);
         }
         faces

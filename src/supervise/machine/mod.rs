@@ -9,6 +9,7 @@ mod care;
 mod deliberate;
 mod event;
 mod hear;
+mod jitter;
 mod newcomers;
 mod notice;
 mod policy;
@@ -43,6 +44,8 @@ pub struct Settings {
     /// A service with `deploy` and without any policy is kept running, as Swarm would. Not so while somebody is attached: what ends
     /// is shown, and stays ended, as with docker compose.
     pub keeps_deployed: bool,
+    /// What pauses differ by, from one replica and project to another.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             look_every_ms: 30_000,
             rebalance: Rebalancing::Off,
             keeps_deployed: true,
+            seed: 0,
         }
     }
 }
@@ -170,6 +174,11 @@ impl Machine {
 
     pub fn care(&self, project: &str) -> Option<&Care> {
         self.cares.get(project)
+    }
+
+    /// What was told of each project and is so still: what is held, fits nowhere, or is backed off.
+    pub fn told(&self) -> impl Iterator<Item = (&ProjectName, &str)> {
+        self.cares.iter().flat_map(|(project, care)| care.told.iter().map(move |text| (project, text.as_str())))
     }
 
     /// Nothing is under way and nothing is waiting to be put right, but what is backed off.

@@ -212,6 +212,7 @@ mod tests {
         look_every_ms: 30_000,
         rebalance: Rebalancing::Off,
         keeps_deployed: true,
+        seed: 0,
     };
 
     enum Word {
