@@ -14,7 +14,9 @@ use mcompose::apply::StepEnd;
 use mcompose::delivery::{Owner, Source};
 use mcompose::engine::fake::{Behaviour, Fault, FaultRule};
 use mcompose::plan::{Building, Goal, Plan, Recreate, Rmi, Run, Selection, Up};
-use mcompose::project::{Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName, VolumeSpec};
+use mcompose::project::{
+    Availability, ContainerSpec, Content, HostName, ImageBuild, OneOff, Ports, ServiceName, Slot, VolumeSpec,
+};
 use planning::{Bed, project};
 
 #[test]
@@ -285,6 +287,11 @@ impl Stage {
     }
 }
 
+fn slot(text: &str) -> Option<Slot> {
+    let (service, number) = text.split_once('.')?;
+    Slot::new(ServiceName::new(service).ok()?, number.parse().ok()?)
+}
+
 /// `up web --no-start`: a verb, services, and flags as the command line has them.
 fn goal(verb: &str, options: &[&str]) -> Goal {
     let has = |flag: &str| options.contains(&flag);
@@ -309,6 +316,9 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             renew_volumes: has("--yes"),
             timeout_secs,
             wait_secs: has("--wait").then_some(0),
+            // What a supervisor asks for.
+            keep: options.iter().filter_map(|option| ServiceName::new(option.strip_prefix("--keep=")?).ok()).collect(),
+            renew: options.iter().filter_map(|option| slot(option.strip_prefix("--renew=")?)).collect(),
             ..Up::default()
         }),
         "down" => Goal::Down {

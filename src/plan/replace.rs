@@ -98,7 +98,8 @@ impl<'a, 'c> Upping<'a, 'c> {
         if let Some(rolling) = rolling {
             // Those that do not run are the first: the service loses nothing by their update.
             rolled.sort_by_key(|stage| stage.turn.filler.is_some_and(|filler| filler.container.state.is_up()));
-            let first = self.await_those_before(&rolling, &at_once, steps);
+            let is_update = rolled.iter().any(|stage| roll::is_update(stage.turn));
+            let first = self.await_those_before(&rolling, &at_once, is_update, steps);
             self.roll(&rolling, wanted.name, rolled, first, steps);
         }
         for filler in surplus.iter() {

@@ -30,6 +30,7 @@ pub(super) struct Rolling {
     monitor_ms: u64,
     then: FailureAction,
     max_failure_ratio: f64,
+    is_gentle: bool,
     /// The new replica is ready before the old one stops.
     pub(super) is_start_first: bool,
     has_healthcheck: bool,
@@ -52,6 +53,7 @@ impl Rolling {
             delay_ms: config.delay.map_or(0, |delay| millis(delay.to_std())),
             monitor_ms: config.monitor.map_or(MONITOR_MS, |monitor| millis(monitor.to_std())),
             then,
+            is_gentle: false,
             max_failure_ratio: config.max_failure_ratio.unwrap_or_default(),
             is_start_first: config.order.as_deref() == Some("start-first"),
             has_healthcheck: has_healthcheck(service),
@@ -64,7 +66,9 @@ impl Rolling {
             parallelism: GENTLE_AT_ONCE,
             delay_ms: 0,
             monitor_ms: MONITOR_MS,
-            then: FailureAction::Pause,
+            // A move that fails says nothing of the record, and is not gone on with all the same.
+            then: FailureAction::Continue,
+            is_gentle: true,
             max_failure_ratio: 0.0,
             is_start_first: true,
             has_healthcheck: has_healthcheck(service),
@@ -73,7 +77,7 @@ impl Rolling {
 
     /// How many of so many replicas may fail before the update does.
     fn may_fail(&self, replicas: usize) -> u32 {
-        if self.then == FailureAction::Continue {
+        if self.then == FailureAction::Continue && !self.is_gentle {
             return u32::MAX;
         }
         // From 0 to `replicas`, so nothing is lost.
@@ -124,7 +128,8 @@ fn cannot_overlap(wanted: &Wanted<'_>, volumes: &BTreeMap<VolumeName, Volume>) -
 impl<'a> Upping<'a, '_> {
     /// How the service is updated in this plan; nothing where all goes at once. Says why where that is not as asked for.
     pub(super) fn rolling(&mut self, before: &[Rise<'a>], wanted: &Wanted<'a>, turns: &[Turn<'a>]) -> Option<Rolling> {
-        let is_replica = !wanted.completes && self.goal.start;
+        // What is put right while an update is stuck waits for nothing of it.
+        let is_replica = !wanted.completes && self.goal.start && !self.goal.keep.contains(wanted.name);
         let said = Rolling::of(wanted.service, self.goal.rollback);
         let rolling = said.or_else(|| self.goal.gently.then(|| Rolling::gentle(wanted.service)));
         let mut rolling = rolling.filter(|_| is_replica)?;
@@ -327,12 +332,21 @@ impl<'a> Upping<'a, '_> {
     }
 
     /// Replicas that have the new container already, or get their first, and are not known to be ready.
-    pub(super) fn await_those_before(&mut self, rolling: &Rolling, stages: &[Stage<'_, 'a>], steps: &RiseSteps) -> Vec<StepId> {
+    /// In an update, those that this very record brought are watched anew: a plan before may have ended before it had done so.
+    pub(super) fn await_those_before(
+        &mut self,
+        rolling: &Rolling,
+        stages: &[Stage<'_, 'a>],
+        is_update: bool,
+        steps: &RiseSteps,
+    ) -> Vec<StepId> {
         let mut ends = Vec::new();
         for stage in stages {
             let started = steps.started.get(&stage.turn.number).map(|started| started.end);
             let is_ready = stage.turn.filler.is_some_and(|filler| {
-                filler.container.state == State::Running && matches!(filler.container.health, Health::None | Health::Healthy)
+                let container = filler.container;
+                let is_watched = !is_update || container.labels.revision != Some(self.compose.revision);
+                is_watched && container.state == State::Running && matches!(container.health, Health::None | Health::Healthy)
             });
             if started.is_none() && is_ready {
                 continue;
@@ -344,6 +358,11 @@ impl<'a> Upping<'a, '_> {
         }
         ends
     }
+}
+
+/// It gets another container since the service changed.
+pub(super) fn is_update(turn: &Turn<'_>) -> bool {
+    matches!(turn.action, Action::Replace(Cause::Changed { .. } | Cause::ImageChanged))
 }
 
 /// Its container makes way in a batch. What has to leave for a network or a volume, or is dead, does so at once.

@@ -348,16 +348,6 @@ impl Note {
 }
 
 impl Plan {
-    /// Services whose update failed, given which steps did, and what follows.
-    pub fn failed_updates(&self, has_failed: impl Fn(StepId) -> bool) -> BTreeMap<ServiceName, FailureAction> {
-        let tallies = self.steps.iter().enumerate().filter(|(index, _)| has_failed(StepId(*index)));
-        let failed = tallies.filter_map(|(_, step)| match (&step.op, &step.subject) {
-            (Op::Tally { then, .. }, Subject::Service(service)) => Some((service.clone(), *then)),
-            _ => None,
-        });
-        failed.collect()
-    }
-
     /// Nothing to do. Notes may still say why.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -116,7 +116,11 @@ impl<'a, 'c> Upping<'a, 'c> {
                 Selection::All => true,
                 Selection::Only(names) => names.contains(name),
             };
-            let recreate = if is_named { self.goal.recreate } else { self.goal.recreate_deps };
+            let recreate = match (is_named, self.goal.keep.contains(name)) {
+                (_, true) => Recreate::Never,
+                (true, false) => self.goal.recreate,
+                (false, false) => self.goal.recreate_deps,
+            };
             let rise = self.decide_service((name, service), recreate);
             self.index.insert(name.as_str(), self.rises.len());
             self.rises.push(rise);
@@ -150,8 +154,9 @@ impl<'a, 'c> Upping<'a, 'c> {
                 continue;
             };
             let rests = self.is_in(&self.goal.rest, name, number);
-            let turn = wanted.decide(compose, number, (host, place), claims, rests);
-            let Some(mut turn) = self.held_back(turn, name, rests) else { continue };
+            let keeps_best = rests || self.goal.keep.contains(name);
+            let turn = wanted.decide(compose, number, (host, place), claims, keeps_best);
+            let Some(mut turn) = self.held_back(turn, &wanted, rests) else { continue };
             if turn.is_newer && turn.is_new() {
                 self.refuse_to_undo(name, number, turn.filler);
                 if turn.action == Action::Move {
@@ -194,13 +199,17 @@ impl<'a, 'c> Upping<'a, 'c> {
     }
 
     /// What supervision asks of single slots: some are left as they are, some get another container.
-    fn held_back(&self, mut turn: Turn<'a>, name: &ServiceName, rests: bool) -> Option<Turn<'a>> {
+    fn held_back(&self, mut turn: Turn<'a>, wanted: &Wanted<'a>, rests: bool) -> Option<Turn<'a>> {
+        // Of a stuck update, one that is sick and of the other record is the one that it is stuck at.
+        let is_stuck = |turn: &Turn<'a>| {
+            self.goal.keep.contains(wanted.name) && turn.filler.is_some_and(|filler| !wanted.is_of_project(self.compose, &filler))
+        };
         if rests {
             turn.filler?;
             turn.action = Action::Keep(Wake::Nothing);
             turn.misnamed = false;
             turn.unconnected.clear();
-        } else if self.is_in(&self.goal.renew, name, turn.number) && !turn.is_new() {
+        } else if self.is_in(&self.goal.renew, wanted.name, turn.number) && !turn.is_new() && !is_stuck(&turn) {
             turn.action = Action::Replace(Cause::Unhealthy);
         }
         Some(turn)

@@ -12,6 +12,7 @@ mod laws;
 mod people;
 #[path = "../planning/mod.rs"]
 mod planning;
+mod stuck;
 mod town;
 
 use std::fmt::Write;
