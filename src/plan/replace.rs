@@ -48,6 +48,8 @@ pub(super) struct Stage<'x, 'a> {
     /// Stops of other containers for the slot, and their removals on its host.
     extras_stopped: Vec<StepId>,
     pub(super) extras_removed: Vec<StepId>,
+    /// As in `Op::Stop`, for other containers that leave.
+    pub(super) quiet_ms: Option<u64>,
     /// What everything waits for: in a rolling update, the batch before.
     pub(super) gate: Vec<StepId>,
 }
@@ -77,6 +79,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 restarts,
                 extras_stopped: Vec::new(),
                 extras_removed: Vec::new(),
+                quiet_ms: None,
                 gate: Vec::new(),
             };
             match &rolling {
@@ -331,6 +334,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         for extra in stage.turn.extras.iter().filter(|extra| !self.compose.is_newer(extra.container)) {
             let kept = stage.turn.filler.map(|filler| filler.container.name.clone()).unwrap_or_default();
             let leaving = self.leaving(stage.wanted, stage.slot.clone(), extra, Cause::Duplicate { kept });
+            let leaving = Leaving { quiet_ms: stage.quiet_ms, ..leaving };
             let (stopped, removed) = leaving.leave(&mut self.draft, stage.gate.clone());
             stage.extras_stopped.extend(stopped.map(|stopped| stopped.stop));
             if extra.host == stage.turn.host {
@@ -347,6 +351,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             container: filler.container,
             cause,
             timeout_secs: self.goal.timeout_secs,
+            quiet_ms: None,
             service: Some(wanted.service),
             volumes: false,
         }

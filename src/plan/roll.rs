@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::order;
 use super::replace::{Stage, restarts_with, temporary_name};
+use super::teardown::Leaving;
 use super::up::{Rise, RiseSteps, Started, Upping};
 use super::waits::longest;
 use super::{Cause, ContainerRef, FailureAction, Note, Op, StepId, Subject};
@@ -18,6 +19,8 @@ use crate::world::{Health, State};
 
 /// A new replica is watched this long where nothing is said, as in Swarm.
 const MONITOR_MS: u64 = 5000;
+/// Other hosts know a name on an overlay 100 to 300 ms after the start of who has it, and that it is gone 50 to 250 ms after that.
+const NAMES_SPREAD_MS: u64 = 500;
 /// Replicas of a service that move at a time.
 const GENTLE_AT_ONCE: usize = 4;
 
@@ -236,7 +239,9 @@ impl<'a> Upping<'a, '_> {
         let Some(started) = steps.started.get(&stage.turn.number).copied() else { return false };
         let (safe, watched) = self.ready_and_watched(rolling, stage, &container, vec![started.end]);
         let leaving = self.leaving(stage.wanted, stage.slot.clone(), &old, cause.clone());
-        let (stopped, removed) = leaving.leave(&mut self.draft, vec![safe]);
+        let leaving = Leaving { quiet_ms: self.quiet_ms(stage), ..leaving };
+        let known = self.known(rolling, stage, safe);
+        let (stopped, removed) = leaving.leave(&mut self.draft, vec![known]);
         self.gone(&old, stopped, removed, steps);
         let mut after = vec![removed, watched];
         after.extend(&stage.extras_removed);
@@ -263,7 +268,8 @@ impl<'a> Upping<'a, '_> {
             after = steps.started.get(&stage.turn.number).map(|started| started.end).into_iter().collect();
         }
         let (safe, watched) = self.ready_and_watched(rolling, stage, &container, after);
-        stage.gate = vec![safe];
+        stage.quiet_ms = self.quiet_ms(stage);
+        stage.gate = vec![self.known(rolling, stage, safe)];
         self.remove_extras(stage);
         stage.extras_removed.push(watched);
         let is_renamed = stage.turn.misnamed && self.compose.renames_while_running(&stage.wanted.networks);
@@ -271,6 +277,20 @@ impl<'a> Upping<'a, '_> {
         let start = steps.started.get(&stage.turn.number).map_or(safe, |started| started.start);
         steps.started.insert(stage.turn.number, Started { start, end: renamed.unwrap_or(watched) });
         steps.named.extend(renamed.map(|step| (stage.turn.number, step)));
+    }
+
+    /// How long the old replica has no name any more before it stops, so that nobody asks for it who finds it gone.
+    fn quiet_ms(&self, stage: &Stage<'_, 'a>) -> Option<u64> {
+        (!self.compose.renames_while_running(&stage.wanted.networks)).then_some(NAMES_SPREAD_MS)
+    }
+
+    /// The step after which all hosts know the names of the new replica. One that was watched for a while is known since long.
+    fn known(&mut self, rolling: &Rolling, stage: &Stage<'_, 'a>, safe: StepId) -> StepId {
+        if !rolling.has_healthcheck || self.compose.renames_while_running(&stage.wanted.networks) {
+            return safe;
+        }
+        let op = Op::Delay { millis: NAMES_SPREAD_MS };
+        self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, Cause::Update, vec![safe])
     }
 
     /// The step after which the old replica may stop, and the one after which the new one counts.

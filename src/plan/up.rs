@@ -448,6 +448,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                     container,
                     cause: Cause::Orphan,
                     timeout_secs: self.goal.timeout_secs,
+                    quiet_ms: None,
                     service: None,
                     volumes: false,
                 };
