@@ -2,6 +2,7 @@
 //!
 //!   demo serve [ADDRESS]   an HTTP server, 0.0.0.0:80 when nothing is said
 //!   demo get URL           prints what URL answers; exit code 1 unless it is a 2xx: good as a healthcheck
+//!   demo any URL           as get, at one of the addresses of the name that is left to chance
 //!   demo work URL          takes jobs from the queue at URL and prints them; serves, too, so that it can be asked how it is
 //!
 //! The server answers:
@@ -17,7 +18,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 type Failure = Box<dyn Error>;
 
@@ -36,9 +37,10 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] | ["serve"] => serve(ADDRESS),
         ["serve", address] => serve(address),
-        ["get", url] => get(url),
+        ["get", url] => get(url, First),
+        ["any", url] => get(url, Any),
         ["work", url] => work(url),
-        _ => Err("usage: demo serve [ADDRESS] | get URL | work URL".into()),
+        _ => Err("usage: demo serve [ADDRESS] | get URL | any URL | work URL".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,7 +119,7 @@ fn greeting() -> String {
     let mut text = format!("{} on {}\n", name(), hostname());
     let upstream = std::env::var("UPSTREAM").unwrap_or_default();
     for server in upstream.split(',').filter(|server| !server.is_empty()) {
-        let line = fetch("GET", server, "/").map_or_else(|error| format!("{server}: {error}\n"), |(_, body)| body);
+        let line = fetch(First, "GET", server, "/").map_or_else(|error| format!("{server}: {error}\n"), |(_, body)| body);
         line.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     text
@@ -131,9 +133,9 @@ fn count() -> Result<u64, Failure> {
     Ok(before + 1)
 }
 
-fn get(url: &str) -> Result<(), Failure> {
+fn get(url: &str, which: Which) -> Result<(), Failure> {
     let (server, path) = split_url(url)?;
-    let (status, body) = fetch("GET", &server, &path)?;
+    let (status, body) = fetch(which, "GET", &server, &path)?;
     print!("{body}");
     if (200..300).contains(&status) { Ok(()) } else { Err(format!("{url} answers {status}").into()) }
 }
@@ -148,7 +150,7 @@ fn work(url: &str) -> Result<(), Failure> {
     });
     // Never ends: a worker works until it is stopped.
     loop {
-        match fetch("POST", &server, &path) {
+        match fetch(First, "POST", &server, &path) {
             Ok((200, job)) => println!("did {}", job.trim()),
             Ok(_) => std::thread::sleep(BETWEEN_JOBS),
             Err(error) => {
@@ -167,8 +169,21 @@ fn split_url(url: &str) -> Result<(String, String), Failure> {
     Ok((server, format!("/{path}")))
 }
 
-fn fetch(method: &str, server: &str, path: &str) -> Result<(u16, String), Failure> {
-    let address = server.to_socket_addrs()?.next().ok_or("the name has no address")?;
+/// Which of a name's addresses is asked. The first is always the nearest, as the C library sorts them.
+#[derive(Clone, Copy)]
+enum Which {
+    First,
+    Any,
+}
+use Which::{Any, First};
+
+fn fetch(which: Which, method: &str, server: &str, path: &str) -> Result<(u16, String), Failure> {
+    let addresses: Vec<_> = server.to_socket_addrs()?.collect();
+    let number = match which {
+        First => 0,
+        Any => SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_micros() as usize % addresses.len().max(1),
+    };
+    let address = *addresses.get(number).ok_or("the name has no address")?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {server}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;

@@ -317,6 +317,8 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             renew_volumes: has("--yes"),
             timeout_secs,
             wait_secs: has("--wait").then_some(0),
+            // What a supervisor asks for.
+            keep: options.iter().filter_map(|option| ServiceName::new(option.strip_prefix("--keep=")?).ok()).collect(),
             renew: slots("--renew="),
             halt: slots("--halt="),
             ..Up::default()

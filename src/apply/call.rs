@@ -158,7 +158,15 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         }
         Op::Connect { container, network, endpoint } => engine.connect(network, container.as_str(), endpoint).await,
         Op::Start { container } => engine.start(container.as_str()).await,
-        Op::Stop { container, timeout_secs } => engine.stop(container.as_str(), *timeout_secs).await,
+        Op::Stop { container, timeout_secs, quiet_ms } => {
+            // What cannot be withdrawn, since it ended by itself, is stopped all the same.
+            if let Some(quiet_ms) = quiet_ms
+                && engine.withdraw(container.as_str()).await.is_ok()
+            {
+                sleep(Duration::from_millis(*quiet_ms)).await;
+            }
+            engine.stop(container.as_str(), *timeout_secs).await
+        }
         Op::Restart { container, timeout_secs } => engine.restart(container.as_str(), *timeout_secs).await,
         Op::Kill { container, signal } => engine.kill(container.as_str(), signal).await,
         Op::Pause { container } => engine.pause(container.as_str()).await,

@@ -19,24 +19,40 @@ impl Session {
     /// For `hosts` verbs: carries out a plan on these engines, and says what failed.
     pub async fn carry_out(&self, engines: &Engines, plan: &Plan, stop: Option<watch::Receiver<bool>>) -> Outcome {
         let (_never, quiet) = watch::channel(false);
-        let outcome = self.apply_on(engines, plan, stop.unwrap_or(quiet)).await;
+        let outcome = self.apply_on(engines, plan, stop.unwrap_or(quiet), std::future::pending()).await;
         self.told(plan, &outcome);
         outcome
     }
 
     pub(super) async fn apply(&self, plan: &Plan, lost: watch::Receiver<bool>) -> Outcome {
-        self.apply_on(&self.engines, plan, lost).await
+        self.apply_on(&self.engines, plan, lost, std::future::pending()).await
     }
 
-    /// Carries out a plan and shows how it goes, until done, interrupted, or the lock is lost.
-    async fn apply_on(&self, engines: &Engines, plan: &Plan, mut lost: watch::Receiver<bool>) -> Outcome {
+    /// The same until somebody pauses the update that the plan is: `paused` ends then.
+    pub(super) async fn apply_unless_paused(
+        &self,
+        plan: &Plan,
+        lost: watch::Receiver<bool>,
+        paused: impl Future<Output = ()>,
+    ) -> Outcome {
+        self.apply_on(&self.engines, plan, lost, paused).await
+    }
+
+    /// Carries out a plan and shows how it goes, until done, interrupted, paused, or the lock is lost.
+    async fn apply_on(
+        &self,
+        engines: &Engines,
+        plan: &Plan,
+        mut lost: watch::Receiver<bool>,
+        paused: impl Future<Output = ()>,
+    ) -> Outcome {
         let _attention = self.interrupt.attend();
         let (events, mut told) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let mut progress = Progress::new(self.ui, plan);
         let mut ends = BTreeMap::new();
         let walk = apply(engines, plan, &self.limits, &self.cargo, events, stopped);
-        tokio::pin!(walk);
+        tokio::pin!(walk, paused);
         let mut is_stopping = false;
         loop {
             tokio::select! {
@@ -58,6 +74,11 @@ impl Session {
                 }
                 () = self.interrupt.asked(1), if !is_stopping => {
                     self.ui.note("interrupted: what runs now is finished, nothing new begins; once more ends at once");
+                    let _ = stop.send(true);
+                    is_stopping = true;
+                }
+                () = &mut paused, if !is_stopping => {
+                    self.ui.note("the update is paused: what runs now is finished, nothing new begins");
                     let _ = stop.send(true);
                     is_stopping = true;
                 }

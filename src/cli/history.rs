@@ -27,7 +27,7 @@ pub async fn run(args: &HistoryArgs, globals: &Globals, ui: Ui) -> Result<u8, Fa
     } else if args.format == "json" {
         ui.data(&serde_json::Value::from(heads.iter().map(row_json).collect::<Vec<_>>()).to_string());
     } else {
-        let now = super::session::now_secs();
+        let now = crate::store::now_secs();
         let row = |head: &RecordHead| {
             let state = head.state.as_str().to_owned();
             vec![head.revision.to_string(), state, age(now - head.created), head.by.clone(), head.command.clone()]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::session::Keep;
-use super::{Failure, Globals, exit, load};
+use super::{Failure, Globals, exit, load, updates};
 use crate::plan::{Goal, Selection};
 use crate::ui::Ui;
 
@@ -64,12 +64,18 @@ pub struct RmArgs {
 /// Pause services
 #[derive(Debug, clap::Args)]
 pub struct PauseArgs {
+    /// Pause the update of services that is under way instead: no further replica is replaced
+    #[arg(long)]
+    update: bool,
     services: Vec<String>,
 }
 
 /// Unpause services
 #[derive(Debug, clap::Args)]
 pub struct UnpauseArgs {
+    /// Go on with the update that is paused instead
+    #[arg(long, conflicts_with = "services")]
+    update: bool,
     services: Vec<String>,
 }
 
@@ -122,10 +128,16 @@ pub async fn rm(args: &RmArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure>
 }
 
 pub async fn pause(args: &PauseArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    if args.update {
+        return updates::pause(&args.services, globals, ui).await;
+    }
     run(globals, ui, "pause", &args.services, |services| Goal::Pause { services }).await
 }
 
 pub async fn unpause(args: &UnpauseArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
+    if args.update {
+        return updates::unpause(globals, ui).await;
+    }
     run(globals, ui, "unpause", &args.services, |services| Goal::Unpause { services }).await
 }
 

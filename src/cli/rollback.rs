@@ -1,11 +1,11 @@
 //! `mcompose rollback`
 
 use super::session::Keep;
-use super::updates::last_good;
 use super::{Failure, Globals, exit, load};
 use crate::plan::{Goal, Up};
 use crate::project::ProjectName;
 use crate::store::{Record, Store};
+use crate::supervise::updates::last_good;
 use crate::ui::Ui;
 
 /// Go back to an earlier revision of the project

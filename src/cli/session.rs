@@ -20,7 +20,7 @@ use crate::inventory::Inventory;
 use crate::placement::{Orphans, Placement, Request, place, seats_to_remember};
 use crate::plan::{Goal, Inputs, Plan, plan};
 use crate::project::{HostName, Project, ServiceName};
-use crate::store::{Draft, Holder, Record, RecordState, Store, open, state_folder, whoami};
+use crate::store::{Draft, Holder, Record, RecordState, Store, now_secs, open, state_folder, whoami};
 use crate::ui::Ui;
 use crate::world::{Fabric, Question, VolumeSeen, World, keys};
 
@@ -240,7 +240,8 @@ impl Session {
             };
             before = &nothing;
             self.notes(&planned.plan);
-            let outcome = self.apply(&planned.plan, held.lost.clone()).await;
+            let paused = self.paused_elsewhere(&project.name, &planned, keep, held);
+            let outcome = self.apply_unless_paused(&planned.plan, held.lost.clone(), paused).await;
             let code = self.told(&planned.plan, &outcome);
             if outcome.interrupted {
                 self.ui.note(&left_running(&planned, &outcome, &project.name));
@@ -293,7 +294,7 @@ impl Session {
                 }
                 // An update that was paused goes on.
                 if ![RecordState::Good, RecordState::Begun].contains(&head.state) {
-                    held.store.set_state(&project.name, revision, RecordState::Begun).await?;
+                    held.store.set_state(&project.name, revision, RecordState::Begun, &BTreeSet::new()).await?;
                 }
             }
             (Keep::Same, Some(known)) => {
@@ -427,10 +428,4 @@ fn prepend(plan: &mut Plan, forming: Vec<crate::plan::Step>) {
 
 fn absolute(path: &std::path::Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).display().to_string()
-}
-
-#[expect(clippy::disallowed_methods, reason = "records carry the time of their making")]
-pub(super) fn now_secs() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::session::{Session, now_secs};
+use super::session::Session;
 use super::{Failure, Globals, exit, load};
 use crate::delivery::{CopyError, load_volume, save_volume};
 use crate::plan::volume_spec;
 use crate::project::{HostName, Project, carriers_of};
+use crate::store::now_secs;
 use crate::ui::{Template, Ui};
 use crate::world::{Container, Moving, SeenHost, VolumeSeen, Way, World, keys};
 

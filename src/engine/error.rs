@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Failed,
     /// A wait can never come true: the container exited, is gone, or has no healthcheck.
     Hopeless,
+    /// What is waited for did not come true within the time that it was given.
+    Overdue,
 }
 
 impl EngineError {

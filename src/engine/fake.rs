@@ -93,6 +93,12 @@ impl Fake {
         self.lock().snapshot(Some(question))
     }
 
+    /// Labels of the config objects of all swarms. No call, so that whoever looks on takes no time.
+    pub fn config_labels(&self) -> Vec<BTreeMap<String, String>> {
+        let cluster = self.lock();
+        cluster.swarms.values().flat_map(|swarm| swarm.configs.values()).map(|config| config.labels.clone()).collect()
+    }
+
     /// Every call since the beginning, those that failed too.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().calls.clone()

@@ -51,6 +51,11 @@ pub struct Commit {
     pub pause: bool,
 }
 
+/// Of an id, in names.
+const ID_CHARS: usize = 12;
+/// What an engine says that has taken a container's names out of a network and cannot write others.
+const NAMES_ARE_GONE: &str = "Could not add service state";
+
 /// Calls to one host's engine. Each has a bound of its own, returns what the engine said, and names host and call in its error.
 /// `container` is an id or a name. An object that is already as asked for is no error (`start` of a running container …).
 #[async_trait]
@@ -90,8 +95,20 @@ pub trait Engine: Send + Sync {
     async fn pause(&self, container: &str) -> Result<(), EngineError>;
     async fn unpause(&self, container: &str) -> Result<(), EngineError>;
     async fn rename(&self, container: &str, to: &str) -> Result<(), EngineError>;
+    /// Takes a container's names out of the networks that cross hosts; it goes on, and answers at its addresses.
+    ///
+    /// No call of the API does only that. But an engine that is asked to rename a container that runs on such a network takes its
+    /// names out of the network's table, and then fails to write the new one, since the entry that has just gone is in its way
+    /// (seen with 20.10). One that renames it after all keeps its aliases in the table, so that nothing is gained, nor lost.
+    async fn withdraw(&self, container: &str) -> Result<(), EngineError> {
+        let short: String = container.chars().take(ID_CHARS).collect();
+        match self.rename(container, &format!("{short}_leaves")).await {
+            Err(error) if error.message.contains(NAMES_ARE_GONE) => Ok(()),
+            end => end,
+        }
+    }
     async fn remove(&self, container: &str, volumes: bool, force: bool) -> Result<(), EngineError>;
-    /// Waits until the condition holds, or fails: at once when it cannot hold any more, `Timeout` after `at_most`.
+    /// Waits until the condition holds, or fails: at once when it cannot hold any more, `Overdue` after `at_most`.
     async fn wait(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError>;
     async fn inspect(&self, container: &str) -> Result<Inspected, EngineError>;
     /// Runs a command inside; the output is standard output and error together, its first 64 KiB.

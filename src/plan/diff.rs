@@ -116,21 +116,21 @@ impl<'a> Wanted<'a> {
     }
 
     /// What becomes of a slot whose seat is on `host`, given every container that claims it.
-    /// One that rests keeps what runs best, be it what the service asks for now or not.
+    /// With `keeps_best` it keeps what runs best, be it what the service asks for now or not.
     pub(super) fn decide(
         &self,
         compose: &Compose<'a>,
         number: u32,
         (host, place): (&'a HostName, usize),
         claims: &[Filler<'a>],
-        rests: bool,
+        keeps_best: bool,
     ) -> Turn<'a> {
         let (filler, extras) = match claims {
             [] => (None, Vec::new()),
             [only] => (Some(*only), Vec::new()),
             _ => {
                 let mut claims = claims.to_vec();
-                claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim, rests)));
+                claims.sort_by_key(|claim| std::cmp::Reverse(self.merit(compose, host, claim, keeps_best)));
                 (claims.first().copied(), claims.split_off(1))
             }
         };
@@ -204,6 +204,11 @@ impl<'a> Wanted<'a> {
         self.spec_difference(compose, filler).or_else(|| self.image_difference(compose, filler))
     }
 
+    /// The container is the one that the project asks for, be it recreated otherwise or not.
+    pub(super) fn is_of_project(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> bool {
+        self.spec_difference(compose, filler).is_none()
+    }
+
     fn spec_difference(&self, compose: &Compose<'a>, filler: &Filler<'a>) -> Option<Cause> {
         let container = filler.container;
         match &container.labels.spec {
@@ -243,7 +248,7 @@ impl<'a> Wanted<'a> {
 
     /// Which of several containers for one slot is kept: one that this plan must not undo, then the one on the right host, one
     /// that is as it should be, that runs, of the newer record, the newer one; by id, so that there is always an answer.
-    fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>, rests: bool) -> impl Ord + use<'a> {
+    fn merit(&self, compose: &Compose<'a>, host: &HostName, claim: &Filler<'a>, keeps_best: bool) -> impl Ord + use<'a> {
         let container = claim.container;
         let is_fine = container.state == State::Running && matches!(container.health, Health::None | Health::Healthy);
         let is_current = self.spec_difference(compose, claim).is_none() && self.image_difference(compose, claim).is_none();
@@ -252,7 +257,7 @@ impl<'a> Wanted<'a> {
             compose.is_newer(container),
             claim.host == host,
             is_usable,
-            rests && is_fine,
+            keeps_best && is_fine,
             is_current,
             container.state.is_up(),
             container.labels.revision,

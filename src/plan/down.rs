@@ -108,7 +108,8 @@ impl<'a> Down<'_, 'a> {
     ) -> StepId {
         let subject = slot.unwrap_or_else(|| Subject::Container(container.name.clone()));
         let volumes = self.goal.volumes;
-        let leaving = Leaving { host, subject, container, cause, timeout_secs: self.goal.timeout_secs, service, volumes };
+        let leaving =
+            Leaving { host, subject, container, cause, timeout_secs: self.goal.timeout_secs, quiet_ms: None, service, volumes };
         let (_, removed) = leaving.leave(&mut self.draft, after);
         self.removed.insert((host, container.name.as_str()), removed);
         removed

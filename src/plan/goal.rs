@@ -223,6 +223,9 @@ pub struct Up {
     pub gently: bool,
     /// Slots that are left as they are, running or not: what supervision holds back.
     pub rest: BTreeSet<Slot>,
+    /// Services whose replicas stay as they are, of this record or another, since their update is stuck: what died of either is
+    /// started as it was, what is gone is made as the project has it, nothing else is replaced.
+    pub keep: BTreeSet<ServiceName>,
     /// Slots that get another container though theirs is as it should be: it runs and is unhealthy.
     pub renew: BTreeSet<Slot>,
     /// Slots whose container is stopped: its engine starts it again and again, more often than its policy says.
@@ -246,6 +249,7 @@ impl Default for Up {
             pull: None,
             gently: false,
             rest: BTreeSet::new(),
+            keep: BTreeSet::new(),
             renew: BTreeSet::new(),
             halt: BTreeSet::new(),
         }

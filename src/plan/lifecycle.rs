@@ -171,6 +171,7 @@ impl<'a> Life<'_, 'a> {
                     container: filler.container,
                     cause: Cause::Requested,
                     timeout_secs,
+                    quiet_ms: None,
                     service: Some(service),
                     volumes: then_remove.unwrap_or_default(),
                 };
@@ -200,6 +201,7 @@ impl<'a> Life<'_, 'a> {
                     container: filler.container,
                     cause: Cause::Requested,
                     timeout_secs: None,
+                    quiet_ms: None,
                     service: Some(service),
                     volumes,
                 };

@@ -9,6 +9,7 @@ mod contents;
 mod diff;
 mod down;
 mod draft;
+mod failing;
 mod follow;
 mod goal;
 mod halted;
@@ -41,6 +42,7 @@ mod waits;
 
 pub use check::{Fault, check};
 pub use container::COMPOSE_VERSION;
+pub use failing::{Failing, Fault as StepFault};
 pub use goal::{Building, Goal, Recreate, Rmi, Run, Selection, Up};
 pub use images::takes_parts;
 pub use redact::redacted;

@@ -294,7 +294,16 @@ impl<'a> Relocation<'a> {
         for container in users {
             let service = container.slot().and_then(|slot| self.project.services.get(&slot.service));
             let subject = container.slot().map_or_else(|| Subject::Container(container.name.clone()), Subject::Slot);
-            let leaving = Leaving { host: from, subject, container, cause: cause(), timeout_secs: None, service, volumes: false };
+            let leaving = Leaving {
+                host: from,
+                subject,
+                container,
+                cause: cause(),
+                timeout_secs: None,
+                quiet_ms: None,
+                service,
+                volumes: false,
+            };
             stopped.extend(leaving.stop(&mut draft, copied.clone()).map(|stopped| stopped.stop));
         }
         let mut checked = Vec::new();

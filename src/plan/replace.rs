@@ -48,6 +48,8 @@ pub(super) struct Stage<'x, 'a> {
     /// Stops of other containers for the slot, and their removals on its host.
     extras_stopped: Vec<StepId>,
     pub(super) extras_removed: Vec<StepId>,
+    /// As in `Op::Stop`, for other containers that leave.
+    pub(super) quiet_ms: Option<u64>,
     /// What everything waits for: in a rolling update, the batch before.
     pub(super) gate: Vec<StepId>,
 }
@@ -59,6 +61,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         let needs_template = turns.iter().any(|turn| turn.is_new() || !turn.unconnected.is_empty());
         let template = needs_template.then(|| Template::new(compose, wanted.name, wanted.service, &wanted.hash));
         let rolling = self.rolling(before, wanted, turns);
+        let goes_on = rolling.is_some() && turns.iter().any(roll::is_update);
         let restarts = restarts_with(before, wanted).is_some();
         let commons = if needs_template { compose.for_each_place(OnceCell::new()) } else { Vec::new() };
         let nothing = OnceCell::new();
@@ -77,6 +80,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 restarts,
                 extras_stopped: Vec::new(),
                 extras_removed: Vec::new(),
+                quiet_ms: None,
                 gate: Vec::new(),
             };
             match &rolling {
@@ -87,7 +91,9 @@ impl<'a, 'c> Upping<'a, 'c> {
                 Some(rolling) if rolling.is_start_first && roll::is_half_done(turn) => self.take_over(rolling, &mut stage, steps),
                 _ if roll::is_repair(turn) => {
                     self.repair(before, turns, &mut stage, steps);
-                    continue;
+                    if !(goes_on && !self.goal.renew.contains(&stage.slot)) {
+                        continue;
+                    }
                 }
                 _ if turn.has_steps() => {
                     self.remove_extras(&mut stage);
@@ -102,7 +108,8 @@ impl<'a, 'c> Upping<'a, 'c> {
         if let Some(rolling) = rolling {
             // Those that do not run are the first: the service loses nothing by their update.
             rolled.sort_by_key(|stage| stage.turn.filler.is_some_and(|filler| filler.container.state.is_up()));
-            let first = self.await_those_before(&rolling, &at_once, steps);
+            let is_update = rolled.iter().any(|stage| roll::is_update(stage.turn));
+            let first = self.await_those_before(&rolling, &at_once, is_update, steps);
             self.roll(&rolling, wanted.name, rolled, first, steps);
         }
         for filler in surplus.iter() {
@@ -338,6 +345,7 @@ impl<'a, 'c> Upping<'a, 'c> {
         for extra in stage.turn.extras.iter().filter(|extra| !self.compose.is_newer(extra.container)) {
             let kept = stage.turn.filler.map(|filler| filler.container.name.clone()).unwrap_or_default();
             let leaving = self.leaving(stage.wanted, stage.slot.clone(), extra, Cause::Duplicate { kept });
+            let leaving = Leaving { quiet_ms: stage.quiet_ms, ..leaving };
             let (stopped, removed) = leaving.leave(&mut self.draft, stage.gate.clone());
             stage.extras_stopped.extend(stopped.map(|stopped| stopped.stop));
             if extra.host == stage.turn.host {
@@ -354,6 +362,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             container: filler.container,
             cause,
             timeout_secs: self.goal.timeout_secs,
+            quiet_ms: None,
             service: Some(wanted.service),
             volumes: false,
         }

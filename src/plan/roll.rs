@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::diff::{Action, Turn, Wake, Wanted};
 use super::order;
 use super::replace::{Stage, restarts_with, temporary_name};
+use super::teardown::Leaving;
 use super::up::{Rise, RiseSteps, Started, Upping};
 use super::waits::longest;
 use super::{Cause, ContainerRef, FailureAction, Note, Op, StepId, Subject};
@@ -18,6 +19,8 @@ use crate::world::{Health, State};
 
 /// A new replica is watched this long where nothing is said, as in Swarm.
 const MONITOR_MS: u64 = 5000;
+/// Other hosts know a name on an overlay 100 to 300 ms after the start of who has it, and that it is gone 50 to 250 ms after that.
+const NAMES_SPREAD_MS: u64 = 500;
 /// Replicas of a service that move at a time.
 const GENTLE_AT_ONCE: usize = 4;
 
@@ -30,6 +33,7 @@ pub(super) struct Rolling {
     monitor_ms: u64,
     then: FailureAction,
     max_failure_ratio: f64,
+    is_gentle: bool,
     /// The new replica is ready before the old one stops.
     pub(super) is_start_first: bool,
     has_healthcheck: bool,
@@ -52,6 +56,7 @@ impl Rolling {
             delay_ms: config.delay.map_or(0, |delay| millis(delay.to_std())),
             monitor_ms: config.monitor.map_or(MONITOR_MS, |monitor| millis(monitor.to_std())),
             then,
+            is_gentle: false,
             max_failure_ratio: config.max_failure_ratio.unwrap_or_default(),
             is_start_first: config.order.as_deref() == Some("start-first"),
             has_healthcheck: has_healthcheck(service),
@@ -64,7 +69,9 @@ impl Rolling {
             parallelism: GENTLE_AT_ONCE,
             delay_ms: 0,
             monitor_ms: MONITOR_MS,
-            then: FailureAction::Pause,
+            // A move that fails says nothing of the record, and is not gone on with all the same.
+            then: FailureAction::Continue,
+            is_gentle: true,
             max_failure_ratio: 0.0,
             is_start_first: true,
             has_healthcheck: has_healthcheck(service),
@@ -78,6 +85,7 @@ impl Rolling {
             delay_ms: 0,
             monitor_ms: 0,
             then: FailureAction::Continue,
+            is_gentle: false,
             max_failure_ratio: 0.0,
             is_start_first: true,
             has_healthcheck: true,
@@ -86,7 +94,7 @@ impl Rolling {
 
     /// How many of so many replicas may fail before the update does.
     fn may_fail(&self, replicas: usize) -> u32 {
-        if self.then == FailureAction::Continue {
+        if self.then == FailureAction::Continue && !self.is_gentle {
             return u32::MAX;
         }
         // From 0 to `replicas`, so nothing is lost.
@@ -137,7 +145,8 @@ fn cannot_overlap(wanted: &Wanted<'_>, volumes: &BTreeMap<VolumeName, Volume>) -
 impl<'a> Upping<'a, '_> {
     /// How the service is updated in this plan; nothing where all goes at once. Says why where that is not as asked for.
     pub(super) fn rolling(&mut self, before: &[Rise<'a>], wanted: &Wanted<'a>, turns: &[Turn<'a>]) -> Option<Rolling> {
-        let is_replica = !wanted.completes && self.goal.start;
+        // What is put right while an update is stuck waits for nothing of it.
+        let is_replica = !wanted.completes && self.goal.start && !self.goal.keep.contains(wanted.name);
         let said = Rolling::of(wanted.service, self.goal.rollback);
         let rolling = said.or_else(|| self.goal.gently.then(|| Rolling::gentle(wanted.service)));
         let mut rolling = rolling.filter(|_| is_replica)?;
@@ -258,7 +267,9 @@ impl<'a> Upping<'a, '_> {
         let Some(started) = steps.started.get(&stage.turn.number).copied() else { return false };
         let (safe, watched) = self.ready_and_watched(rolling, stage, &container, vec![started.end]);
         let leaving = self.leaving(stage.wanted, stage.slot.clone(), &old, cause.clone());
-        let (stopped, removed) = leaving.leave(&mut self.draft, vec![safe]);
+        let leaving = Leaving { quiet_ms: self.quiet_ms(stage), ..leaving };
+        let known = self.known(rolling, stage, safe);
+        let (stopped, removed) = leaving.leave(&mut self.draft, vec![known]);
         self.gone(&old, stopped, removed, steps);
         let mut after = vec![removed, watched];
         after.extend(&stage.extras_removed);
@@ -285,7 +296,8 @@ impl<'a> Upping<'a, '_> {
             after = steps.started.get(&stage.turn.number).map(|started| started.end).into_iter().collect();
         }
         let (safe, watched) = self.ready_and_watched(rolling, stage, &container, after);
-        stage.gate = vec![safe];
+        stage.quiet_ms = self.quiet_ms(stage);
+        stage.gate = vec![self.known(rolling, stage, safe)];
         self.remove_extras(stage);
         stage.extras_removed.push(watched);
         let is_renamed = stage.turn.misnamed && self.compose.renames_while_running(&stage.wanted.networks);
@@ -293,6 +305,20 @@ impl<'a> Upping<'a, '_> {
         let start = steps.started.get(&stage.turn.number).map_or(safe, |started| started.start);
         steps.started.insert(stage.turn.number, Started { start, end: renamed.unwrap_or(watched) });
         steps.named.extend(renamed.map(|step| (stage.turn.number, step)));
+    }
+
+    /// How long the old replica has no name any more before it stops, so that nobody asks for it who finds it gone.
+    fn quiet_ms(&self, stage: &Stage<'_, 'a>) -> Option<u64> {
+        (!self.compose.renames_while_running(&stage.wanted.networks)).then_some(NAMES_SPREAD_MS)
+    }
+
+    /// The step after which all hosts know the names of the new replica. One that was watched for a while is known since long.
+    fn known(&mut self, rolling: &Rolling, stage: &Stage<'_, 'a>, safe: StepId) -> StepId {
+        if !rolling.has_healthcheck || self.compose.renames_while_running(&stage.wanted.networks) {
+            return safe;
+        }
+        let op = Op::Delay { millis: NAMES_SPREAD_MS };
+        self.draft.step(stage.turn.host, Subject::Slot(stage.slot.clone()), op, Cause::Update, vec![safe])
     }
 
     /// The step after which the old replica may stop, and the one after which the new one counts.
@@ -355,23 +381,38 @@ impl<'a> Upping<'a, '_> {
     }
 
     /// Replicas that have the new container already, or get their first, and are not known to be ready.
-    pub(super) fn await_those_before(&mut self, rolling: &Rolling, stages: &[Stage<'_, 'a>], steps: &RiseSteps) -> Vec<StepId> {
+    /// In an update, those that this very record brought are watched anew: a plan before may have ended before it had done so.
+    pub(super) fn await_those_before(
+        &mut self,
+        rolling: &Rolling,
+        stages: &[Stage<'_, 'a>],
+        is_update: bool,
+        steps: &RiseSteps,
+    ) -> Vec<StepId> {
         let mut ends = Vec::new();
         for stage in stages {
             let started = steps.started.get(&stage.turn.number).map(|started| started.end);
             let is_ready = stage.turn.filler.is_some_and(|filler| {
-                filler.container.state == State::Running && matches!(filler.container.health, Health::None | Health::Healthy)
+                let container = filler.container;
+                let is_watched = !is_update || container.labels.revision != Some(self.compose.revision);
+                is_watched && container.state == State::Running && matches!(container.health, Health::None | Health::Healthy)
             });
             if started.is_none() && is_ready {
                 continue;
             }
             let container = self.container_of(stage.wanted, stage.turn);
-            let after = started.into_iter().collect();
+            let named = steps.named.get(&stage.turn.number).copied();
+            let after = started.into_iter().chain(named.filter(|_| is_repair(stage.turn))).collect();
             let ready = self.await_update(stage, container.clone(), Until::Ready, longest(Until::Ready), after);
             ends.push(self.watch(rolling, stage, container, ready));
         }
         ends
     }
+}
+
+/// It gets another container since the service changed.
+pub(super) fn is_update(turn: &Turn<'_>) -> bool {
+    matches!(turn.action, Action::Replace(Cause::Changed { .. } | Cause::ImageChanged))
 }
 
 /// Its container makes way in a batch. What has to leave for a network or a volume, or is dead, does so at once.

@@ -167,10 +167,14 @@ pub enum Op {
     Start {
         container: ContainerRef,
     },
-    /// The engine sends SIGKILL after `timeout_secs`; nothing leaves it the container's own stop timeout.
+    /// The engine sends SIGKILL after `timeout_secs`; nothing leaves it the container's own stop timeout. `quiet_ms`: for so long
+    /// before, its names are out of the networks that cross hosts, and it goes on at its addresses. That is one thing: a replica
+    /// that runs without its names is of no use to anybody.
     Stop {
         container: ContainerRef,
         timeout_secs: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_ms: Option<u64>,
     },
     Restart {
         container: ContainerRef,
@@ -209,7 +213,7 @@ pub enum Op {
     /// No call and no wait: ends as soon as every step in `after` has, and well only if they did. Where each of n steps waits
     /// for each of m others, a gate between them makes n + m edges of n × m. Not shown to readers; takes no turn on its host.
     Gate,
-    /// A pause in a rolling update (`deploy.update_config.delay`).
+    /// A pause in a rolling update: `deploy.update_config.delay`, or until all hosts know of names that changed.
     Delay {
         millis: u64,
     },
@@ -350,16 +354,6 @@ impl Note {
 }
 
 impl Plan {
-    /// Services whose update failed, given which steps did, and what follows.
-    pub fn failed_updates(&self, has_failed: impl Fn(StepId) -> bool) -> BTreeMap<ServiceName, FailureAction> {
-        let tallies = self.steps.iter().enumerate().filter(|(index, _)| has_failed(StepId(*index)));
-        let failed = tallies.filter_map(|(_, step)| match (&step.op, &step.subject) {
-            (Op::Tally { then, .. }, Subject::Service(service)) => Some((service.clone(), *then)),
-            _ => None,
-        });
-        failed.collect()
-    }
-
     /// Nothing to do. Notes may still say why.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -12,6 +12,8 @@ pub(super) struct Leaving<'x> {
     pub(super) container: &'x Container,
     pub(super) cause: Cause,
     pub(super) timeout_secs: Option<u64>,
+    /// As in `Op::Stop`.
+    pub(super) quiet_ms: Option<u64>,
     /// Its service, where the project still has it: hooks.
     pub(super) service: Option<&'x Service>,
     /// Its anonymous volumes go with it.
@@ -46,7 +48,7 @@ impl Leaving<'_> {
             first.get_or_insert(step);
             after = vec![step];
         }
-        let op = Op::Stop { container: self.id(), timeout_secs: self.timeout_secs };
+        let op = Op::Stop { container: self.id(), timeout_secs: self.timeout_secs, quiet_ms: self.quiet_ms };
         let stop = draft.step(self.host, self.subject.clone(), op, self.cause.clone(), after);
         Some(Stopped { first: first.unwrap_or(stop), stop })
     }

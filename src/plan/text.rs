@@ -72,6 +72,9 @@ fn group_text(steps: &[&Step]) -> String {
     };
     let host = &first.host;
     match &first.op {
+        Op::Delay { millis } if matches!(first.subject, Subject::Slot(_)) => {
+            format!("wait {} until all hosts know the names of {what}: {}", seconds(*millis), first.cause)
+        }
         Op::Delay { millis } => format!("wait {} before the next of {what}: {}", seconds(*millis), first.cause),
         Op::Deliver { content, volume, from, .. } => {
             let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();

@@ -18,7 +18,9 @@ use super::teardown::Leaving;
 use super::view::Filler;
 use super::volumes::OutdatedVolumes;
 use super::waits::{longest, meets};
-use super::{Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals};
+use super::{
+    Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals, roll,
+};
 use crate::project::{Condition, Dependency, HostName, Service, ServiceName, Slot, Until};
 use crate::world::{Container, Health, State};
 
@@ -116,7 +118,11 @@ impl<'a, 'c> Upping<'a, 'c> {
                 Selection::All => true,
                 Selection::Only(names) => names.contains(name),
             };
-            let recreate = if is_named { self.goal.recreate } else { self.goal.recreate_deps };
+            let recreate = match (is_named, self.goal.keep.contains(name)) {
+                (_, true) => Recreate::Never,
+                (true, false) => self.goal.recreate,
+                (false, false) => self.goal.recreate_deps,
+            };
             let rise = self.decide_service((name, service), recreate);
             self.index.insert(name.as_str(), self.rises.len());
             self.rises.push(rise);
@@ -150,8 +156,9 @@ impl<'a, 'c> Upping<'a, 'c> {
                 continue;
             };
             let rests = self.is_in(&self.goal.rest, name, number);
-            let turn = wanted.decide(compose, number, (host, place), claims, rests);
-            let Some(mut turn) = self.held_back(turn, name, rests) else { continue };
+            let keeps_best = rests || self.goal.keep.contains(name);
+            let turn = wanted.decide(compose, number, (host, place), claims, keeps_best);
+            let Some(mut turn) = self.held_back(turn, &wanted, rests) else { continue };
             if turn.is_newer && turn.is_new() {
                 self.refuse_to_undo(name, number, turn.filler);
                 if turn.action == Action::Move {
@@ -174,6 +181,7 @@ impl<'a, 'c> Upping<'a, 'c> {
             }
             !is_newer
         });
+        self.renew_what_failed(&wanted, &mut turns);
         refusals.note_inert(&turns, &mut self.draft);
         if turns.is_empty() && left_out + refused.len() > 0 {
             self.left_out.insert(name.as_str());
@@ -193,16 +201,37 @@ impl<'a, 'c> Upping<'a, 'c> {
         !slots.is_empty() && Slot::new(name.clone(), number).is_some_and(|slot| slots.contains(&slot))
     }
 
+    /// Whoever goes on with an update makes anew what it brought and is unhealthy, which would be awaited in vain. `repair` and the tally
+    /// of those before see to it that no other replica is updated unless that is well then.
+    fn renew_what_failed(&self, wanted: &Wanted<'a>, turns: &mut [Turn<'a>]) {
+        let goes_on = self.goal.start && !self.goal.keep.contains(wanted.name) && turns.iter().any(roll::is_update);
+        if !goes_on || roll::Rolling::of(wanted.service, self.goal.rollback).is_none() {
+            return;
+        }
+        for turn in turns.iter_mut().filter(|turn| !self.is_in(&self.goal.rest, wanted.name, turn.number)) {
+            let failed = turn.filler.is_some_and(|filler| {
+                filler.container.health == Health::Unhealthy && filler.container.labels.revision == Some(self.compose.revision)
+            });
+            if failed && turn.action == Action::Keep(Wake::Nothing) {
+                turn.action = Action::Replace(Cause::Unhealthy);
+            }
+        }
+    }
+
     /// What supervision asks of single slots: some are left as they are, some get another container.
-    fn held_back(&self, mut turn: Turn<'a>, name: &ServiceName, rests: bool) -> Option<Turn<'a>> {
+    fn held_back(&self, mut turn: Turn<'a>, wanted: &Wanted<'a>, rests: bool) -> Option<Turn<'a>> {
+        // Of a stuck update, one that is sick and of the other record is the one that it is stuck at.
+        let is_stuck = |turn: &Turn<'a>| {
+            self.goal.keep.contains(wanted.name) && turn.filler.is_some_and(|filler| !wanted.is_of_project(self.compose, &filler))
+        };
         if rests {
             turn.filler?;
             turn.action = Action::Keep(Wake::Nothing);
             turn.misnamed = false;
             turn.unconnected.clear();
-        } else if self.is_in(&self.goal.renew, name, turn.number) && !turn.is_new() {
+        } else if self.is_in(&self.goal.renew, wanted.name, turn.number) && !turn.is_new() && !is_stuck(&turn) {
             turn.action = Action::Replace(Cause::Unhealthy);
-        } else if self.is_in(&self.goal.halt, name, turn.number) && !turn.is_new() {
+        } else if self.is_in(&self.goal.halt, wanted.name, turn.number) && !turn.is_new() {
             turn.action = Action::Keep(Wake::Halt(Cause::GivenUp));
         }
         Some(turn)
@@ -441,6 +470,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                     container,
                     cause: Cause::Orphan,
                     timeout_secs: self.goal.timeout_secs,
+                    quiet_ms: None,
                     service: None,
                     volumes: false,
                 };

@@ -10,6 +10,7 @@ pub mod moment;
 mod names;
 pub mod newer;
 mod one_off;
+mod record_state;
 mod resource;
 mod service;
 mod spec_hash;
@@ -26,6 +27,7 @@ pub use duration::GoDuration;
 pub use host::{Address, Availability, Host, Rebalancing, Role, Tls};
 pub use names::{ContainerId, HostName, InvalidName, NetworkName, ProjectName, ServiceName, Slot, VolumeName};
 pub use one_off::{OneOff, Ports};
+pub use record_state::RecordState;
 pub use resource::{ByteSize, FileObject, Folder, IpamConfig, IpamPool, Network, Volume};
 pub use service::{
     Attachment, Build, Condition, Dependency, Deploy, Device, DeviceRequest, DiscreteResource, FileGrant, GenericResource,

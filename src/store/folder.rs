@@ -4,6 +4,7 @@
 //! not at all (written beside, synced, renamed). `FOLDER/PROJECT/seats` says where each slot is and
 //! which services are halted. The lock is a file lock that ends with its process.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::record::{Encoded, Standing, decode, to_prune};
 use super::{Draft, Holder, Lock, RECORDS_KEPT, Record, RecordHead, RecordState, Says, Store, StoreError, Supervisor, shortened};
-use crate::project::ProjectName;
+use crate::project::{ProjectName, ServiceName};
 
 /// Between two looks at a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -221,11 +222,16 @@ impl Store for FolderStore {
         Ok(encoded.record(head))
     }
 
-    async fn set_state(&self, project: &ProjectName, revision: u64, state: RecordState) -> Result<(), StoreError> {
-        match self.read(project, revision)? {
-            Some((head, body)) if head.state != state => self.write_record(&RecordHead { state, ..head }, &body),
-            _ => Ok(()),
-        }
+    async fn set_state(
+        &self,
+        project: &ProjectName,
+        revision: u64,
+        state: RecordState,
+        stuck: &BTreeSet<ServiceName>,
+    ) -> Result<(), StoreError> {
+        let Some((head, body)) = self.read(project, revision)? else { return Ok(()) };
+        let now = RecordHead { state, stuck: stuck.clone(), ..head.clone() };
+        if now == head { Ok(()) } else { self.write_record(&now, &body) }
     }
 
     async fn remove(&self, project: &ProjectName) -> Result<(), StoreError> {

@@ -9,20 +9,22 @@ mod open;
 mod raft;
 mod record;
 
+pub use crate::project::RecordState;
 pub use clock::{Clock, Moment};
 pub use error::StoreError;
 pub use folder::FolderStore;
 pub use lock::{Holder, LEASE_RENEWED_EVERY, LEASE_TTL, LOCK_RENEWED_EVERY, LOCK_TTL, Lock};
-pub use open::{open, state_folder, whoami};
+pub use open::{now_secs, open, state_folder, whoami};
 pub use raft::RaftStore;
-pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead, RecordState};
+pub use record::{Draft, RECORD_BYTES_MAX, Record, RecordHead};
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::project::{ProjectName, moment};
+use crate::project::{ProjectName, ServiceName, moment};
 
 /// Records of a project that are kept, and the last good one; older ones go when a new one comes.
 pub const RECORDS_KEPT: usize = 10;
@@ -106,9 +108,15 @@ pub trait Store: Send + Sync {
     /// To be called with the lock held.
     async fn put(&self, draft: Draft) -> Result<Record, StoreError>;
 
-    /// Writes down how far the deployment of a record came; no error where there is no such record any more. To be called with
-    /// the lock held.
-    async fn set_state(&self, project: &ProjectName, revision: u64, state: RecordState) -> Result<(), StoreError>;
+    /// Writes down how far the deployment of a record came, and which services are `stuck` in it; no error where there is no such
+    /// record any more. To be called with the lock held, but by who pauses an update that another is at.
+    async fn set_state(
+        &self,
+        project: &ProjectName,
+        revision: u64,
+        state: RecordState,
+        stuck: &BTreeSet<ServiceName>,
+    ) -> Result<(), StoreError>;
 
     /// Takes away every record of a project. To be called with the lock held.
     async fn remove(&self, project: &ProjectName) -> Result<(), StoreError>;

@@ -68,6 +68,12 @@ pub fn state_folder() -> Result<PathBuf, StoreError> {
     absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state"))).ok_or(StoreError::NoFolder)
 }
 
+/// Seconds since 1970, as records carry them.
+pub fn now_secs() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// `user@host` of this process.
 pub fn whoami() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));

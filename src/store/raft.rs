@@ -8,7 +8,7 @@
 
 mod lock;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::cluster::{Managers, with_leader};
 use crate::engine::{ConfigObject, EngineError, ErrorKind};
-use crate::project::{HostName, ProjectName};
+use crate::project::{HostName, ProjectName, ServiceName};
 
 /// A config object holds less than 500 KiB (engine 20.10; newer ones twice that).
 const PART_BYTES_MAX: usize = 500_000;
@@ -39,6 +39,7 @@ mod labels {
     pub const COMMAND: &str = "io.mcompose.command";
     pub const HASH: &str = "io.mcompose.hash";
     pub const STATE: &str = "io.mcompose.state";
+    pub const STUCK: &str = "io.mcompose.stuck";
     pub const PARTS: &str = "io.mcompose.parts";
     pub const TOKEN: &str = "io.mcompose.token";
     pub const SINCE: &str = "io.mcompose.since";
@@ -259,11 +260,19 @@ impl Store for RaftStore {
         Ok(encoded.record(head))
     }
 
-    async fn set_state(&self, project: &ProjectName, revision: u64, state: RecordState) -> Result<(), StoreError> {
+    async fn set_state(
+        &self,
+        project: &ProjectName,
+        revision: u64,
+        state: RecordState,
+        stuck: &BTreeSet<ServiceName>,
+    ) -> Result<(), StoreError> {
         let objects = self.objects(project).await?;
-        let Some(stored) = objects.records.get(&revision).filter(|stored| stored.head.state != state) else { return Ok(()) };
+        let is_so = |head: &RecordHead| head.state == state && head.stuck == *stuck;
+        let Some(stored) = objects.records.get(&revision).filter(|stored| !is_so(&stored.head)) else { return Ok(()) };
         let mut labels = stored.object.labels.clone();
         labels.insert(labels::STATE.to_owned(), state.as_str().to_owned());
+        labels.insert(labels::STUCK.to_owned(), joined(stuck));
         let (object, labels) = (&stored.object, &labels);
         let relabelled =
             with_leader(&self.managers, |engine| async move { engine.config_relabel(&object.id, object.version, labels).await });
@@ -351,6 +360,7 @@ fn head_of(object: &ConfigObject) -> Option<RecordHead> {
         command: text(labels::COMMAND)?,
         hash: text(labels::HASH)?,
         state: text(labels::STATE).map(|text| RecordState::parse(&text)).unwrap_or_default(),
+        stuck: text(labels::STUCK).map(|text| split(&text)).unwrap_or_default(),
     })
 }
 
@@ -363,9 +373,19 @@ fn labels_of(head: &RecordHead, parts: usize) -> BTreeMap<String, String> {
         (labels::COMMAND, head.command.clone()),
         (labels::HASH, head.hash.clone()),
         (labels::STATE, head.state.as_str().to_owned()),
+        (labels::STUCK, joined(&head.stuck)),
         (labels::PARTS, parts.to_string()),
     ];
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Names of services have no comma.
+fn joined(services: &BTreeSet<ServiceName>) -> String {
+    services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn split(text: &str) -> BTreeSet<ServiceName> {
+    text.split(',').filter_map(|name| ServiceName::new(name).ok()).collect()
 }
 
 /// What the names of a project's objects begin with. A long name is cut, and told from its like by a hash.

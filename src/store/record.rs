@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::project::{HostName, Project, ProjectName, ServiceName, Slot};
+use crate::project::{HostName, Mode, Project, ProjectName, RecordState, ServiceName, Slot};
 
 /// Compressed; a project of a thousand services takes about a hundredth.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
@@ -44,39 +44,6 @@ pub struct Draft {
     pub command: String,
 }
 
-/// How far the deployment of a record came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RecordState {
-    /// It goes on, or something is missing yet.
-    #[default]
-    Begun,
-    /// It was carried out whole and well: what a rollback goes back to.
-    Good,
-    /// An update failed, and nothing is updated further until somebody says so.
-    Paused,
-    /// An update failed, and a later record went back.
-    RolledBack,
-}
-
-impl RecordState {
-    /// As records keep it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Begun => "begun",
-            Self::Good => "good",
-            Self::Paused => "paused",
-            Self::RolledBack => "rolled-back",
-        }
-    }
-
-    /// What an older or newer mcompose wrote counts as begun.
-    pub(super) fn parse(text: &str) -> Self {
-        let all = [Self::Good, Self::Paused, Self::RolledBack];
-        all.into_iter().find(|state| state.as_str() == text).unwrap_or_default()
-    }
-}
-
 /// A record without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordHead {
@@ -91,6 +58,9 @@ pub struct RecordHead {
     pub hash: String,
     #[serde(default)]
     pub state: RecordState,
+    /// Services whose update is paused, or failed and is to be taken back; without any, all of such a record.
+    #[serde(default)]
+    pub stuck: BTreeSet<ServiceName>,
 }
 
 /// A deployed revision of a project.
@@ -145,6 +115,33 @@ impl Record {
         add_missing(&mut project.configs, earlier.configs);
         add_missing(&mut project.secrets, earlier.secrets);
         (project, scales)
+    }
+
+    /// Services whose update is paused, or failed and is not taken back yet.
+    pub fn stuck(&self) -> BTreeSet<ServiceName> {
+        match self.head.state {
+            RecordState::Paused | RecordState::Failing if self.head.stuck.is_empty() => {
+                self.project.services.keys().cloned().collect()
+            }
+            RecordState::Paused | RecordState::Failing => self.head.stuck.clone(),
+            RecordState::Begun | RecordState::Good | RecordState::RolledBack => BTreeSet::new(),
+        }
+    }
+
+    /// The project while services are stuck: these as the last good record has them, since that is known to run, and as many
+    /// replicas of each as this one asks for.
+    pub fn held(&self, good: &Self) -> Project {
+        let mut project = self.going_back(good, &self.stuck(), &self.project).0;
+        for (name, wanted) in self.scaled().services {
+            let Some(service) = project.services.get_mut(&name) else { continue };
+            match (service.mode(), wanted.mode()) {
+                (Mode::Replicated, Mode::Replicated) => service.scale = Some(wanted.replicas()),
+                // One replica on each host and so many of them are not to be had at once.
+                (before, now) if before != now => *service = wanted,
+                _ => {}
+            }
+        }
+        project
     }
 
     /// The project with as many replicas as were asked for. Values that no record keeps are those of `current`.
@@ -226,6 +223,7 @@ impl Encoded {
             command: draft.command.chars().take(COMMAND_CHARS_MAX).collect(),
             hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             state: RecordState::Begun,
+            stuck: BTreeSet::new(),
         };
         let record =
             Record { head: head.clone(), project: body.project, scales: body.scales, seats: draft.seats, halted: draft.halted };

@@ -7,5 +7,6 @@ mod hosts;
 pub mod machine;
 mod projects;
 mod run;
+pub mod updates;
 
 pub use run::{Changed, Scope, Supervision, run};

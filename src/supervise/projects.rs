@@ -11,12 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::hosts::{Extent, Looker, look_at};
 use super::machine::{Deployment, Event};
 use super::run::{ByProject, Message, Scope, is_true};
+use super::updates;
 use crate::apply::{self, HostTurns, Limits, Outcome, StepEnd, apply_in_turns};
 use crate::delivery::Cargo;
 use crate::engine::Engines;
 use crate::plan::{Op, Plan, StepId, Subject, step_text};
-use crate::project::{HostName, ProjectName, Slot};
-use crate::store::{Holder, Lock, Record, Store, StoreError};
+use crate::project::{HostName, ProjectName, RecordState, Slot};
+use crate::store::{Holder, Lock, Record, RecordHead, Store, StoreError};
 
 /// A command that works on the project is waited for this long before it is tried again.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -99,6 +100,18 @@ impl Projects {
         }
     }
 
+    /// The record was deployed whole and well.
+    pub(super) fn settle(&mut self, project: &ProjectName) {
+        let Some(Locked { lock, record: Some(record), .. }) = self.held.remove(project) else { return };
+        let store = Arc::clone(&self.store);
+        self.tasks.spawn(async move {
+            // Where that cannot be written now, the record is read as it was, and this is tried again.
+            let head = &record.head;
+            let _ = store.set_state(&head.project, head.revision, RecordState::Good, &BTreeSet::new()).await;
+            lock.release().await;
+        });
+    }
+
     pub(super) fn interrupt(&self, project: &ProjectName) {
         if let Some(interrupt) = self.interrupts.get(project) {
             let _ = interrupt.send(true);
@@ -119,14 +132,21 @@ impl Projects {
         let (store, limits, sender) = (Arc::clone(&self.store), (self.limits, self.turns.clone()), self.sender.clone());
         self.tasks.spawn(async move {
             let began = Instant::now();
-            let kept = match record.filter(|record| record.seats != seats) {
+            let kept = match record.as_ref().filter(|record| record.seats != seats) {
                 Some(record) => store.put(record.redraft(seats, record.halted.clone())).await.map(drop),
                 None => Ok(()),
             };
-            let (tried, errors) = match kept {
+            let (tried, mut errors, outcome) = match kept {
                 Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
-                Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)])),
+                Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)]), None),
             };
+            // What fails of a record that was carried out well before, or is stuck already, has another reason.
+            let head = record.map(|record| record.head).filter(|head| head.state == RecordState::Begun);
+            if let Some((head, outcome)) = head.zip(outcome)
+                && let Err(error) = updates::judge(store.as_ref(), head.revision, &plan, &outcome).await
+            {
+                errors.insert(chain(&error));
+            }
             let extent = match errors.is_empty() {
                 _ if plan.brings_resources() => Extent::Changed,
                 true => Extent::Containers,
@@ -168,7 +188,7 @@ async fn read(store: &dyn Store, scope: &Scope) -> Result<BTreeMap<ProjectName, 
     let mut deployments = BTreeMap::new();
     for name in names {
         match store.latest(&name).await {
-            Ok(Some(record)) => drop(deployments.insert(name, deployment(&record))),
+            Ok(Some(record)) => drop(deployments.insert(name, deployment(store, &record).await?)),
             Ok(None) => {}
             // One record that cannot be read must not cost the other projects their supervision.
             Err(StoreError::Damaged { .. }) => {}
@@ -178,38 +198,61 @@ async fn read(store: &dyn Store, scope: &Scope) -> Result<BTreeMap<ProjectName, 
     Ok(deployments)
 }
 
-fn deployment(record: &Record) -> Deployment {
-    Deployment {
-        project: record.scaled(),
-        revision: record.head.revision,
+async fn deployment(store: &dyn Store, record: &Record) -> Result<Deployment, StoreError> {
+    let RecordHead { project, revision, state, .. } = &record.head;
+    let good = match state {
+        RecordState::Paused | RecordState::Failing => updates::last_good(store, project, *revision).await?,
+        RecordState::Begun | RecordState::Good | RecordState::RolledBack => None,
+    };
+    Ok(Deployment {
+        project: good.map_or_else(|| record.scaled(), |good| record.held(&good)),
+        revision: *revision,
         seats: record.seats.clone(),
         halted: record.halted.clone(),
-    }
+        state: *state,
+        stuck: record.stuck(),
+        is_rollback: *state == RecordState::Begun && updates::is_rollback(store, project, *revision).await?,
+    })
 }
 
 async fn locked(store: &dyn Store, holder: &Holder, project: &ProjectName, lookers: Vec<Looker>) -> Result<Message, StoreError> {
     let lock = store.lock(project, holder, LOCK_WAIT_MAX, &|_| {}).await?;
-    let (record, looks) = tokio::join!(store.latest(project), look_at(lookers, Extent::Containers));
-    let record = match record {
-        Ok(record) => record,
+    let (read, looks) = tokio::join!(newest(store, holder, project), look_at(lookers, Extent::Containers));
+    let (record, deployment) = match read {
+        Ok(Some((record, deployment))) => (Some(record), Some(Box::new(deployment))),
+        Ok(None) => (None, None),
         Err(error) => {
             lock.release().await;
             return Err(error);
         }
     };
-    let deployment = record.as_ref().map(|record| Box::new(deployment(record)));
     let event = Event::Locked { project: project.clone(), deployment, looks };
     Ok(Message::Locked(Box::new(Locked { project: project.clone(), lock, record }), event))
 }
 
-/// Carries a plan out; returns the slots that a start was made for, or tried, and what went wrong.
+/// The newest record, with the lock held: where an update failed that is to go back, the one that goes back.
+async fn newest(store: &dyn Store, holder: &Holder, project: &ProjectName) -> Result<Option<(Record, Deployment)>, StoreError> {
+    let Some(mut record) = store.latest(project).await? else { return Ok(None) };
+    if record.head.state == RecordState::Failing {
+        let back = updates::take_back(store, &record, &record.project, &holder.who).await?;
+        record = match back {
+            Some(back) => back.record,
+            None => store.latest(project).await?.unwrap_or(record),
+        };
+    }
+    let deployment = deployment(store, &record).await?;
+    Ok(Some((record, deployment)))
+}
+
+/// Carries a plan out; returns the slots that a start was made for, or tried, what went wrong, and how its steps ended, unless it was
+/// interrupted.
 async fn carry_out(
     engines: &Engines,
     plan: &Plan,
     (limits, turns): &(Limits, HostTurns),
     mut interrupted: watch::Receiver<bool>,
     mut lost: watch::Receiver<bool>,
-) -> (BTreeSet<Slot>, BTreeSet<String>) {
+) -> (BTreeSet<Slot>, BTreeSet<String>, Option<Outcome>) {
     let (events, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let nothing = Cargo::default();
@@ -239,7 +282,8 @@ async fn carry_out(
         }
     }
     let tried = tried.into_iter().filter_map(|step| started_slot(plan, step)).collect();
-    (tried, outcome.map(|outcome| errors(plan, &outcome)).unwrap_or_default())
+    let errors = outcome.as_ref().map(|outcome| errors(plan, outcome)).unwrap_or_default();
+    (tried, errors, outcome)
 }
 
 fn started_slot(plan: &Plan, step: StepId) -> Option<Slot> {

@@ -134,6 +134,7 @@ pub async fn run(
                     projects.apply(project, *plan, seats, hosts.engines(), hosts.lookers(&look));
                 }
                 Command::Unlock { project } => projects.unlock(&project),
+                Command::Settle { project } => projects.settle(&project),
                 Command::Interrupt { project } => projects.interrupt(&project),
                 Command::Tell(notice) => {
                     hosts.hear(&notice);

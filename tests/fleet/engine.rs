@@ -126,7 +126,7 @@ async fn life(engine: &dyn Engine) {
     engine.wait("web", Until::Running, PATIENCE).await.expect("it runs");
     engine.wait("web", Until::Healthy, PATIENCE).await.expect("it becomes healthy");
     let late = engine.wait("web", Until::Completed, Duration::from_millis(300)).await.expect_err("it does not end");
-    assert_eq!(late.kind, ErrorKind::Timeout, "{late}");
+    assert_eq!(late.kind, ErrorKind::Overdue, "{late}");
 
     let inspected = engine.inspect("web").await.expect("it is there");
     assert_eq!((inspected.name.as_str(), inspected.id == id, inspected.has_healthcheck), ("web", true, true));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mcompose::project::{HostName, Project, ServiceName, Slot};
+use mcompose::project::{HostName, Project, RecordState, ServiceName, Slot};
 use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
 use mcompose::world::{Fabric, SeenHost};
 
@@ -23,7 +23,15 @@ fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
 }
 
 fn deployment(project: Project) -> Deployment {
-    Deployment { project, revision: 1, seats: BTreeMap::new(), halted: BTreeSet::new() }
+    Deployment {
+        project,
+        revision: 1,
+        seats: BTreeMap::new(),
+        halted: BTreeSet::new(),
+        state: RecordState::Good,
+        stuck: BTreeSet::new(),
+        is_rollback: false,
+    }
 }
 
 fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {

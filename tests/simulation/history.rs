@@ -13,7 +13,7 @@ use super::chaos::{self, Act, Disk, GUEST, Hurt};
 use super::dice::Dice;
 use super::laws::Laws;
 use super::people::{Diary, Process, Said};
-use super::town::{self, CRASHES, Town};
+use super::town::{self, CRASHES, FAILS, Town};
 
 /// Each process lives for this long before the next one has its turn.
 const SLICE: Duration = Duration::from_millis(200);
@@ -61,7 +61,9 @@ impl History {
     fn begin(seed: u64, is_told: bool) -> Self {
         let mut dice = Dice::new(seed, 1);
         let town = Town::new(seed, &mut dice);
-        let project = town::project(&mut dice);
+        // By dice of its own, so that it changes no other throw.
+        let action = *Dice::new(seed, 10).pick(&["pause", "rollback"]);
+        let project = town::project(&mut dice, action);
         let mut laws = Laws::new(town.hosts.len());
         let update = |project: &Project| project.services.get("web")?.deploy.as_ref()?.update_config.as_ref()?.order.clone();
         laws.start_first = update(&project).as_deref() == Some("start-first");
@@ -111,6 +113,11 @@ impl History {
     fn end(&mut self, quiet_ms: u64) {
         loop {
             self.live_until(self.town.now_ms() + 1_000);
+            // Whoever finds an update paused, and what it failed by mended, goes on with it.
+            let is_at_it = self.processes.iter().any(|process| process.name.starts_with(chaos::USER));
+            if self.laws.is_paused() && !is_at_it && self.laws.broken.is_none() {
+                self.deploy("up goes on");
+            }
             let now_ms = self.town.now_ms();
             if self.laws.broken.is_some() {
                 return;
@@ -161,6 +168,10 @@ impl History {
         let said = std::mem::take(&mut *self.diary.lock().unwrap_or_else(PoisonError::into_inner));
         items.extend(said.into_iter().map(|(at_ms, who, said)| (at_ms, Item::Said(who, said))));
         items.sort_by_key(|(at_ms, _)| *at_ms);
+        let records = self.town.records();
+        if let Some(text) = self.laws.records(&records, self.town.now_ms()) {
+            self.tell(self.town.now_ms(), &text);
+        }
         for (at_ms, item) in items {
             match item {
                 Item::Event(host, event) => {
@@ -261,7 +272,8 @@ impl History {
             Act::TroubleEvents(per_mille) => fake.trouble_events(*per_mille),
             Act::Deploy(number) => {
                 let text = town::edit(&mut self.project, &mut Dice::new(*number, 3));
-                self.deploy(&text);
+                let image = town::choose_image(&mut self.project, &mut Dice::new(*number, 11));
+                self.deploy(&format!("{text}, {image}"));
             }
             Act::KillUser => {
                 let name = format!("user{}", self.users);
@@ -372,6 +384,7 @@ impl History {
         fake.trouble(0);
         fake.trouble_events(0);
         fake.behave(&format!("{CRASHES}:1"), Behaviour::default());
+        FAILS.iter().for_each(|image| fake.behave(image, Behaviour::default()));
         let hosts: Vec<String> = self.town.hosts.iter().map(|host| host.name.to_string()).collect();
         for host in &hosts {
             self.allow(host, Availability::Active);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mcompose::engine::ContainerEvent;
 use mcompose::engine::fake::Sent;
 use mcompose::project::HostName;
+use mcompose::store::RecordState;
 use mcompose::supervise::machine::Notice;
 use mcompose::world::keys;
 
@@ -81,6 +82,13 @@ pub struct Laws {
     /// When it was started that crashes all the time, and whether somebody told so.
     crashes: Vec<u64>,
     is_told: bool,
+    /// The state of the newest record, and its revision.
+    state: Option<(u64, RecordState)>,
+    /// Since when an update to this revision is paused that may go back to a good one.
+    paused: Option<(u64, u64)>,
+    /// Specs of `web` and the first revision that had each; containers that have been started.
+    specs: BTreeMap<String, u64>,
+    born: BTreeSet<String>,
     pub last_change_ms: u64,
     pub broken: Option<String>,
 }
@@ -105,6 +113,10 @@ impl Laws {
             starts: BTreeMap::new(),
             crashes: Vec::new(),
             is_told: false,
+            state: None,
+            paused: None,
+            specs: BTreeMap::new(),
+            born: BTreeSet::new(),
             last_change_ms: 0,
             broken: None,
         }
@@ -209,6 +221,22 @@ impl Laws {
         self.kept = Some((revision, at_ms));
         // Another record begins with a clean slate.
         self.starts.clear();
+    }
+
+    /// What the records say now; returns it where it is news.
+    pub fn records(&mut self, records: &[(u64, RecordState)], at_ms: u64) -> Option<String> {
+        let newest = *records.first()?;
+        if self.state.replace(newest) == Some(newest) {
+            return None;
+        }
+        let (revision, state) = newest;
+        let has_good = records.iter().any(|(earlier, state)| *state == RecordState::Good && *earlier < revision);
+        self.paused = (state == RecordState::Paused && has_good).then_some((revision, at_ms));
+        Some(format!("revision {revision} is {}", state.as_str()))
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.state.is_some_and(|(_, state)| state == RecordState::Paused)
     }
 
     pub fn said(&mut self, who: &str, notice: &Notice, at_ms: u64) {
@@ -319,6 +347,14 @@ impl Laws {
                     self.breaks(at_ms, law);
                 }
             }
+        }
+        let is_first = self.born.insert(event.id.clone());
+        let first_of_spec = *self.specs.entry(started.spec.clone()).or_insert(started.revision);
+        if let Some((revision, since_ms)) = self.paused.filter(|_| is_first && started.slot.0 == "web")
+            && first_of_spec == revision
+            && since_ms + STANDS_STILL_MS < at_ms
+        {
+            self.breaks(at_ms, format!("{} starts on {host}, and the update to revision {revision} is paused", event.name));
         }
         let given_up = self.running.values().find(|other| {
             let is_away = self.away_hosts.contains_key(other.host.as_str());

@@ -13,6 +13,7 @@ mod people;
 #[path = "../planning/mod.rs"]
 mod planning;
 mod policies;
+mod stuck;
 mod town;
 
 use std::fmt::Write;

@@ -9,9 +9,9 @@ use mcompose::engine::Engines;
 use mcompose::placement::{Request, place, seats_to_remember};
 use mcompose::plan::{Goal, Inputs, Plan, Up, plan};
 use mcompose::project::{Host, Project};
-use mcompose::store::{self, Draft, Holder, Store, StoreError};
+use mcompose::store::{self, Draft, Holder, RecordState, Store, StoreError};
 use mcompose::supervise::machine::{Notice, Settings};
-use mcompose::supervise::{Changed, Scope, Supervision};
+use mcompose::supervise::{Changed, Scope, Supervision, updates};
 use mcompose::world::{Fabric, Question, Sight, World};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -201,7 +201,11 @@ impl User {
             by: "somebody".to_owned(),
             command: "up".to_owned(),
         };
-        let revision = self.store.put(draft).await?.head.revision;
+        let head = self.store.put(draft).await?.head;
+        let revision = head.revision;
+        if ![RecordState::Good, RecordState::Begun].contains(&head.state) {
+            self.store.set_state(&shop(), revision, RecordState::Begun, &BTreeSet::new()).await?;
+        }
         self.clock.say(Said::Kept(revision));
         let inputs = Inputs {
             project: &self.project,
@@ -217,6 +221,11 @@ impl User {
         let (events, _unread) = mpsc::unbounded_channel();
         let outcome = apply(&self.engines, &plan, &Limits::default(), &Default::default(), events, lost).await;
         let failures = outcome.failures().count();
+        // One that is to go back is left to a supervisor, as by an `up` that died.
+        updates::judge(self.store.as_ref(), revision, &plan, &outcome).await?;
+        if outcome.is_success() && !plan.is_partial() {
+            self.store.set_state(&shop(), revision, RecordState::Good, &BTreeSet::new()).await?;
+        }
         Ok(format!("up of revision {revision} ended: {} steps, {failures} failed", plan.steps.len()))
     }
 

@@ -1,6 +1,6 @@
 //! Where a history takes place: hosts in one swarm, a project, containers of others, and a store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mcompose::cluster::Managers;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
 use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName};
-use mcompose::store::{Clock, RaftStore, Store};
+use mcompose::store::{Clock, RaftStore, RecordState, Store};
 use mcompose::world::{Container, Fabric, Health, State, Swarm};
 use serde_json::json;
 
@@ -30,6 +30,8 @@ pub struct Town {
 
 /// The volume that only `store` has.
 pub const VOLUME: &str = "shop_data";
+/// Images to which an update of `web` fails, until all is healed: one ends after a while, one turns unhealthy where it is checked.
+pub const FAILS: [&str; 2] = ["web:ends", "web:sick"];
 /// The service that ends a second after each start until all is healed.
 pub const CRASHES: &str = "crashes";
 
@@ -53,10 +55,13 @@ impl Town {
             rebalancing: if Dice::new(seed, 5).one_in(3) { Rebalancing::Auto } else { Rebalancing::Off },
         };
         for name in &everybody {
-            for image in ["web:1", "store:1", "agent:1", "crashes:1"] {
+            for image in ["web:1", "store:1", "agent:1", "crashes:1"].into_iter().chain(FAILS) {
                 town.fake.host(name).add_image(image);
             }
         }
+        let late = Behaviour { exits: Some((Duration::from_millis(700), 1)), ..Behaviour::default() };
+        town.fake.behave(FAILS[0], late);
+        town.fake.behave(FAILS[1], Behaviour { health: Health::Unhealthy, ..Behaviour::default() });
         let ends = Behaviour { exits: Some((Duration::from_secs(1), 1)), ..Behaviour::default() };
         town.fake.behave(&format!("{CRASHES}:1"), ends);
         planning::run(town.form_swarm(&everybody));
@@ -133,6 +138,18 @@ impl Town {
         all.filter(|(_, container)| container.labels.project.as_deref() == Some("shop")).collect()
     }
 
+    /// Revision and state of all records, the newest first.
+    pub fn records(&self) -> Vec<(u64, RecordState)> {
+        let labels = self.fake.config_labels();
+        let record = |labels: &BTreeMap<String, String>| {
+            let state = RecordState::parse(labels.get("io.mcompose.state")?);
+            Some((labels.get("io.mcompose.revision")?.parse().ok()?, state))
+        };
+        let mut records: Vec<(u64, RecordState)> = labels.iter().filter_map(record).collect();
+        records.sort_unstable_by_key(|(revision, _)| std::cmp::Reverse(*revision));
+        records
+    }
+
     /// What is not as the newest record says; empty once all is well.
     pub fn wrong(&self) -> Vec<String> {
         let store = self.store(&self.fake.engines());
@@ -194,13 +211,14 @@ pub fn host(name: &str) -> Host {
 }
 
 /// `web` has replicas and no data, `store` has a volume; some have an agent on every host, or what crashes all the time.
-pub fn project(dice: &mut Dice) -> Project {
+pub fn project(dice: &mut Dice, action: &str) -> Project {
     let level = json!({ "LEVEL": "0" });
     let mut web = json!({ "image": "web:1", "environment": level, "deploy": { "replicas": 2 + dice.below(2) } });
     web["deploy"]["update_config"] = json!({
         "order": if dice.one_in(2) { "start-first" } else { "stop-first" },
         "parallelism": 1 + dice.below(2),
         "monitor": "1s",
+        "failure_action": action,
     });
     if dice.one_in(2) {
         web["healthcheck"] = json!({ "test": ["CMD", "check"] });
@@ -223,6 +241,13 @@ pub fn project(dice: &mut Dice) -> Project {
         services[CRASHES] = json!({ "image": format!("{CRASHES}:1"), "environment": level, "deploy": { "replicas": 1 } });
     }
     planning::project(&json!({ "services": services }).to_string())
+}
+
+/// The image that `web` is updated to by the next deployment: mostly one that works.
+pub fn choose_image(project: &mut Project, dice: &mut Dice) -> &'static str {
+    let image = if dice.one_in(3) { *dice.pick(&FAILS) } else { "web:1" };
+    project.services.get_mut("web").expect("there is a web").image = Some(image.to_owned());
+    image
 }
 
 /// What a user changes before the next deployment.

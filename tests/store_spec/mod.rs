@@ -254,11 +254,14 @@ pub async fn how_far_a_deployment_came_is_written_down_and_the_last_good_one_sta
         store.put(draft(project("p", image))).await.expect("it is kept");
     }
     assert_eq!(store.latest(&p).await.expect("it answers").expect("it is kept").head.state, RecordState::Begun);
-    store.set_state(&p, 1, RecordState::Good).await.expect("it is kept");
-    store.set_state(&p, 2, RecordState::Paused).await.expect("it is kept");
-    store.set_state(&p, 99, RecordState::Good).await.expect("what is gone is no error");
+    let (nothing, stuck) = (BTreeSet::new(), ["web", "x.y"].map(|name| ServiceName::new(name).expect("a name")).into());
+    store.set_state(&p, 1, RecordState::Good, &nothing).await.expect("it is kept");
+    store.set_state(&p, 2, RecordState::Paused, &stuck).await.expect("it is kept");
+    store.set_state(&p, 99, RecordState::Good, &nothing).await.expect("what is gone is no error");
     let again = store.put(draft(project("p", "b"))).await.expect("it is kept").head;
-    assert_eq!((again.revision, again.state), (2, RecordState::Paused));
+    assert_eq!((again.revision, again.state, &again.stuck), (2, RecordState::Paused, &stuck));
+    store.set_state(&p, 2, RecordState::Begun, &nothing).await.expect("it is kept");
+    assert_eq!(store.records(&p).await.expect("it answers")[0].stuck, nothing);
     for number in 0..RECORDS_KEPT + 2 {
         store.put(draft(project("p", &format!("later:{number}")))).await.expect("it is kept");
     }

@@ -29,7 +29,7 @@ impl Docker {
                     let health =
                         if seen.has_healthcheck { format!(", health {:?}", seen.health).to_lowercase() } else { String::new() };
                     let message = format!("it is {}{health} after {} s", seen.state, at_most.as_secs());
-                    return Err(self.http.error(&what, ErrorKind::Timeout, message));
+                    return Err(self.http.error(&what, ErrorKind::Overdue, message));
                 }
                 Verdict::NotYet => sleep(POLL).await,
             }

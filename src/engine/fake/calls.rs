@@ -127,7 +127,7 @@ impl FakeEngine {
                 (false, Until::Lasting) if left.is_zero() => return Ok(()),
                 (false, Until::Lasting) => sleep(WAIT_POLL.min(left)).await,
                 (false, _) if left < WAIT_POLL => {
-                    let fail = Fail::new(ErrorKind::Timeout, format!("not so within {} s", at_most.as_secs()));
+                    let fail = Fail::new(ErrorKind::Overdue, format!("not so within {} s", at_most.as_secs()));
                     return Err(self.error(call, fail));
                 }
                 (false, _) => sleep(WAIT_POLL).await,
@@ -173,7 +173,7 @@ impl Cluster {
                 None if until == Until::Lasting => self.advance(deadline_ms.saturating_sub(self.now_ms)),
                 None => {
                     self.advance(deadline_ms.saturating_sub(self.now_ms));
-                    return Err(Fail::new(ErrorKind::Timeout, format!("not so within {} s", at_most.as_secs())));
+                    return Err(Fail::new(ErrorKind::Overdue, format!("not so within {} s", at_most.as_secs())));
                 }
             }
         }

@@ -13,7 +13,7 @@ pub(super) struct FakeSwarm {
     pub(super) nodes: BTreeMap<String, FakeNode>,
     /// Overlay networks by name; `ingress` is one from the beginning.
     pub(super) networks: BTreeMap<String, NetworkSeen>,
-    configs: BTreeMap<String, ConfigObject>,
+    pub(super) configs: BTreeMap<String, ConfigObject>,
     version: u64,
 }
 

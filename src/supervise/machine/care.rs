@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::jitter::Jitter;
 use super::policy::{Down, History, Verdict, verdict};
-use crate::project::{Condition, HostName, Project, Service, ServiceName, Slot};
+use crate::project::{Condition, HostName, Project, RecordState, Service, ServiceName, Slot};
 use crate::world::{Container, Health, State, World};
 
 /// The newest record of a project, as values.
@@ -15,10 +15,18 @@ pub struct Deployment {
     pub revision: u64,
     pub seats: BTreeMap<Slot, HostName>,
     pub halted: BTreeSet<ServiceName>,
+    pub state: RecordState,
+    /// Services whose update is paused or failed. The project has them as the last good record does.
+    pub stuck: BTreeSet<ServiceName>,
+    /// It goes back from a record whose update failed.
+    pub is_rollback: bool,
 }
 
 /// Plans that even the loads of hosts after one of them turned: whatever goes on meanwhile, they come to an end.
 pub(super) const EVENING_ROUNDS: u32 = 50;
+
+/// What a deployment brought runs for this long before it counts as deployed well: as long as an update watches a replica.
+const SETTLES_MS: u64 = 5_000;
 
 /// What the supervisor is doing about a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +60,8 @@ pub struct Care {
     pub done: BTreeSet<Slot>,
     /// Hosts joined, came back or were lost, it was deployed, or its supervision began: how many plans may still even the loads.
     pub evening_rounds: u32,
+    /// Since when all of it is seen to run as its record says.
+    pub well_since_ms: Option<u64>,
     /// What was told of it last, so that it is told once.
     pub told: BTreeSet<String>,
 }
@@ -102,6 +112,7 @@ impl Care {
             histories: BTreeMap::new(),
             done: BTreeSet::new(),
             evening_rounds: EVENING_ROUNDS,
+            well_since_ms: None,
             told: BTreeSet::new(),
         }
     }
@@ -119,6 +130,11 @@ impl Care {
             self.retry_at_ms = 0;
             self.rounds = 0;
             self.evening_rounds = EVENING_ROUNDS;
+            self.well_since_ms = None;
+        }
+        if deployment.state != self.deployment.state || deployment.stuck != self.deployment.stuck {
+            self.retry_at_ms = 0;
+            self.rounds = 0;
         }
         self.deployment = deployment;
         self.dirty = true;
@@ -151,12 +167,42 @@ impl Care {
         judgement
     }
 
+    /// Whether each of these slots has a replica that runs, and is healthy where that is told, or has ended well and stays so.
+    pub(super) fn is_well<'a>(&self, world: &World, mut slots: impl Iterator<Item = &'a Slot>) -> bool {
+        let fillers = world.fillers(&self.deployment.project.name);
+        slots.all(|slot| {
+            fillers.get(slot).is_some_and(|container| match &container.state {
+                State::Running => matches!(container.health, Health::None | Health::Healthy),
+                State::Exited { code } => *code == Some(0) && self.done.contains(slot),
+                _ => false,
+            })
+        })
+    }
+
+    /// From when on the record counts as deployed well, if all stays as it is; nothing where it does not run yet, or it is no
+    /// question.
+    pub(super) fn settles_at_ms(&mut self, is_well: bool, now_ms: u64) -> Option<u64> {
+        if !is_well || self.deployment.state != RecordState::Begun {
+            self.well_since_ms = None;
+            return None;
+        }
+        let services = self.deployment.project.services.values();
+        let watched_ms = services.filter_map(monitor_ms).max().unwrap_or_default().max(SETTLES_MS);
+        Some(self.well_since_ms.get_or_insert(now_ms).saturating_add(watched_ms))
+    }
+
     /// A plan about these slots was carried out, well or not.
     pub fn tried(&mut self, slots: &BTreeSet<Slot>, now_ms: u64) {
         for slot in slots {
             self.histories.entry(slot.clone()).or_default().started(now_ms);
         }
     }
+}
+
+/// How long a new replica of the service is watched, where it says so.
+fn monitor_ms(service: &Service) -> Option<u64> {
+    let monitor = service.deploy.as_ref()?.update_config.as_ref()?.monitor?;
+    Some(u64::try_from(monitor.to_std().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Whether two records want the same of a service.

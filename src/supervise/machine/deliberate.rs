@@ -9,7 +9,7 @@ use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
 use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
 use crate::plan::{self, Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up};
-use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, ServiceName, Slot};
+use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, RecordState, ServiceName, Slot};
 use crate::world::Sight;
 
 /// Replicas of a project that move in one plan so that loads are more even.
@@ -24,6 +24,8 @@ pub struct Deliberation {
     pub seats: BTreeMap<Slot, HostName>,
     /// When something that rests now is due.
     pub wake_ms: Option<u64>,
+    /// Nothing is left to do, and all that was asked for runs.
+    pub is_well: bool,
     /// The plan only moves replicas, so that the hosts' loads are more even.
     pub is_evening: bool,
     /// Crash loops, and who is given up: in sentences.
@@ -65,6 +67,8 @@ impl Machine {
             rest: judgement.rest,
             renew: judgement.renew,
             halt: judgement.halt,
+            keep: deployment.stuck.clone(),
+            rollback: deployment.is_rollback,
             ..Up::default()
         };
         let inputs = Inputs {
@@ -82,8 +86,10 @@ impl Machine {
         // What fits nowhere may fit on a host that is trusted again, and a global service has no slot for it before.
         let wake_ms = [judgement.wake_ms, cooling].into_iter().flatten().min();
         let seats = |placement: &Placement| seats_to_remember(&deployment.project, placement, &deployment.seats);
+        let is_whole = plan.is_empty() && !plan.is_partial() && deployment.halted.is_empty();
+        let is_well = is_whole && care.is_well(&world, placement.seats.keys());
         let mut deliberation =
-            Deliberation { plan, seats: seats(&placement), wake_ms, is_evening: false, troubles: judgement.troubles };
+            Deliberation { plan, seats: seats(&placement), wake_ms, is_well, is_evening: false, troubles: judgement.troubles };
         if !deliberation.plan.is_empty() || !is_calm || care.evening_rounds == 0 || rebalancing == Rebalancing::Off {
             return Some(deliberation);
         }
@@ -122,8 +128,12 @@ impl Machine {
             let look = hosts_of(&deliberation.plan);
             let Some(care) = self.cares.get_mut(&project) else { continue };
             care.dirty = false;
-            care.wake_ms = deliberation.wake_ms;
-            if deliberation.plan.is_empty() {
+            let settles_at_ms = care.settles_at_ms(deliberation.is_well, now_ms);
+            let settles = settles_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+            care.wake_ms = [deliberation.wake_ms, settles_at_ms].into_iter().flatten().min();
+            // Who reads a failed record under the lock goes back to the last good one.
+            let goes_back = care.deployment.state == RecordState::Failing;
+            if deliberation.plan.is_empty() && !settles && !goes_back {
                 care.rounds = 0;
                 continue;
             }
@@ -169,7 +179,13 @@ impl Machine {
             }
             other => {
                 care.dirty = other.is_none();
-                care.wake_ms = other.and_then(|deliberation| deliberation.wake_ms);
+                let settles_at_ms = care.settles_at_ms(other.as_ref().is_some_and(|other| other.is_well), now_ms);
+                care.wake_ms = [other.and_then(|other| other.wake_ms), settles_at_ms].into_iter().flatten().min();
+                if settles_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+                    care.deployment.state = RecordState::Good;
+                    care.rounds = 0;
+                    return self.commands.push(Command::Settle { project });
+                }
                 self.commands.push(Command::Unlock { project });
             }
         }
@@ -188,6 +204,8 @@ impl Machine {
         care.tried(tried, now_ms);
         let was_interrupted = matches!(care.phase, Phase::Applying { interrupted: true, .. });
         if !errors.is_empty() && !was_interrupted {
+            // It may say by now that an update failed.
+            self.records_due_ms = now_ms;
             return self.failed(project, errors, now_ms);
         }
         care.phase = Phase::Idle;
@@ -220,13 +238,25 @@ impl Machine {
     fn unmet(&mut self, project: &ProjectName, deliberation: &Deliberation) {
         let is_unmet = |note: &&Note| matches!(note, Note::Held { .. } | Note::Unplaced { .. } | Note::Refused { .. });
         let of_plan = deliberation.plan.notes.iter().filter(is_unmet).map(ToString::to_string);
-        let now: BTreeSet<String> = of_plan.chain(deliberation.troubles.iter().cloned()).collect();
+        let mut now: BTreeSet<String> = of_plan.chain(deliberation.troubles.iter().cloned()).collect();
         let Some(care) = self.cares.get_mut(project) else { return };
+        now.extend(care.deployment.stuck.iter().map(|service| stuck_text(service, care.deployment.state)));
         let new: Vec<String> = now.difference(&care.told).cloned().collect();
         care.told = now;
         for text in new {
             self.tell(Notice::Unmet { project: project.clone(), text });
         }
+    }
+}
+
+/// What is told of a service whose update is stuck.
+fn stuck_text(service: &ServiceName, state: RecordState) -> String {
+    match state {
+        RecordState::Failing => format!("the update of {service} failed: going back to the last good revision"),
+        _ => format!(
+            "the update of {service} is paused, and its replicas stay as they are: `mcompose up` goes on, `mcompose rollback` goes \
+             back"
+        ),
     }
 }
 

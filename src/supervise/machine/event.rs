@@ -84,6 +84,10 @@ pub enum Command {
     Unlock {
         project: ProjectName,
     },
+    /// Write down that the record was deployed whole and well, and give the lock back. Answered with nothing.
+    Settle {
+        project: ProjectName,
+    },
     /// Begin nothing new of the plan that is carried out.
     Interrupt {
         project: ProjectName,

@@ -28,7 +28,7 @@ pub use policy::{History, Verdict, verdict};
 pub use watch::{State, Turn, Watch};
 use watches::Watches;
 
-use crate::project::{Host, HostName, ProjectName, Rebalancing, Slot};
+use crate::project::{Host, HostName, ProjectName, Rebalancing, RecordState, Slot};
 use crate::world::{Fabric, SeenHost, Sight, World};
 
 /// Times in milliseconds.
@@ -265,14 +265,19 @@ impl Machine {
         for name in gone {
             self.forget(&name);
         }
+        let mut paused = Vec::new();
         for (name, care) in &mut self.cares {
             // A record that is read while its project is worked on is read again under the lock.
-            if let Some(deployment) = records.remove(name)
-                && care.phase == Phase::Idle
-            {
-                care.redeployed(deployment);
+            let Some(deployment) = records.remove(name) else { continue };
+            let is_paused = [care.deployment.state, deployment.state] == [RecordState::Begun, RecordState::Paused];
+            match care.phase {
+                Phase::Idle => care.redeployed(deployment),
+                Phase::Applying { .. } if is_paused => paused.push(name.clone()),
+                Phase::Asked | Phase::Applying { .. } => {}
             }
         }
+        // Somebody paused the update that is under way.
+        paused.iter().for_each(|project| self.interrupt(project));
         self.cares.extend(records.into_iter().map(|(name, deployment)| (name, Care::new(deployment))));
     }
 
