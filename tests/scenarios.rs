@@ -309,6 +309,7 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             renew_volumes: has("--yes"),
             timeout_secs,
             wait_secs: has("--wait").then_some(0),
+            gently: has("--gently"),
             ..Up::default()
         }),
         "down" => Goal::Down {

@@ -12,7 +12,6 @@ use super::diff::{Action, Turn, Wake, Wanted};
 use super::images;
 use super::mounts;
 use super::order;
-use super::roll;
 use super::teardown::{Leaving, Stopped};
 use super::up::{Rise, RiseSteps, Started, Upping};
 use super::view::Filler;
@@ -80,11 +79,11 @@ impl<'a, 'c> Upping<'a, 'c> {
                 gate: Vec::new(),
             };
             match &rolling {
-                Some(_) if roll::rolls(turn) => {
+                Some(rolling) if rolling.rolls(turn) => {
                     rolled.push(stage);
                     continue;
                 }
-                Some(rolling) if rolling.is_start_first && roll::is_half_done(turn) => self.take_over(rolling, &mut stage, steps),
+                Some(rolling) if self.is_half_done(rolling, turn) => self.take_over(rolling, &mut stage, steps),
                 _ if turn.has_steps() => {
                     self.remove_extras(&mut stage);
                     self.emit_turn(&stage, steps);

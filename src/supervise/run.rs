@@ -123,6 +123,7 @@ pub async fn run(
                 }
                 Command::Unlock { project } => projects.unlock(&project),
                 Command::Interrupt { project } => projects.interrupt(&project),
+                Command::LetGo { host } => hosts.let_go(&host),
                 Command::Tell(notice) => {
                     hosts.hear(&notice);
                     tell(notice);

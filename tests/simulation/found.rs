@@ -10,7 +10,7 @@ use mcompose::world::{Fabric, SeenHost};
 use super::planning;
 use super::town::{host, host_name, shop};
 
-fn machine(hosts: &[&str], project: Project) -> Machine {
+pub fn machine(hosts: &[&str], project: Project) -> Machine {
     machine_on(Fabric::Bridge, hosts, project)
 }
 
@@ -22,20 +22,20 @@ fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
     machine
 }
 
-fn deployment(project: Project) -> Deployment {
+pub fn deployment(project: Project) -> Deployment {
     Deployment { project, revision: 1, seats: BTreeMap::new(), halted: BTreeSet::new() }
 }
 
-fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
+pub fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
     machine.step(Event::Answered { host: host_name(name) }, now_ms)
 }
 
-fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
+pub fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
     machine.step(Event::Looked { host: host_name(name), seen: Arc::new(bare(name)) }, now_ms)
 }
 
 /// A host with nothing on it.
-fn bare(name: &str) -> SeenHost {
+pub fn bare(name: &str) -> SeenHost {
     let mut seen = SeenHost::default();
     seen.engine.hostname = name.to_owned();
     (seen.engine.os, seen.engine.arch) = ("linux".to_owned(), "amd64".to_owned());
@@ -45,7 +45,7 @@ fn bare(name: &str) -> SeenHost {
 }
 
 /// Time goes by, and the supervisor is awake.
-fn pass(machine: &mut Machine, from_ms: u64, to_ms: u64) {
+pub fn pass(machine: &mut Machine, from_ms: u64, to_ms: u64) {
     for now_ms in (from_ms..=to_ms).step_by(500) {
         machine.step(Event::Tick, now_ms);
     }

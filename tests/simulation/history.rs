@@ -65,6 +65,7 @@ impl History {
         let mut laws = Laws::new(town.hosts.len());
         let update = |project: &Project| project.services.get("web")?.deploy.as_ref()?.update_config.as_ref()?.order.clone();
         laws.start_first = update(&project).as_deref() == Some("start-first");
+        laws.moves_first = update(&project).as_deref() != Some("stop-first");
         laws.rebalances = town.rebalancing == Rebalancing::Auto;
         Self {
             town,
@@ -206,6 +207,11 @@ impl History {
             return;
         }
         self.tokens += 1;
+        // It begins with the file as it is now, and never hears of who was in it.
+        for left in &self.town.unlisted {
+            self.town.unknown.insert(left.name.clone());
+            self.laws.host_unknown(left.name.as_str());
+        }
         self.laws.process_awake(supervisor, self.town.now_ms());
         self.processes.push(Process::supervisor(supervisor, self.tokens, &self.town, &self.diary));
     }
@@ -250,7 +256,9 @@ impl History {
                 self.laws.host_joined();
                 self.inventory_changed();
             }
-            Act::Leave => self.leave(),
+            Act::Leave => self.unlist(GUEST),
+            Act::Unlist(host) => self.unlist(host),
+            Act::List(host) => self.list(host),
             Act::Heal(host) => {
                 fake.host(host).heal();
                 self.settle(host);
@@ -289,13 +297,22 @@ impl History {
         self.inventory_changed();
     }
 
-    /// Nobody takes a host away that has the only copy of a volume.
-    fn leave(&mut self) {
-        if !self.laws.is_home(GUEST) {
-            self.town.hosts.retain(|host| host.name.as_str() != GUEST);
-            self.laws.host_left(GUEST);
-            self.inventory_changed();
-        }
+    fn unlist(&mut self, host: &str) {
+        let Some(place) = self.town.hosts.iter().position(|listed| listed.name.as_str() == host) else { return };
+        let left = self.town.hosts.remove(place);
+        self.town.unlisted.push(left);
+        self.laws.host_unlisted(host);
+        self.inventory_changed();
+    }
+
+    fn list(&mut self, host: &str) {
+        let Some(place) = self.town.unlisted.iter().position(|left| left.name.as_str() == host) else { return };
+        let listed = self.town.unlisted.remove(place);
+        self.town.unknown.remove(&listed.name);
+        self.town.hosts.push(listed);
+        self.town.hosts.sort_by(|one, other| one.name.cmp(&other.name));
+        self.laws.host_listed(host);
+        self.inventory_changed();
     }
 
     fn inventory_changed(&self) {
@@ -372,7 +389,8 @@ impl History {
         fake.trouble(0);
         fake.trouble_events(0);
         fake.behave(&format!("{CRASHES}:1"), Behaviour::default());
-        let hosts: Vec<String> = self.town.hosts.iter().map(|host| host.name.to_string()).collect();
+        let hosts = self.town.hosts.iter().chain(&self.town.unlisted);
+        let hosts: Vec<String> = hosts.map(|host| host.name.to_string()).collect();
         for host in &hosts {
             self.allow(host, Availability::Active);
             for supervisor in supervisors {

@@ -9,6 +9,7 @@ mod dice;
 mod found;
 mod history;
 mod laws;
+mod leaving;
 mod people;
 #[path = "../planning/mod.rs"]
 mod planning;

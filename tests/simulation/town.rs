@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcompose::cluster::Managers;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
-use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName};
+use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName, Slot};
 use mcompose::store::{RaftStore, Store};
 use mcompose::world::{Container, Fabric, Health, State, Swarm};
 use serde_json::json;
@@ -20,6 +20,10 @@ pub struct Town {
     pub fake: Fake,
     /// As the inventory has them now.
     pub hosts: Vec<Host>,
+    /// Those that it listed before.
+    pub unlisted: Vec<Host>,
+    /// Those of them of which a supervisor that began later does not know.
+    pub unknown: BTreeSet<HostName>,
     pub managers: Vec<HostName>,
     /// When the history begins, by the cluster's clock.
     pub began_ms: u64,
@@ -46,6 +50,8 @@ impl Town {
         let mut town = Self {
             fake,
             hosts,
+            unlisted: Vec::new(),
+            unknown: BTreeSet::new(),
             managers: names[..managers].iter().map(|name| host_name(name)).collect(),
             began_ms: 0,
             foreign: BTreeSet::new(),
@@ -128,7 +134,7 @@ impl Town {
             let containers = self.fake.host(host.name.as_str()).containers().into_iter();
             containers.map(|container| (host.name.clone(), container)).collect::<Vec<_>>()
         };
-        let all = self.hosts.iter().flat_map(on);
+        let all = self.hosts.iter().chain(&self.unlisted).flat_map(on);
         all.filter(|(_, container)| container.labels.project.as_deref() == Some("shop")).collect()
     }
 
@@ -139,17 +145,32 @@ impl Town {
         let project = record.scaled();
         let mut missing: BTreeSet<String> = BTreeSet::new();
         for (name, service) in &project.services {
-            let count = if service.mode().is_global() { self.hosts.len() as u32 } else { service.replicas() };
-            missing.extend((1..=count).map(|number| format!("{name}.{number}")));
+            match service.mode().is_global() {
+                true => missing.extend(self.hosts.iter().map(|host| format!("{name} of {}", host.name))),
+                false => missing.extend((1..=service.replicas()).map(|number| format!("{name}.{number}"))),
+            }
         }
+        // Nobody knows what is on a host that left before those who supervise now began, but that the volume may be there.
+        if !self.unknown.is_empty() {
+            missing.remove("store.1");
+        }
+        let is_known = |host: &HostName| !self.unknown.contains(host);
         let mut wrong = Vec::new();
-        for (host, container) in self.containers() {
+        for (host, container) in self.containers().into_iter().filter(|(host, _)| is_known(host)) {
             let name = &container.name;
             let level = container.labels.service.as_deref().map(|service| level_of(&project, service)).unwrap_or_default();
             let spec = self.fake.host(host.as_str()).spec_of(container.id.as_str());
-            let slot = container.slot().map(|slot| slot.to_string()).unwrap_or_default();
+            let is_global = |slot: &Slot| project.services.get(&slot.service).is_some_and(|service| service.mode().is_global());
+            let slot = container.slot().map(|slot| match is_global(&slot) {
+                true => format!("{} of {host}", slot.service),
+                false => slot.to_string(),
+            });
+            let slot = slot.unwrap_or_default();
+            let left = self.unlisted.iter().any(|left| left.name == host) && slot != "store.1";
             // Its name may be a temporary one: what runs on a network that crosses hosts cannot be renamed.
-            if !missing.remove(&slot) {
+            if left {
+                wrong.push(format!("{name} is still on {host}, which left"));
+            } else if !missing.remove(&slot) && !(slot == "store.1" && !self.unknown.is_empty()) {
                 wrong.push(format!("{name} on {host} is one too many"));
             } else if container.state != State::Running || matches!(container.health, Health::Unhealthy | Health::Starting) {
                 wrong.push(format!("{name} on {host} is {}, {:?}", container.state, container.health));
@@ -195,12 +216,15 @@ pub fn host(name: &str) -> Host {
 /// `web` has replicas and no data, `store` has a volume; some have an agent on every host, or what crashes all the time.
 pub fn project(dice: &mut Dice) -> Project {
     let level = json!({ "LEVEL": "0" });
-    let mut web = json!({ "image": "web:1", "environment": level, "deploy": { "replicas": 2 + dice.below(2) } });
-    web["deploy"]["update_config"] = json!({
-        "order": if dice.one_in(2) { "start-first" } else { "stop-first" },
-        "parallelism": 1 + dice.below(2),
-        "monitor": "1s",
-    });
+    let replicas = 2 + dice.below(2);
+    let mut web = json!({ "image": "web:1", "environment": level, "deploy": { "replicas": replicas } });
+    let starts_first = dice.one_in(2);
+    let mut update = json!({ "parallelism": 1 + dice.below(2), "monitor": "1s" });
+    // Some leave the order of updates to the default and say nothing of moves by that.
+    if starts_first || replicas == 2 {
+        update["order"] = json!(if starts_first { "start-first" } else { "stop-first" });
+    }
+    web["deploy"]["update_config"] = update;
     if dice.one_in(2) {
         web["healthcheck"] = json!({ "test": ["CMD", "check"] });
     }

@@ -16,6 +16,19 @@ pub struct Deployment {
     pub halted: BTreeSet<ServiceName>,
 }
 
+/// Slots of services that run, by the hosts where a record has them, of those that are not listed.
+pub fn on_unlisted(
+    seats: &BTreeMap<Slot, HostName>,
+    halted: &BTreeSet<ServiceName>,
+    is_listed: &dyn Fn(&HostName) -> bool,
+) -> BTreeMap<HostName, BTreeSet<String>> {
+    let mut unlisted: BTreeMap<HostName, BTreeSet<String>> = BTreeMap::new();
+    for (slot, host) in seats.iter().filter(|(slot, host)| !halted.contains(&slot.service) && !is_listed(host)) {
+        unlisted.entry(host.clone()).or_default().insert(slot.to_string());
+    }
+    unlisted
+}
+
 /// Plans that even the loads of hosts after one of them turned: whatever goes on meanwhile, they come to an end.
 pub(super) const EVENING_ROUNDS: u32 = 50;
 

@@ -61,6 +61,8 @@ impl Machine {
             recreate_deps: Recreate::Specified,
             rest: judgement.rest,
             renew: judgement.renew,
+            // Whoever drains a host may find that the supervisor was faster.
+            gently: true,
             ..Up::default()
         };
         let inputs = Inputs {
@@ -84,8 +86,8 @@ impl Machine {
         }
         let stay = up.rest.iter().chain(placement.seats.keys().filter(|slot| deployment.halted.contains(&slot.service)));
         let better = rebalance(&deployment.project, &hosts, &world, &request, &stay.cloned().collect(), MOVES_AT_ONCE);
-        let gently = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, gently: true, ..up };
-        let moving = plan::plan(&Goal::Up(gently), &Inputs { placement: &better.placement, ..inputs });
+        let only_moves = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, ..up };
+        let moving = plan::plan(&Goal::Up(only_moves), &Inputs { placement: &better.placement, ..inputs });
         match rebalancing {
             _ if moving.is_empty() => care.evening_rounds = 0,
             Rebalancing::Auto => {

@@ -88,5 +88,10 @@ pub enum Command {
     Interrupt {
         project: ProjectName,
     },
+    /// The host left the inventory, and nothing is on it any more: it is not watched from now on. Answered with nothing.
+    LetGo {
+        host: HostName,
+    },
+    /// Answered with nothing.
     Tell(Notice),
 }

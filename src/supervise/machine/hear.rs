@@ -77,6 +77,7 @@ impl Machine {
             return;
         }
         let before = self.seen.insert(host.clone(), seen);
+        self.forget_old_names(now_ms);
         let Some(seen) = self.seen.get(host) else { return };
         let mut changed = changed_projects(before.as_deref(), seen);
         let is_first = before.is_none();
@@ -115,7 +116,7 @@ impl Machine {
 
     /// More than half of the hosts silent at once: the fault may be its own network, so nothing is moved.
     pub(super) fn doubt_oneself(&mut self) {
-        let (silent, hosts) = (self.watches.silent(), self.watches.len());
+        let (silent, hosts) = self.listed_silent();
         let holds = silent * 2 > hosts;
         if holds == self.holds {
             return;

@@ -9,6 +9,7 @@ mod care;
 mod deliberate;
 mod event;
 mod hear;
+mod leaving;
 mod newcomers;
 mod notice;
 mod policy;
@@ -19,9 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use care::EVENING_ROUNDS;
-pub use care::{Care, Deployment, Judgement, Phase};
+pub use care::{Care, Deployment, Judgement, Phase, on_unlisted};
 pub use deliberate::Deliberation;
 pub use event::{Command, Event};
+use leaving::Leaving;
 pub use notice::Notice;
 pub use policy::{History, Verdict, verdict};
 pub use watch::{State, Turn, Watch};
@@ -73,6 +75,8 @@ pub struct Machine {
     settings: Settings,
     fabric: Fabric,
     hosts: BTreeMap<HostName, Host>,
+    /// Those of the hosts that are not listed any more.
+    leaving: BTreeMap<HostName, Leaving>,
     watches: Watches,
     /// As each host was seen last, also where it does not answer any more.
     seen: BTreeMap<HostName, Arc<SeenHost>>,
@@ -81,6 +85,7 @@ pub struct Machine {
     holds: bool,
     records_due_ms: u64,
     records_under_way: bool,
+    records_read: bool,
     /// When the last step was taken.
     stepped_ms: u64,
     commands: Vec<Command>,
@@ -92,6 +97,7 @@ impl Machine {
             settings,
             fabric,
             hosts: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             watches: Watches::new(settings),
             seen: BTreeMap::new(),
             cares: BTreeMap::new(),
@@ -99,6 +105,7 @@ impl Machine {
             holds: false,
             records_due_ms: now_ms,
             records_under_way: false,
+            records_read: false,
             stepped_ms: now_ms,
             commands: Vec::new(),
         };
@@ -128,6 +135,7 @@ impl Machine {
     pub fn decide(&mut self, now_ms: u64) -> Vec<Command> {
         self.watch_hosts(now_ms);
         self.doubt_oneself();
+        self.let_go(now_ms);
         self.mend(now_ms);
         std::mem::take(&mut self.commands)
     }
@@ -227,9 +235,8 @@ impl Machine {
     }
 
     fn take_hosts(&mut self, hosts: Vec<Host>, now_ms: u64) {
-        self.hosts = hosts.into_iter().map(|host| (host.name.clone(), host)).collect();
+        self.hosts = self.with_leaving(hosts);
         self.watches.take(self.hosts.keys(), now_ms);
-        self.seen.retain(|name, _| self.hosts.contains_key(name));
         self.cares.values_mut().for_each(|care| {
             care.dirty = true;
             care.evening_rounds = EVENING_ROUNDS;
@@ -251,7 +258,9 @@ impl Machine {
 
     fn take_records(&mut self, mut records: BTreeMap<ProjectName, Deployment>, now_ms: u64) {
         self.records_under_way = false;
+        self.records_read = true;
         self.records_due_ms = now_ms + RECORDS_EVERY_MS;
+        self.tell_of_unlisted(&records);
         let gone: Vec<ProjectName> = self.cares.keys().filter(|name| !records.contains_key(*name)).cloned().collect();
         for name in gone {
             self.forget(&name);
@@ -265,6 +274,16 @@ impl Machine {
             }
         }
         self.cares.extend(records.into_iter().map(|(name, deployment)| (name, Care::new(deployment))));
+    }
+
+    /// Of projects that are new to it: what a record says to be on hosts that the inventory had lost before this supervision began.
+    fn tell_of_unlisted(&mut self, records: &BTreeMap<ProjectName, Deployment>) {
+        for (project, deployment) in records.iter().filter(|(name, _)| !self.cares.contains_key(*name)) {
+            let slots = on_unlisted(&deployment.seats, &deployment.halted, &|host| self.hosts.contains_key(host));
+            for (host, slots) in slots {
+                self.commands.push(Command::Tell(Notice::Unlisted { project: project.clone(), host, slots }));
+            }
+        }
     }
 
     /// The project was taken down. What is under way for it is not begun further.

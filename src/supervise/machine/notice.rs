@@ -29,6 +29,25 @@ pub enum Notice {
         host: HostName,
         trusted_in_ms: u64,
     },
+    /// The inventory does not list it any more, and it is not let go before it is empty.
+    HostUnlisted {
+        host: HostName,
+    },
+    /// What is still on such a host, and does not move by itself.
+    HostKept {
+        host: HostName,
+        because: BTreeSet<String>,
+    },
+    /// Nothing is on such a host any more.
+    HostLetGo {
+        host: HostName,
+    },
+    /// A record names a host that was not listed when supervision began, so that nobody knows what runs there.
+    Unlisted {
+        project: ProjectName,
+        host: HostName,
+        slots: BTreeSet<String>,
+    },
     /// It doubts itself: too many hosts are silent at once.
     Holds {
         silent: usize,
@@ -75,6 +94,27 @@ impl fmt::Display for Notice {
             Self::HostBack { host, trusted_in_ms } => {
                 write!(f, "host {host} is back; it gets new replicas in {}", Secs(*trusted_in_ms))
             }
+            Self::HostUnlisted { host } => {
+                write!(f, "host {host} is no more in the inventory: what is on it moves, and then it is let go")
+            }
+            Self::HostKept { host, because } => write!(
+                f,
+                "host {host} is no more in the inventory and not let go, since this is there: {}; list it again and take a volume along \
+                 with `mcompose volume mv`, or remove what is not needed",
+                joined(because)
+            ),
+            Self::HostLetGo { host } => {
+                write!(
+                    f,
+                    "nothing is on host {host} any more: it is let go; where it is still in the swarm, `docker swarm leave` there ends that"
+                )
+            }
+            Self::Unlisted { project, host, slots } => write!(
+                f,
+                "{project}: by its record {} is on host {host}, which is not in the inventory: what runs there goes on unseen; list the host \
+                 again, and take it out with `mcompose hosts drain` and `hosts rm`",
+                joined(slots)
+            ),
             Self::Holds { silent, hosts } => {
                 write!(f, "{silent} of {hosts} hosts are silent at once: holding, since the fault may be on this side")
             }
