@@ -131,8 +131,18 @@ impl Hosts {
     }
 
     /// The engines of the hosts that are listed now. Those of hosts that stayed are kept, one connection per host, and those of hosts
-    /// that left are, until they are let go.
+    /// that left are, until they are let go. Hosts that were in no swarm may be in one by now: they are looked at anew.
     pub(super) fn change(&mut self, engines: Engines) {
+        let is_outside = |known: &Known| {
+            let last = known.lock().unwrap_or_else(PoisonError::into_inner);
+            last.as_ref().is_some_and(|last| !matches!(last.seen.swarm, Swarm::Active(_)))
+        };
+        let outside: Vec<HostName> =
+            self.known.iter().filter(|(_, known)| is_outside(known)).map(|(name, _)| name.clone()).collect();
+        for host in outside {
+            self.known.insert(host.clone(), Known::default());
+            let _ = self.sender.send(Message::Event(Event::Doubted { host }));
+        }
         for (name, engine) in engines {
             if self.engines.get(&name).is_none_or(|known| !Arc::ptr_eq(known, &engine)) {
                 self.let_go(&name);

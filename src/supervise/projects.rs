@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::hosts::{Extent, Looker, look_at};
 use super::machine::{Deployment, Event};
 use super::run::{ByProject, Message, Scope, is_true};
-use crate::apply::{self, Limits, Outcome, apply};
+use crate::apply::{self, Limits, Outcome, StepEnd, apply};
 use crate::delivery::Cargo;
-use crate::engine::Engines;
+use crate::engine::{EngineError, Engines, ErrorKind};
 use crate::plan::{Op, Plan, StepId, Subject, step_text};
 use crate::project::{HostName, ProjectName, Slot};
 use crate::store::{Holder, Lock, Record, Store, StoreError};
@@ -56,6 +56,11 @@ impl Projects {
     ) -> Self {
         let (held, interrupts) = (BTreeMap::new(), BTreeMap::new());
         Self { store, scope, limits, holder, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
+    }
+
+    /// Where records and locks are from now on; what is under way ends where it began.
+    pub(super) fn keep_at(&mut self, store: Arc<dyn Store>) {
+        self.store = store;
     }
 
     pub(super) fn read(&mut self) {
@@ -120,10 +125,13 @@ impl Projects {
                 Some(record) => store.put(record.redraft(seats, record.halted.clone())).await.map(drop),
                 None => Ok(()),
             };
-            let (tried, errors) = match kept {
+            let (tried, errors, slots) = match kept {
                 Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
-                Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)])),
+                Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)]), BTreeMap::new()),
             };
+            if !slots.is_empty() {
+                let _ = sender.send(Message::Event(Event::Unlucky { project: project.clone(), slots }));
+            }
             let extent = match errors.is_empty() {
                 _ if plan.brings_resources() => Extent::Changed,
                 true => Extent::Containers,
@@ -199,14 +207,18 @@ async fn locked(store: &dyn Store, holder: &Holder, project: &ProjectName, looke
     Ok(Message::Locked(Box::new(Locked { project: project.clone(), lock, record }), event))
 }
 
-/// Carries a plan out; returns the slots that a container was made or started for, or tried to be, and what went wrong.
+/// Slots with the host that could not make or start them, and what it said.
+type Unlucky = BTreeMap<Slot, (HostName, String)>;
+
+/// Carries a plan out; returns the slots that a container was made or started for, or tried to be, what went wrong, and where that was
+/// for a reason of the host's.
 async fn carry_out(
     engines: &Engines,
     plan: &Plan,
     limits: &Limits,
     mut interrupted: watch::Receiver<bool>,
     mut lost: watch::Receiver<bool>,
-) -> (BTreeSet<Slot>, BTreeSet<String>) {
+) -> (BTreeSet<Slot>, BTreeSet<String>, Unlucky) {
     let (events, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let nothing = Cargo::default();
@@ -232,7 +244,39 @@ async fn carry_out(
             tried.extend(started_slot(plan, step));
         }
     }
-    (tried, outcome.map(|outcome| errors(plan, &outcome)).unwrap_or_default())
+    let (errors, unlucky) = outcome.map(|outcome| (errors(plan, &outcome), unlucky(plan, &outcome))).unwrap_or_default();
+    (tried, errors, unlucky)
+}
+
+/// Slots that were not made or started since a step for them on their host failed there, and neither the image nor the way to the host
+/// is to blame.
+fn unlucky(plan: &Plan, outcome: &Outcome) -> Unlucky {
+    let mut unlucky = Unlucky::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let Some(slot) = started_slot(plan, StepId(index)) else { continue };
+        let mut root = StepId(index);
+        // What was skipped names an earlier step, so this ends.
+        for _ in 0..plan.steps.len() {
+            match outcome.ends.get(&root) {
+                Some(StepEnd::Skipped { because: Some(because) }) => root = *because,
+                _ => break,
+            }
+        }
+        if let (Some(StepEnd::Failed { error, .. }), Some(failed)) = (outcome.ends.get(&root), plan.steps.get(root.0))
+            && failed.host == step.host
+            && is_of_the_host(error)
+        {
+            unlucky.entry(slot).or_insert_with(|| (step.host.clone(), error.message.clone()));
+        }
+    }
+    unlucky
+}
+
+/// What would go wrong with the same image anywhere is not.
+fn is_of_the_host(error: &EngineError) -> bool {
+    const OF_THE_IMAGE: &[&str] = &["exec", "manifest", "pull access", "no such image", "unauthorized", "entrypoint"];
+    let said = error.message.to_lowercase();
+    matches!(error.kind, ErrorKind::Failed | ErrorKind::Refused) && !OF_THE_IMAGE.iter().any(|word| said.contains(word))
 }
 
 fn started_slot(plan: &Plan, step: StepId) -> Option<Slot> {

@@ -47,10 +47,15 @@ pub struct Supervision {
     pub holder: Holder,
 }
 
-/// The hosts as the inventory lists them now.
+/// The hosts as the inventory lists them now, and what follows from that.
 pub struct Changed {
     pub hosts: Vec<Host>,
     pub engines: Engines,
+    pub fabric: Fabric,
+    /// Taken where the fabric is another one.
+    pub store: Arc<dyn Store>,
+    pub settings: Settings,
+    pub lost_after_ms_of: BTreeMap<HostName, u64>,
 }
 
 /// What comes back to the loop.
@@ -71,13 +76,15 @@ pub async fn run(
     let Supervision { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of, scope, limits, holder } = supervision;
     let began = Instant::now();
     let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut fabric_now = fabric.clone();
+    let (stores, store_now) = watch::channel(Arc::clone(&store));
     let mut machine = Machine::new(settings, fabric, inventory, now_ms()).with_lost_after(lost_after_ms_of);
     let mut hosts = Hosts::new(engines, sender.clone());
-    let mut projects = Projects::new(Arc::clone(&store), scope.clone(), limits, holder.clone(), sender.clone());
+    let mut projects = Projects::new(store, scope.clone(), limits, holder.clone(), sender.clone());
     let again = sender.clone();
     let mut lease = JoinSet::new();
     match scope {
-        Scope::All => drop(lease.spawn(hold_lease(store, holder, sender, stop.clone()))),
+        Scope::All => drop(lease.spawn(hold_lease(store_now, holder, sender, stop.clone()))),
         Scope::Project(_) => drop(sender.send(Message::Event(Event::Lease(true)))),
     }
     loop {
@@ -86,8 +93,14 @@ pub async fn run(
             biased;
             () = is_true(&mut stop) => break,
             Some(message) = messages.recv() => message,
-            Some(Changed { hosts: inventory, engines }) = changed.recv() => {
+            Some(Changed { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of }) = changed.recv() => {
                 hosts.change(engines);
+                if fabric != fabric_now {
+                    fabric_now.clone_from(&fabric);
+                    projects.keep_at(Arc::clone(&store));
+                    stores.send_replace(store);
+                }
+                machine.hear(Event::Terms { settings, fabric, lost_after_ms_of }, now_ms());
                 Message::Event(Event::Hosts(inventory))
             }
             () = sleep_until(wake) => Message::Event(Event::Tick),
@@ -135,17 +148,19 @@ pub async fn run(
     let _ = tokio::time::timeout(END_WAIT_MAX, async { while lease.join_next().await.is_some() {} }).await;
 }
 
-/// Takes the lease, again whenever it was lost, and says so; gives it back at the end.
+/// Takes the lease, again whenever it was lost or is kept elsewhere, and says so; gives it back at the end.
 async fn hold_lease(
-    store: Arc<dyn Store>,
+    mut stores: watch::Receiver<Arc<dyn Store>>,
     holder: Holder,
     sender: mpsc::UnboundedSender<Message>,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
+        let store = Arc::clone(&stores.borrow_and_update());
         let taken = tokio::select! {
             biased;
             taken = store.lease(&holder) => taken,
+            () = is_another(&mut stores) => continue,
             () = is_true(&mut stop) => return,
         };
         let Ok(lease) = taken else {
@@ -158,8 +173,16 @@ async fn hold_lease(
             biased;
             () = is_true(&mut lost) => {}
             () = is_true(&mut stop) => return lease.release().await,
+            () = is_another(&mut stores) => lease.release().await,
         }
         let _ = sender.send(Message::Event(Event::Lease(false)));
+    }
+}
+
+/// Ends once there is another value; never where nobody can give one any more.
+async fn is_another<T>(value: &mut watch::Receiver<T>) {
+    if value.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

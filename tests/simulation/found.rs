@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mcompose::project::{HostName, Project, ServiceName, Slot};
 use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
-use mcompose::world::{Fabric, SeenHost};
+use mcompose::world::{Fabric, SeenHost, Swarm, SwarmMember};
 
 use super::planning;
 use super::town::{host, host_name, shop};
@@ -40,6 +40,7 @@ pub fn bare(name: &str) -> SeenHost {
     seen.engine.hostname = name.to_owned();
     (seen.engine.os, seen.engine.arch) = ("linux".to_owned(), "amd64".to_owned());
     (seen.engine.cpus, seen.engine.memory_bytes) = (4, 8 << 30);
+    seen.swarm = Swarm::Active(SwarmMember::default());
     seen.engine.network_plugins.extend(["bridge".to_owned(), "overlay".to_owned()]);
     seen
 }
@@ -52,7 +53,7 @@ pub fn pass(machine: &mut Machine, from_ms: u64, to_ms: u64) {
 }
 
 /// The hosts that a lock is asked for.
-fn asked_for(commands: &[Command]) -> Option<BTreeSet<HostName>> {
+pub fn asked_for(commands: &[Command]) -> Option<BTreeSet<HostName>> {
     commands.iter().find_map(|command| match command {
         Command::Lock { look, .. } => Some(look.clone()),
         _ => None,

@@ -22,6 +22,8 @@ const PUT_RIGHT_MS_MAX: u64 = 150_000;
 /// … and then nothing is done any more: for this long in most histories, and longer than between two looks in some.
 const QUIET_MS: u64 = 6_000;
 const LONG_QUIET_MS: u64 = 40_000;
+/// A host that comes back with an empty disk is seen to be in no swarm, and joins.
+const JOINS_AFTER_MS: u64 = 3_000;
 
 struct History {
     town: Town,
@@ -30,6 +32,10 @@ struct History {
     processes: Vec<Process>,
     users: u64,
     tokens: u64,
+    /// Hosts that came back with an empty disk, and from when on they may be made a part of the swarm again.
+    outside: Vec<(String, u64)>,
+    /// A manager was among them: with two the swarm would have no leader for good.
+    lost_manager: bool,
     /// When all is healed.
     healed_ms: u64,
     diary: Diary,
@@ -74,6 +80,8 @@ impl History {
             processes: Vec::new(),
             users: 0,
             tokens: 0,
+            outside: Vec::new(),
+            lost_manager: false,
             healed_ms: 0,
             diary: Diary::default(),
             laws,
@@ -142,6 +150,7 @@ impl History {
             self.processes.retain(|process| !process.is_done());
             self.town.fake.advance_to(self.town.began_ms + until_ms);
             self.take_note();
+            self.take_in();
         }
     }
 
@@ -324,6 +333,15 @@ impl History {
         if fake.reach() != Reach::Crashed {
             return;
         }
+        let manages = self.town.managers.iter().any(|manager| manager.as_str() == host);
+        let disk = match disk {
+            Disk::Empty if manages && (self.lost_manager || self.town.managers.len() < 3) => Disk::Same,
+            disk => disk,
+        };
+        if disk == Disk::Empty {
+            self.lost_manager |= manages;
+            self.outside.push((host.to_owned(), self.town.now_ms() + JOINS_AFTER_MS));
+        }
         match disk {
             Disk::Same => {}
             Disk::Old | Disk::Empty => self.laws.disk_replaced(host, disk == Disk::Old),
@@ -334,6 +352,24 @@ impl History {
             Disk::Empty => fake.boot_empty(),
         }
         self.settle(host);
+    }
+
+    /// What `mcompose supervise` does beside its loop: listed hosts that are in no swarm join the others.
+    fn take_in(&mut self) {
+        let now_ms = self.town.now_ms();
+        let awake = self.processes.iter().any(|process| process.name.starts_with('s') && !process.is_frozen);
+        let is_ready = |(host, from_ms): &(String, u64)| {
+            let is_listed = self.town.hosts.iter().any(|listed| listed.name.as_str() == host);
+            awake && is_listed && *from_ms <= now_ms && self.town.fake.host(host).reach() == Reach::Up
+        };
+        let ready: Vec<String> = self.outside.iter().filter(|host| is_ready(host)).map(|(host, _)| host.clone()).collect();
+        for host in ready {
+            if self.town.join(&host) {
+                self.tell(now_ms, &format_args!("{host} joins the swarm again"));
+                self.outside.retain(|(other, _)| *other != host);
+                self.inventory_changed();
+            }
+        }
     }
 
     /// What truly is of a host after something ended for it.

@@ -66,6 +66,8 @@ pub struct Laws {
     /// Hosts that left the inventory, and those of them of which a supervisor that began later does not know.
     unlisted: BTreeSet<String>,
     unknown: BTreeSet<String>,
+    /// Hosts that ever left: somebody may act with the file as it was then.
+    left: BTreeSet<String>,
     supervisors: BTreeMap<String, Watched>,
     hosts: usize,
     pub start_first: bool,
@@ -93,6 +95,7 @@ impl Laws {
             drained: BTreeSet::new(),
             unlisted: BTreeSet::new(),
             unknown: BTreeSet::new(),
+            left: BTreeSet::new(),
             supervisors: BTreeMap::new(),
             hosts,
             start_first: false,
@@ -133,6 +136,7 @@ impl Laws {
     pub fn host_unlisted(&mut self, host: &str) {
         self.hosts -= 1;
         self.unlisted.insert(host.to_owned());
+        self.left.insert(host.to_owned());
         self.host_drained(host);
     }
 
@@ -351,7 +355,7 @@ impl Laws {
             moves && starts_first && other.host != *host
         };
         // Whoever deploys with the shortened file does not see it; it is put right by who does.
-        let is_unseen = |other: &Running| started.slot.0 != "store" && self.unlisted.contains(other.host.as_str());
+        let is_unseen = |other: &Running| started.slot.0 != "store" && self.left.contains(other.host.as_str());
         let is_doubled = match others.as_slice() {
             [] => false,
             [other] => !is_update(other) && !is_moved(other) && !is_unseen(other) && is_steady(host),

@@ -14,6 +14,7 @@ mod people;
 #[path = "../planning/mod.rs"]
 mod planning;
 mod town;
+mod unlucky;
 
 use std::fmt::Write;
 use std::sync::Mutex;

@@ -84,6 +84,22 @@ impl Town {
         }
     }
 
+    /// A host that is in no swarm joins the others as a worker, if a manager answers.
+    pub fn join(&self, host: &str) -> bool {
+        let engines = self.fake.engines();
+        let number = self.managers.len() + self.hosts.iter().position(|other| other.name.as_str() == host).unwrap_or_default();
+        planning::run(async {
+            for (number_of_manager, manager) in self.managers.iter().enumerate() {
+                let Ok(token) = engines[manager].join_token(Role::Worker).await else { continue };
+                let (addr, remote) = (format!("10.0.1.{number}"), format!("10.0.0.{}:2377", number_of_manager + 1));
+                if engines[&host_name(host)].swarm_join(&addr, &remote, &token).await.is_ok() {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
     /// Containers that are nobody's, or another project's.
     fn settle_others(&mut self, dice: &mut Dice) {
         for (number, host) in self.hosts.iter().enumerate() {
@@ -150,10 +166,14 @@ impl Town {
                 false => missing.extend((1..=service.replicas()).map(|number| format!("{name}.{number}"))),
             }
         }
-        // Nobody knows what is on a host that left before those who supervise now began, but that the volume may be there.
-        if !self.unknown.is_empty() {
-            missing.remove("store.1");
-        }
+        // Nobody knows what is on a host that left before those who supervise now began, but that the volume may be there. And a host
+        // that leaves gets no new container, be it for the volume that it keeps.
+        let world = self.fake.snapshot();
+        let has_volume = |host: &Host| {
+            let seen = world.seen(host.name.as_str());
+            seen.is_some_and(|seen| seen.volumes.iter().any(|volume| volume.name == VOLUME))
+        };
+        let may_be_away = !self.unknown.is_empty() || self.unlisted.iter().any(has_volume);
         let is_known = |host: &HostName| !self.unknown.contains(host);
         let mut wrong = Vec::new();
         for (host, container) in self.containers().into_iter().filter(|(host, _)| is_known(host)) {
@@ -170,13 +190,18 @@ impl Town {
             // Its name may be a temporary one: what runs on a network that crosses hosts cannot be renamed.
             if left {
                 wrong.push(format!("{name} is still on {host}, which left"));
-            } else if !missing.remove(&slot) && !(slot == "store.1" && !self.unknown.is_empty()) {
+            } else if !missing.remove(&slot) {
                 wrong.push(format!("{name} on {host} is one too many"));
             } else if container.state != State::Running || matches!(container.health, Health::Unhealthy | Health::Starting) {
                 wrong.push(format!("{name} on {host} is {}, {:?}", container.state, container.health));
             } else if !spec.is_some_and(|spec| spec.env.contains(&level)) {
                 wrong.push(format!("{name} on {host} is of an older record"));
             }
+        }
+        if may_be_away && missing.remove("store.1") {
+            // Who depends on it is left as it is, so only what is too much counts.
+            wrong.retain(|text| !text.ends_with("older record"));
+            missing.clear();
         }
         wrong.extend(missing.into_iter().map(|name| format!("{name} is missing")));
         if self.rebalancing == Rebalancing::Auto {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::misfortune::Misfortunes;
 use super::policy::{History, Verdict, verdict};
 use crate::project::{Condition, HostName, Project, Service, ServiceName, Slot};
 use crate::world::{Container, Health, State, World};
@@ -60,6 +61,8 @@ pub struct Care {
     /// Plans in a row after which there still was something to do.
     pub rounds: u32,
     pub histories: BTreeMap<Slot, History>,
+    /// Hosts where slots had no luck.
+    pub(super) misfortunes: Misfortunes,
     /// Slots whose replica ended and is to stay so.
     pub done: BTreeSet<Slot>,
     /// Hosts joined, came back or were lost, it was deployed, or its supervision began: how many plans may still even the loads.
@@ -94,6 +97,7 @@ impl Care {
             retry_at_ms: 0,
             rounds: 0,
             histories: BTreeMap::new(),
+            misfortunes: BTreeMap::new(),
             done: BTreeSet::new(),
             evening_rounds: EVENING_ROUNDS,
             told: BTreeSet::new(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::care::EVENING_ROUNDS;
+use super::misfortune::{elsewhere, shunned};
 use super::newcomers::newcomers;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
@@ -49,7 +50,11 @@ impl Machine {
         let mut judgement = care.judge(&world, keeps_deployed, now_ms);
         let deployment = &care.deployment;
         let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
-        let placement = place(&deployment.project, &hosts, &world, &request);
+        let mut placement = place(&deployment.project, &hosts, &world, &request);
+        let shunned = shunned(&care.misfortunes, now_ms);
+        if let Some(other) = elsewhere(&deployment.project, &hosts, &world, &request, &placement, &shunned) {
+            placement = other;
+        }
         if unnoticed_until_ms.is_some() {
             let newcomers = newcomers(&deployment.project, &placement, &world);
             newcomers.iter().for_each(|slot| judgement.rest(slot, unnoticed_until_ms));

@@ -10,6 +10,7 @@ mod deliberate;
 mod event;
 mod hear;
 mod leaving;
+mod misfortune;
 mod newcomers;
 mod notice;
 mod policy;
@@ -75,6 +76,8 @@ pub struct Machine {
     settings: Settings,
     fabric: Fabric,
     hosts: BTreeMap<HostName, Host>,
+    /// Those of the hosts that answer and are not in the swarm that they are to be in.
+    outside: BTreeSet<HostName>,
     /// Those of the hosts that are not listed any more.
     leaving: BTreeMap<HostName, Leaving>,
     watches: Watches,
@@ -97,6 +100,7 @@ impl Machine {
             settings,
             fabric,
             hosts: BTreeMap::new(),
+            outside: BTreeSet::new(),
             leaving: BTreeMap::new(),
             watches: Watches::new(settings),
             seen: BTreeMap::new(),
@@ -205,6 +209,12 @@ impl Machine {
         match event {
             Event::Tick => {}
             Event::Hosts(hosts) => self.take_hosts(hosts, now_ms),
+            Event::Terms { settings, fabric, lost_after_ms_of } => {
+                (self.settings, self.fabric) = (settings, fabric);
+                self.watches.set(settings);
+                self.watches.set_lost_after(lost_after_ms_of);
+                self.judge_membership();
+            }
             Event::Answered { host } => {
                 self.watches.change(&host, |watch, settings| {
                     watch.ping_under_way = false;
@@ -227,6 +237,7 @@ impl Machine {
             Event::Lease(leads) => self.take_lease(leads),
             Event::Locked { project, deployment, looks } => self.locked(project, deployment, looks, now_ms),
             Event::NotLocked { project, why } => self.failed(&project, BTreeSet::from([why]), now_ms),
+            Event::Unlucky { project, slots } => self.failed_on_hosts(&project, slots, now_ms),
             Event::Applied { project, tried, errors, looks, took_ms } => {
                 looks.into_iter().for_each(|(host, sight)| self.sight(&host, sight, now_ms));
                 self.applied(&project, &tried, errors, took_ms, now_ms);
@@ -355,7 +366,8 @@ impl Machine {
         for (name, host) in &self.hosts {
             let Some(watch) = self.watches.get(name.as_str()) else { continue };
             let is_cooling = watch.cooling_until_ms > now_ms;
-            hosts.push(deliberate::trusted(host, !is_cooling));
+            // No container gets onto a network of the swarm there.
+            hosts.push(deliberate::trusted(host, !is_cooling && !self.outside.contains(name)));
             let sight = match (watch.state, self.seen.get(name)) {
                 (State::Up, Some(seen)) => Sight::Seen(Arc::clone(seen)),
                 _ => Sight::Unreachable { why: watch.why.clone() },

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::project::{HostName, ProjectName};
+use crate::project::{HostName, ProjectName, Slot};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -28,6 +28,10 @@ pub enum Notice {
     HostBack {
         host: HostName,
         trusted_in_ms: u64,
+    },
+    /// It answers and is not in the swarm, so that no network of the projects reaches it.
+    HostOutside {
+        host: HostName,
     },
     /// The inventory does not list it any more, and it is not let go before it is empty.
     HostUnlisted {
@@ -68,6 +72,14 @@ pub enum Notice {
         errors: BTreeSet<String>,
         retry_in_ms: u64,
     },
+    /// A slot that one host cannot make or start again and again.
+    Shunned {
+        project: ProjectName,
+        slot: Slot,
+        host: HostName,
+        why: String,
+        for_ms: u64,
+    },
     /// Moves that would make the hosts' loads more even, which nobody asked for.
     Uneven {
         project: ProjectName,
@@ -93,6 +105,12 @@ impl fmt::Display for Notice {
             }
             Self::HostBack { host, trusted_in_ms } => {
                 write!(f, "host {host} is back; it gets new replicas in {}", Secs(*trusted_in_ms))
+            }
+            Self::HostOutside { host } => {
+                write!(
+                    f,
+                    "host {host} is not in the swarm: it gets nothing new before it has joined; `mcompose hosts check` tells more"
+                )
             }
             Self::HostUnlisted { host } => {
                 write!(f, "host {host} is no more in the inventory: what is on it moves, and then it is let go")
@@ -124,6 +142,11 @@ impl fmt::Display for Notice {
             Self::Failed { project, errors, retry_in_ms } => {
                 write!(f, "{project}: {}; trying again in {}", joined(errors), Secs(*retry_in_ms))
             }
+            Self::Shunned { project, slot, host, why, for_ms } => write!(
+                f,
+                "{project}: {slot} cannot be had on host {host} ({why}): another host is preferred for {}, if one fits",
+                Secs(*for_ms)
+            ),
             Self::Uneven { project, moves } => {
                 write!(f, "{project}: loads are uneven: {}; `mcompose hosts rebalance --apply` moves them", joined(moves))
             }
