@@ -14,7 +14,7 @@ pub fn machine(hosts: &[&str], project: Project) -> Machine {
     machine_on(Fabric::Bridge, hosts, project)
 }
 
-fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
+pub fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
     let hosts = hosts.iter().map(|name| host(name)).collect();
     let mut machine = Machine::new(Settings::default(), fabric, hosts, 0);
     machine.step(Event::Lease(true), 0);

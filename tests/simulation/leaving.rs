@@ -1,12 +1,12 @@
-//! Hosts that somebody takes out of the inventory's file, told to the machine alone.
+//! Hosts that somebody takes out of the inventory's file, or that are not in the swarm yet, told to the machine alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mcompose::supervise::machine::{Command, Deployment, Event, Machine, Notice};
-use mcompose::world::{SeenHost, VolumeSeen};
+use mcompose::world::{Fabric, SeenHost, Swarm, VolumeSeen};
 
-use super::found::{answers, bare, deployment, looked, machine, pass};
+use super::found::{answers, asked_for, bare, deployment, looked, machine, machine_on, pass};
 use super::planning;
 use super::town::{host, host_name, shop};
 
@@ -98,4 +98,21 @@ fn a_record_that_names_a_host_which_nobody_lists_is_told() {
     let commands = machine.step(Event::Records(records), 300);
     let notice = Notice::Unlisted { project: other, host: host_name("delta"), slots: BTreeSet::from([store]) };
     assert!(commands.contains(&Command::Tell(notice)), "{commands:?}");
+}
+
+#[test]
+fn a_host_in_no_swarm_gets_nothing_new_before_it_has_joined() {
+    let agent =
+        "services: {agent: {image: 'agent:1', deploy: {mode: global, placement: {constraints: [node.hostname == beta]}}}}";
+    let fabric = Fabric::Overlay { managers: vec![host_name("alpha")] };
+    let mut machine = machine_on(fabric, &["alpha", "beta"], planning::project(agent));
+    answers(&mut machine, "alpha", 100);
+    looked(&mut machine, "alpha", 200);
+    answers(&mut machine, "beta", 200);
+    let commands = shown(&mut machine, "beta", SeenHost { swarm: Swarm::Inactive, ..bare("beta") }, 300);
+    assert!(commands.contains(&Command::Tell(Notice::HostOutside { host: host_name("beta") })), "{commands:?}");
+    assert_eq!(asked_for(&commands), None, "no container of it would get onto a network there");
+    assert_eq!(asked_for(&machine.step(Event::Tick, 800)), None);
+    let commands = looked(&mut machine, "beta", 1_000);
+    assert!(asked_for(&commands).is_some_and(|look| look.contains("beta")), "{commands:?}");
 }
