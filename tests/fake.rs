@@ -174,7 +174,7 @@ fn waits_move_the_clock_and_say_when_there_is_no_hope() {
         assert_eq!(told(alpha.wait("web-1", Until::Ready, minute).await), "Hopeless: container web-1 is unhealthy");
         up(&alpha, "job-1", &ContainerSpec { image: "job:1".to_owned(), ..spec() }).await.expect("image and name are fine");
         assert_eq!(told(alpha.wait("job-1", Until::Completed, minute).await), "Hopeless: container job-1 exited (3)");
-        assert_eq!(told(alpha.wait("web-1", Until::Completed, minute).await), "Timeout: not so within 60 s");
+        assert_eq!(told(alpha.wait("web-1", Until::Completed, minute).await), "Overdue: not so within 60 s");
     });
 }
 

@@ -1002,6 +1002,20 @@ fn data_is_found_again_after_nobody_asked_for_it_for_a_while() {
 }
 
 /// Moves, and the fullest and emptiest host before and after.
+
+#[test]
+fn a_volume_on_a_host_that_is_no_more_in_the_inventory_holds_its_slot() {
+    let hosts = hosts(&["alpha", "beta"]);
+    let project = project("services: {db: {volumes: [{type: volume, source: data, target: /data}]}, web: }\nvolumes: {data: }");
+    let request = known(&[("db.1", "gamma"), ("web.1", "gamma")]);
+    let mut world = empty(&hosts);
+    let expect = "db.1 gamma (held: host `gamma` is no more in the inventory, and volume `p_data` is there; list the host again, or \
+                  give up what it has with `mcompose hosts rm --force`)\nweb.1 beta (best of 2/2)";
+    check(&project, &hosts, &world, &request, expect);
+    volume(&mut world, "beta", "p_data");
+    check(&project, &hosts, &world, &request, "db.1 beta (volume p_data)\nweb.1 alpha (best of 2/2)");
+}
+
 fn check_rebalance(services: &str, hosts_text: &[&str], there: &[(&str, &str)], max: usize, expect: &str) {
     let hosts = hosts(hosts_text);
     let mut world = empty(&hosts);

@@ -321,6 +321,7 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             keep: options.iter().filter_map(|option| ServiceName::new(option.strip_prefix("--keep=")?).ok()).collect(),
             renew: slots("--renew="),
             halt: slots("--halt="),
+            gently: has("--gently"),
             ..Up::default()
         }),
         "down" => Goal::Down {

@@ -21,6 +21,7 @@ use crate::placement::{Orphans, Placement, Request, place, seats_to_remember};
 use crate::plan::{Goal, Inputs, Plan, plan};
 use crate::project::{HostName, Project, ServiceName};
 use crate::store::{Draft, Holder, Record, RecordState, Store, now_secs, open, state_folder, whoami};
+use crate::supervise::machine::on_unlisted;
 use crate::ui::Ui;
 use crate::world::{Fabric, Question, VolumeSeen, World, keys};
 
@@ -271,6 +272,7 @@ impl Session {
     ) -> Result<Planned, Failure> {
         let (world, known) = tokio::join!(self.look_again(Some(project), before), held.store.latest(&project.name));
         let known = known?;
+        known.iter().for_each(|known| self.warn_of_unlisted(known));
         let past = Past { known: known.as_ref(), kept: kept(held.store, project, &world).await? };
         let planned = self.plan(goal, project, world, held.fabric, &past, None);
         match (keep, &known) {
@@ -306,6 +308,19 @@ impl Session {
             (Keep::Same, None) | (Keep::Nothing, _) => {}
         }
         Ok(planned)
+    }
+
+    /// What was placed on a host that somebody took out of the inventory goes on there, beside what takes its place.
+    fn warn_of_unlisted(&self, known: &Record) {
+        let unlisted = on_unlisted(&known.seats, &known.halted, &|host| self.inventory.host(host.as_str()).is_some());
+        for (host, slots) in unlisted {
+            let slots = slots.into_iter().collect::<Vec<_>>().join(", ");
+            self.ui.warning(&format!(
+                "by the last record {slots} of `{}` is on host `{host}`, which is not in the inventory: what runs there goes on unseen; \
+                 list the host again, and take it out with `mcompose hosts drain {host}` and `mcompose hosts rm {host}`",
+                known.head.project
+            ));
+        }
     }
 
     /// The world once somebody answers and the swarm is formed.

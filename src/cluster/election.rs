@@ -112,7 +112,7 @@ async fn listen(index: usize, engine: &dyn Engine) -> usize {
 /// What a call to one manager means for the search of the leader.
 pub(super) enum Word<T> {
     Answer(Result<T, EngineError>),
-    /// It has no leader itself.
+    /// It has no leader itself, or is no manager any more.
     Leaderless,
     Silent,
 }
@@ -120,7 +120,7 @@ pub(super) enum Word<T> {
 /// Makes a call on one manager, with an end.
 pub(super) async fn ask<T>(call: impl Future<Output = Result<T, EngineError>>, patience: Duration) -> Word<T> {
     match timeout(patience, call).await {
-        Ok(Err(error)) if error.kind == ErrorKind::NoLeader => Word::Leaderless,
+        Ok(Err(error)) if error.kind == ErrorKind::NoLeader || error.is_no_manager() => Word::Leaderless,
         Ok(Err(error)) if error.is_passing() => Word::Silent,
         Ok(answer) => Word::Answer(answer),
         Err(_) => Word::Silent,

@@ -61,14 +61,12 @@ pub(super) fn no_manager(swarm: &SwarmSeen<'_>) -> ClusterError {
     ClusterError::NoManager { members, managers }
 }
 
-/// One engine under two names would be asked for twice what it has. Clones of a machine share the engine's id, so the
-/// host name and the data folder count as well.
+/// One engine under two names would be asked for twice what it has.
 fn refuse_one_machine_twice(hosts: &[Host], world: &World) -> Result<(), ClusterError> {
-    let mut known: BTreeMap<(&str, &str, &str), &HostName> = BTreeMap::new();
+    let mut known: BTreeMap<_, &HostName> = BTreeMap::new();
     for host in hosts {
         let Some(seen) = world.seen(host.name.as_str()).filter(|seen| !seen.engine.id.is_empty()) else { continue };
-        let key = (seen.engine.id.as_str(), seen.engine.hostname.as_str(), seen.engine.root_dir.as_str());
-        if let Some(first) = known.insert(key, &host.name) {
+        if let Some(first) = known.insert(seen.engine.machine(), &host.name) {
             let engine = seen.engine.id.clone();
             return Err(ClusterError::OneMachine { first: first.clone(), second: host.name.clone(), engine });
         }

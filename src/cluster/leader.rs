@@ -184,6 +184,12 @@ where
                 let next = (index + 1) % count;
                 let _ = managers.last_good.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
             }
+            // Who manages no more speaks for nobody.
+            Some(Err(error)) if error.is_no_manager() && count > 1 => {
+                let next = (index + 1) % count;
+                let _ = managers.last_good.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+                failure.get_or_insert(error);
+            }
             Some(Err(error)) if error.is_passing() => {
                 let leaderless = error.kind == ErrorKind::NoLeader;
                 if failure.is_none() || leaderless {

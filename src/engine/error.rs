@@ -38,6 +38,11 @@ pub enum ErrorKind {
 }
 
 impl EngineError {
+    /// Whether the host manages no swarm, be it any more: it was demoted, left, or came back with another disk.
+    pub fn is_no_manager(&self) -> bool {
+        self.message.contains("is not a swarm manager")
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn is_passing(&self) -> bool {
         matches!(self.kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::NoLeader)

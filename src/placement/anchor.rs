@@ -136,7 +136,7 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
             }
         }
         // Who is on no host now may be on one when a host joins; the others are not to move then.
-        if request.fabric == Fabric::Bridge && scene.sites.len() > 1 {
+        if request.fabric == Fabric::Bridge && scene.sites.iter().filter(|site| site.is_listed).count() > 1 {
             for network in service.networks.keys().filter_map(|key| project.networks.get(key)) {
                 if !matches!(network.driver.as_deref(), Some("macvlan" | "ipvlan")) {
                     things.entry(Thing::Network(&network.name)).or_default().insert(index);
@@ -150,7 +150,7 @@ fn things<'a>(scene: &Scene<'a>, request: &Request, claims: &Claims) -> BTreeMap
 }
 
 /// Whether a service writes there, on whichever host it is.
-fn is_data_folder(project: &Project, mount: &Mount, source: &str) -> bool {
+pub(super) fn is_data_folder(project: &Project, mount: &Mount, source: &str) -> bool {
     mount.kind == "bind" && !mount.read_only && project.data_folders.contains(source)
 }
 

@@ -14,6 +14,9 @@ use super::{Misfit, filters::availability};
 use crate::project::{Project, Slot};
 use crate::world::MountSeen;
 
+/// What can be done about data on a host that the inventory does not list.
+const WHAT_HELPS: &str = "list the host again, or give up what it has with `mcompose hosts rm --force`";
+
 impl<'a> Draft<'a> {
     /// Goes through all services, those that others must be beside first; and before all, through those replicas whose containers
     /// hold what they need already: who wants another port or more memory than before comes after them.
@@ -197,6 +200,14 @@ impl<'a> Draft<'a> {
             // A slot whose data is lost with the host is not started on an empty volume.
             let thing = self.scene.anchors_of(service).map(|anchor| anchor.thing);
             match thing.into_iter().find(|thing| !matches!(thing, Thing::Network(_))) {
+                Some(Thing::Volume(volume)) if !self.scene.sites[site].is_listed => {
+                    format!("host `{name}` is no more in the inventory, and volume `{volume}` is there; {WHAT_HELPS}")
+                }
+                Some(Thing::Folder(path)) if !self.scene.sites[site].is_listed => {
+                    format!(
+                        "host `{name}` is no more in the inventory, and what was written to its `{path}` is there; {WHAT_HELPS}"
+                    )
+                }
                 Some(Thing::Volume(volume)) => format!("host `{name}` is lost, and volume `{volume}` with it"),
                 Some(Thing::Folder(path)) => format!("host `{name}` is lost, and what was written to its `{path}` with it"),
                 Some(Thing::Network(_)) | None => return false,

@@ -15,6 +15,7 @@ mod rule;
 mod scene;
 mod score;
 mod site;
+mod unlisted;
 mod unmet;
 
 pub use filters::resources::reservation;

@@ -13,8 +13,9 @@ use super::claims::Claims;
 use super::filters::{self, Query, Stance};
 use super::scene::Scene;
 use super::site::{Site, roles};
+use super::unlisted::unlisted;
 use super::{Misfit, Placement, Refusal, Request, Seat, Why};
-use crate::project::{Host, HostName, Project, ServiceName, Slot};
+use crate::project::{Host, HostName, Project, Role, ServiceName, Slot};
 use crate::world::World;
 
 /// A placement in the making. Services and hosts are indexes, in the order of the project and of the inventory.
@@ -67,9 +68,11 @@ const ROUNDS_MAX: usize = 8;
 /// Hosts that the world does not show count as unreachable; hosts that only the world shows are left out. Containers of refused
 /// slots are taken to go on as they are.
 pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request) -> Placement {
+    let unlisted = unlisted(project, hosts, world, &request.known);
+    let draft = |stuck: &Stuck| draft(project, (hosts, &unlisted), world, request, stuck);
     let mut stuck = Stuck::new();
     for _ in 1..ROUNDS_MAX {
-        let draft = draft(project, hosts, world, request, &stuck);
+        let draft = draft(&stuck);
         let before = stuck.len();
         for (service, number, refusal) in &draft.refused {
             if draft.claims.of(*service).iter().any(|holding| holding.number == *number) {
@@ -80,7 +83,7 @@ pub fn place(project: &Project, hosts: &[Host], world: &World, request: &Request
             return draft.finish();
         }
     }
-    draft(project, hosts, world, request, &stuck).finish()
+    draft(&stuck).finish()
 }
 
 /// Why each host would not take this replica as one more, with everything placed as `place` does; a host that would is not among
@@ -92,7 +95,8 @@ pub fn misfits(
     request: &Request,
     slot: &Slot,
 ) -> Arc<BTreeMap<HostName, Misfit>> {
-    let draft = draft(project, hosts, world, request, &Stuck::new());
+    let unlisted = unlisted(project, hosts, world, &request.known);
+    let draft = draft(project, (hosts, &unlisted), world, request, &Stuck::new());
     let service = draft.scene.asks.iter().position(|ask| *ask.name == slot.service);
     service.map(|service| draft.refusal(service, slot.number.get()).misfits).unwrap_or_default()
 }
@@ -122,13 +126,27 @@ fn owns_data(project: &Project, slot: &Slot) -> bool {
     volumes.any(|volume| !volume.external && volume.is_host_local())
 }
 
-fn draft<'a>(project: &'a Project, hosts: &'a [Host], world: &'a World, request: &'a Request, stuck: &Stuck) -> Draft<'a> {
+/// Those that the inventory lists, and those that it does not list any more.
+type Hosts<'a> = (&'a [Host], &'a [Host]);
+
+fn draft<'a>(
+    project: &'a Project,
+    (hosts, unlisted): Hosts<'a>,
+    world: &'a World,
+    request: &'a Request,
+    stuck: &Stuck,
+) -> Draft<'a> {
     let roles = roles(hosts, |host| world.seen(host.name.as_str()));
     let mut sites: Vec<Site> = Vec::with_capacity(hosts.len());
     for (host, role) in hosts.iter().zip(roles) {
         let mut site = Site::new(host, world.seen(host.name.as_str()), role);
         site.is_only_host = hosts.len() == 1;
         site.is_lost = site.seen.is_none() && request.lost.contains(&host.name);
+        sites.push(site);
+    }
+    for host in unlisted {
+        let mut site = Site::new(host, None, Role::Worker);
+        (site.is_lost, site.is_listed) = (true, false);
         sites.push(site);
     }
     let claims = Claims::read(project, &mut sites, world, request, stuck);
@@ -185,7 +203,8 @@ impl<'a> Draft<'a> {
 
     /// Every host's reason against one more replica.
     pub(super) fn refusal(&self, service: usize, number: u32) -> Refusal {
-        let misfits = (0..self.scene.sites.len()).filter_map(|site| {
+        let listed = (0..self.scene.sites.len()).filter(|site| self.scene.sites[*site].is_listed);
+        let misfits = listed.filter_map(|site| {
             let misfit = filters::misfit(&self.scene, Query { service, number, site, stance: Stance::New })?;
             Some((self.scene.sites[site].host.name.clone(), misfit))
         });
@@ -199,7 +218,7 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self) -> Placement {
         let (asks, sites) = (&self.scene.asks, &self.scene.sites);
-        let hosts = u32::try_from(sites.len()).unwrap_or(u32::MAX);
+        let hosts = u32::try_from(sites.iter().filter(|site| site.is_listed).count()).unwrap_or(u32::MAX);
         let name = |site: usize| -> HostName { sites[site].host.name.clone() };
         let slot = |service: usize, number: u32| Slot::new(asks[service].name.clone(), number);
         let mut seats = Vec::with_capacity(self.seats.iter().map(Vec::len).sum());

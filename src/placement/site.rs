@@ -14,6 +14,8 @@ pub(super) struct Site<'a> {
     pub(super) seen: Option<&'a SeenHost>,
     /// Unreachable, and to be counted as lost for good.
     pub(super) is_lost: bool,
+    /// The inventory has it. Those that it has no more are lost too.
+    pub(super) is_listed: bool,
     pub(super) role: Role,
     /// The inventory has no other.
     pub(super) is_only_host: bool,
@@ -47,6 +49,7 @@ impl<'a> Site<'a> {
             host,
             seen,
             is_lost: false,
+            is_listed: true,
             role,
             is_only_host: false,
             stock: seen.map(|seen| Stock::of(&seen.engine)).unwrap_or_default(),

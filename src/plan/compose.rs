@@ -215,6 +215,10 @@ impl<'a> Compose<'a> {
         self.hosts.get(host.as_str()).is_some_and(|host| host.availability == Availability::Active)
     }
 
+    pub(super) fn is_drained(&self, host: &HostName) -> bool {
+        self.hosts.get(host.as_str()).is_some_and(|host| host.availability == Availability::Drain)
+    }
+
     /// Whether the API spoken with a host is older than this version. A host that was not seen counts as new.
     pub(super) fn api_is_before(&self, host: &HostName, version: (u32, u32)) -> bool {
         self.seen(host).is_some_and(|seen| !seen.engine.speaks(version))

@@ -218,8 +218,8 @@ pub struct Up {
     pub wait_secs: Option<u64>,
     /// `--pull`: nothing leaves each service's `pull_policy`.
     pub pull: Option<String>,
-    /// Where a service says nothing of how it is updated, replicas that get another container or host do so a few at a time, each
-    /// ready before the old one stops.
+    /// Where a service says nothing of how it is updated, replicas that get another host do so a few at a time, each ready before the
+    /// old one stops.
     pub gently: bool,
     /// Slots that are left as they are, running or not: what supervision holds back.
     pub rest: BTreeSet<Slot>,

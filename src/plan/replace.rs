@@ -84,14 +84,14 @@ impl<'a, 'c> Upping<'a, 'c> {
                 gate: Vec::new(),
             };
             match &rolling {
-                Some(_) if roll::rolls(turn) => {
+                Some(rolling) if rolling.rolls(turn) => {
                     rolled.push(stage);
                     continue;
                 }
-                Some(rolling) if rolling.is_start_first && roll::is_half_done(turn) => self.take_over(rolling, &mut stage, steps),
+                Some(rolling) if self.is_half_done(rolling, turn) => self.take_over(rolling, &mut stage, steps),
                 _ if roll::is_repair(turn) => {
                     self.repair(before, turns, &mut stage, steps);
-                    if !(goes_on && !self.goal.renew.contains(&stage.slot)) {
+                    if !goes_on || self.goal.renew.contains(&stage.slot) {
                         continue;
                     }
                 }

@@ -12,6 +12,7 @@ use super::order;
 use super::replace::{Stage, restarts_with, temporary_name};
 use super::teardown::Leaving;
 use super::up::{Rise, RiseSteps, Started, Upping};
+use super::view::Filler;
 use super::waits::longest;
 use super::{Cause, ContainerRef, FailureAction, Note, Op, StepId, Subject};
 use crate::project::{HostName, Service, ServiceName, Until, UpdateConfig, Volume, VolumeName};
@@ -35,7 +36,11 @@ pub(super) struct Rolling {
     max_failure_ratio: f64,
     is_gentle: bool,
     /// The new replica is ready before the old one stops.
-    pub(super) is_start_first: bool,
+    is_start_first: bool,
+    /// The same where it only changes hosts: a move is no update, so this is so unless the file says `stop-first`.
+    moves_start_first: bool,
+    /// Nothing is said of updates, so that only moves go batch by batch.
+    only_moves: bool,
     has_healthcheck: bool,
 }
 
@@ -59,6 +64,8 @@ impl Rolling {
             is_gentle: false,
             max_failure_ratio: config.max_failure_ratio.unwrap_or_default(),
             is_start_first: config.order.as_deref() == Some("start-first"),
+            moves_start_first: config.order.as_deref() != Some("stop-first"),
+            only_moves: false,
             has_healthcheck: has_healthcheck(service),
         })
     }
@@ -73,7 +80,9 @@ impl Rolling {
             then: FailureAction::Continue,
             is_gentle: true,
             max_failure_ratio: 0.0,
-            is_start_first: true,
+            is_start_first: false,
+            moves_start_first: true,
+            only_moves: true,
             has_healthcheck: has_healthcheck(service),
         }
     }
@@ -88,8 +97,19 @@ impl Rolling {
             is_gentle: false,
             max_failure_ratio: 0.0,
             is_start_first: true,
+            moves_start_first: true,
+            only_moves: false,
             has_healthcheck: true,
         }
+    }
+
+    /// Whether the replica's container makes way in a batch. What has to leave for a network or a volume, or is dead, does so at once.
+    pub(super) fn rolls(&self, turn: &Turn<'_>) -> bool {
+        turn.action == Action::Move || (!self.only_moves && matches!(turn.action, Action::Replace(_)) && !is_repair(turn))
+    }
+
+    fn starts_first(&self, turn: &Turn<'_>) -> bool {
+        if turn.action == Action::Move { self.moves_start_first } else { self.is_start_first }
     }
 
     /// How many of so many replicas may fail before the update does.
@@ -150,18 +170,18 @@ impl<'a> Upping<'a, '_> {
         let said = Rolling::of(wanted.service, self.goal.rollback);
         let rolling = said.or_else(|| self.goal.gently.then(|| Rolling::gentle(wanted.service)));
         let mut rolling = rolling.filter(|_| is_replica)?;
-        if !turns.iter().any(|turn| rolls(turn) || is_half_done(turn)) {
+        let is_half_done = |turn: &Turn<'a>| self.is_half_done(&rolling, turn) || (!rolling.only_moves && is_double(turn));
+        if !turns.iter().any(|turn| rolling.rolls(turn) || is_half_done(turn)) {
             return None;
         }
         if let Some(reason) = self.must_go_at_once(before, wanted, turns) {
             self.remark(wanted.name, "all replicas are replaced at once", &reason);
             return None;
         }
-        if rolling.is_start_first
-            && let Some(reason) = cannot_overlap(wanted, &self.compose.project.volumes)
-        {
+        let starts_first = rolling.is_start_first || turns.iter().any(|turn| rolling.rolls(turn) && rolling.starts_first(turn));
+        if starts_first && let Some(reason) = cannot_overlap(wanted, &self.compose.project.volumes) {
             self.remark(wanted.name, "the old replica stops before the new one starts", &reason);
-            rolling.is_start_first = false;
+            (rolling.is_start_first, rolling.moves_start_first) = (false, false);
         }
         Some(rolling)
     }
@@ -234,7 +254,7 @@ impl<'a> Upping<'a, '_> {
 
     fn roll_one(&mut self, rolling: &Rolling, stage: &mut Stage<'_, 'a>, steps: &mut RiseSteps) -> Option<StepId> {
         self.remove_extras(stage);
-        if rolling.is_start_first && self.start_first(rolling, stage, steps) {
+        if rolling.starts_first(stage.turn) && self.start_first(rolling, stage, steps) {
             return steps.started.get(&stage.turn.number).map(|started| started.end);
         }
         self.emit_turn(stage, steps);
@@ -284,6 +304,14 @@ impl<'a> Upping<'a, '_> {
         steps.named.insert(stage.turn.number, end);
         steps.started.insert(stage.turn.number, Started { start: started.start, end });
         true
+    }
+
+    /// The new container of an interrupted update or move, which is to be ready before the old one beside it leaves. What a host that
+    /// was lost brings back is no old one in that sense: it is one too many.
+    pub(super) fn is_half_done(&self, rolling: &Rolling, turn: &Turn<'a>) -> bool {
+        let is_drained = |extra: &Filler<'a>| extra.container.state.is_up() && self.compose.is_drained(extra.host);
+        let moves = rolling.moves_start_first && turn.extras.iter().any(is_drained);
+        is_double(turn) && (rolling.is_start_first || moves)
     }
 
     /// The new container of an interrupted update goes on; the old one beside it leaves once the new one is ready.
@@ -415,18 +443,13 @@ pub(super) fn is_update(turn: &Turn<'_>) -> bool {
     matches!(turn.action, Action::Replace(Cause::Changed { .. } | Cause::ImageChanged))
 }
 
-/// Its container makes way in a batch. What has to leave for a network or a volume, or is dead, does so at once.
-pub(super) fn rolls(turn: &Turn<'_>) -> bool {
-    matches!(turn.action, Action::Replace(_) | Action::Move) && !is_repair(turn)
-}
-
 /// Its container is as it should be, and unhealthy.
 pub(super) fn is_repair(turn: &Turn<'_>) -> bool {
     turn.action == Action::Replace(Cause::Unhealthy)
 }
 
-/// The new container of an interrupted update, with the old one still beside it.
-pub(super) fn is_half_done(turn: &Turn<'_>) -> bool {
+/// Its container stays, and another of the slot runs beside it.
+fn is_double(turn: &Turn<'_>) -> bool {
     matches!(turn.action, Action::Keep(Wake::Nothing | Wake::Start(_)))
         && turn.extras.iter().any(|extra| extra.container.state.is_up())
 }

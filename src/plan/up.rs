@@ -21,6 +21,7 @@ use super::waits::{longest, meets};
 use super::{
     Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals, roll,
 };
+use crate::placement::Why;
 use crate::project::{Condition, Dependency, HostName, Service, ServiceName, Slot, Until};
 use crate::world::{Container, Health, State};
 
@@ -272,7 +273,10 @@ impl<'a, 'c> Upping<'a, 'c> {
 
     fn hold(&mut self, name: &ServiceName, number: u32, host: &HostName) {
         if let Some(slot) = Slot::new(name.clone(), number) {
-            let because = "its host does not answer".to_owned();
+            let because = match self.compose.placement.seats.get(&slot).map(|seat| &seat.why) {
+                Some(Why::Held { because }) if !self.compose.world.hosts.contains_key(host) => because.clone(),
+                _ => "its host does not answer".to_owned(),
+            };
             self.draft.note(Note::Held { slot, host: host.clone(), because });
         }
     }

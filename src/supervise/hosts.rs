@@ -130,18 +130,22 @@ impl Hosts {
         self.engines.clone()
     }
 
-    /// Engines of hosts that stayed are kept: one connection per host.
+    /// The engines of the hosts that are listed now. Those of hosts that stayed are kept, one connection per host, and those of hosts
+    /// that left are, until they are let go. Hosts that were in no swarm may be in one by now: they are looked at anew.
     pub(super) fn change(&mut self, engines: Engines) {
-        let gone: Vec<HostName> = self.engines.keys().filter(|name| !engines.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.engines.remove(&name);
-            self.known.remove(&name);
-            self.doubts.remove(&name);
-            self.pingers.remove(&name);
-            self.followers.remove(&name).iter().for_each(AbortHandle::abort);
+        let is_outside = |known: &Known| {
+            let last = known.lock().unwrap_or_else(PoisonError::into_inner);
+            last.as_ref().is_some_and(|last| !matches!(last.seen.swarm, Swarm::Active(_)))
+        };
+        let outside: Vec<HostName> =
+            self.known.iter().filter(|(_, known)| is_outside(known)).map(|(name, _)| name.clone()).collect();
+        for host in outside {
+            self.known.insert(host.clone(), Known::default());
+            let _ = self.sender.send(Message::Event(Event::Doubted { host }));
         }
         for (name, engine) in engines {
-            if !self.engines.contains_key(&name) {
+            if self.engines.get(&name).is_none_or(|known| !Arc::ptr_eq(known, &engine)) {
+                self.let_go(&name);
                 self.pingers.insert(name.clone(), Pinger::begin(name.clone(), Arc::clone(&engine), self.sender.clone()));
                 self.engines.insert(name.clone(), engine);
                 self.known.insert(name.clone(), Known::default());
@@ -149,6 +153,16 @@ impl Hosts {
                 self.follow(&name);
             }
         }
+        self.question.pace = Pace::of_hosts(self.engines.len());
+    }
+
+    pub(super) fn let_go(&mut self, name: &HostName) {
+        self.engines.remove(name);
+        self.known.remove(name);
+        self.doubts.remove(name);
+        self.silent.remove(name);
+        self.pingers.remove(name);
+        self.followers.remove(name).iter().for_each(AbortHandle::abort);
         self.question.pace = Pace::of_hosts(self.engines.len());
     }
 

@@ -14,7 +14,7 @@ use super::run::{ByProject, Message, Scope, is_true};
 use super::updates;
 use crate::apply::{self, HostTurns, Limits, Outcome, StepEnd, apply_in_turns};
 use crate::delivery::Cargo;
-use crate::engine::Engines;
+use crate::engine::{EngineError, Engines, ErrorKind};
 use crate::plan::{Op, Plan, StepId, Subject, step_text};
 use crate::project::{HostName, ProjectName, RecordState, Slot};
 use crate::store::{Holder, Lock, Record, RecordHead, Store, StoreError};
@@ -60,6 +60,11 @@ impl Projects {
         let (held, interrupts) = (BTreeMap::new(), BTreeMap::new());
         let turns = HostTurns::new(limits.per_host);
         Self { store, scope, limits, turns, holder, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
+    }
+
+    /// Where records and locks are from now on; what is under way ends where it began.
+    pub(super) fn keep_at(&mut self, store: Arc<dyn Store>) {
+        self.store = store;
     }
 
     pub(super) fn read(&mut self) {
@@ -140,6 +145,10 @@ impl Projects {
                 Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
                 Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)]), None),
             };
+            let slots = outcome.as_ref().map(|outcome| unlucky(&plan, outcome)).unwrap_or_default();
+            if !slots.is_empty() {
+                let _ = sender.send(Message::Event(Event::Unlucky { project: project.clone(), slots }));
+            }
             // What fails of a record that was carried out well before, or is stuck already, has another reason.
             let head = record.map(|record| record.head).filter(|head| head.state == RecordState::Begun);
             if let Some((head, outcome)) = head.zip(outcome)
@@ -244,6 +253,9 @@ async fn newest(store: &dyn Store, holder: &Holder, project: &ProjectName) -> Re
     Ok(Some((record, deployment)))
 }
 
+/// Slots with the host that could not make or start them, and what it said.
+type Unlucky = BTreeMap<Slot, (HostName, String)>;
+
 /// Carries a plan out; returns the slots that a start was made for, or tried, what went wrong, and how its steps ended, unless it was
 /// interrupted.
 async fn carry_out(
@@ -284,6 +296,37 @@ async fn carry_out(
     let tried = tried.into_iter().filter_map(|step| started_slot(plan, step)).collect();
     let errors = outcome.as_ref().map(|outcome| errors(plan, outcome)).unwrap_or_default();
     (tried, errors, outcome)
+}
+
+/// Slots that were not made or started since a step for them on their host failed there, and neither the image nor the way to the host
+/// is to blame.
+fn unlucky(plan: &Plan, outcome: &Outcome) -> Unlucky {
+    let mut unlucky = Unlucky::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let Some(slot) = started_slot(plan, StepId(index)) else { continue };
+        let mut root = StepId(index);
+        // What was skipped names an earlier step, so this ends.
+        for _ in 0..plan.steps.len() {
+            match outcome.ends.get(&root) {
+                Some(StepEnd::Skipped { because: Some(because) }) => root = *because,
+                _ => break,
+            }
+        }
+        if let (Some(StepEnd::Failed { error, .. }), Some(failed)) = (outcome.ends.get(&root), plan.steps.get(root.0))
+            && failed.host == step.host
+            && is_of_the_host(error)
+        {
+            unlucky.entry(slot).or_insert_with(|| (step.host.clone(), error.message.clone()));
+        }
+    }
+    unlucky
+}
+
+/// What would go wrong with the same image anywhere is not.
+fn is_of_the_host(error: &EngineError) -> bool {
+    const OF_THE_IMAGE: &[&str] = &["exec", "manifest", "pull access", "no such image", "unauthorized", "entrypoint"];
+    let said = error.message.to_lowercase();
+    matches!(error.kind, ErrorKind::Failed | ErrorKind::Refused) && !OF_THE_IMAGE.iter().any(|word| said.contains(word))
 }
 
 fn started_slot(plan: &Plan, step: StepId) -> Option<Slot> {

@@ -51,10 +51,15 @@ pub struct Supervision {
     pub clock: Clock,
 }
 
-/// The hosts as the inventory lists them now.
+/// The hosts as the inventory lists them now, and what follows from that.
 pub struct Changed {
     pub hosts: Vec<Host>,
     pub engines: Engines,
+    pub fabric: Fabric,
+    /// Taken where the fabric is another one.
+    pub store: Arc<dyn Store>,
+    pub settings: Settings,
+    pub lost_after_ms_of: BTreeMap<HostName, u64>,
 }
 
 /// What comes back to the loop.
@@ -76,14 +81,16 @@ pub async fn run(
         supervision;
     let began = clock.now();
     let now_ms = || u64::try_from(clock.since(began).as_millis()).unwrap_or(u64::MAX);
+    let mut fabric_now = fabric.clone();
+    let (stores, store_now) = watch::channel(Arc::clone(&store));
     let mut machine = Machine::new(settings, fabric, inventory, now_ms()).with_lost_after(lost_after_ms_of);
     let mut hosts = Hosts::new(engines, sender.clone());
-    let mut projects = Projects::new(Arc::clone(&store), scope.clone(), limits, holder.clone(), sender.clone());
+    let mut projects = Projects::new(store, scope.clone(), limits, holder.clone(), sender.clone());
     let again = sender.clone();
     let mut lease = JoinSet::new();
     let (say, said) = watch::channel(String::new());
     match scope {
-        Scope::All => drop(lease.spawn(hold_lease(store, holder, said, sender, stop.clone()))),
+        Scope::All => drop(lease.spawn(hold_lease(store_now, holder, said, sender, stop.clone()))),
         Scope::Project(_) => drop(sender.send(Message::Event(Event::Lease(true)))),
     }
     loop {
@@ -92,8 +99,14 @@ pub async fn run(
             biased;
             () = is_true(&mut stop) => break,
             Some(message) = messages.recv() => message,
-            Some(Changed { hosts: inventory, engines }) = changed.recv() => {
+            Some(Changed { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of }) = changed.recv() => {
                 hosts.change(engines);
+                if fabric != fabric_now {
+                    fabric_now.clone_from(&fabric);
+                    projects.keep_at(Arc::clone(&store));
+                    stores.send_replace(store);
+                }
+                machine.hear(Event::Terms { settings, fabric, lost_after_ms_of }, now_ms());
                 Message::Event(Event::Hosts(inventory))
             }
             () = sleep_until(wake) => Message::Event(Event::Tick),
@@ -136,6 +149,7 @@ pub async fn run(
                 Command::Unlock { project } => projects.unlock(&project),
                 Command::Settle { project } => projects.settle(&project),
                 Command::Interrupt { project } => projects.interrupt(&project),
+                Command::LetGo { host } => hosts.let_go(&host),
                 Command::Tell(notice) => {
                     hosts.hear(&notice);
                     tell(notice);
@@ -153,18 +167,20 @@ fn says(machine: &Machine) -> String {
     lines.join("\n")
 }
 
-/// Takes the lease, again whenever it was lost, and says so; gives it back at the end.
+/// Takes the lease, again whenever it was lost or is kept elsewhere, and says so; gives it back at the end.
 async fn hold_lease(
-    store: Arc<dyn Store>,
+    mut stores: watch::Receiver<Arc<dyn Store>>,
     holder: Holder,
     says: Says,
     sender: mpsc::UnboundedSender<Message>,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
+        let store = Arc::clone(&stores.borrow_and_update());
         let taken = tokio::select! {
             biased;
             taken = store.lease(&holder, says.clone()) => taken,
+            () = is_another(&mut stores) => continue,
             () = is_true(&mut stop) => return,
         };
         let Ok(lease) = taken else {
@@ -177,8 +193,16 @@ async fn hold_lease(
             biased;
             () = is_true(&mut lost) => {}
             () = is_true(&mut stop) => return lease.release().await,
+            () = is_another(&mut stores) => lease.release().await,
         }
         let _ = sender.send(Message::Event(Event::Lease(false)));
+    }
+}
+
+/// Ends once there is another value; never where nobody can give one any more.
+async fn is_another<T>(value: &mut watch::Receiver<T>) {
+    if value.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -172,6 +172,16 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
+    /// What tells machines apart. Clones of one share the engine's id, so the host name and the data folder count as well.
+    pub fn machine(&self) -> (&str, &str, &str) {
+        (&self.id, &self.hostname, &self.root_dir)
+    }
+
+    /// Whether both are one engine, seen under two names.
+    pub fn is_same_machine(&self, other: &Self) -> bool {
+        !self.id.is_empty() && self.machine() == other.machine()
+    }
+
     /// Whether the API spoken with it has what came in this version; one that told none counts as new.
     pub fn speaks(&self, version: (u32, u32)) -> bool {
         let spoken = self.api_version.split_once('.');

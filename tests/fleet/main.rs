@@ -21,6 +21,7 @@ mod fake_agrees;
 mod folders;
 mod harness_itself;
 mod hosts;
+mod hosts_change;
 mod hosts_verbs;
 mod images;
 mod local;

@@ -33,6 +33,9 @@ pub enum Act {
     /// … and a host that joins the others and leaves them.
     Join,
     Leave,
+    /// The same of any other host: it is taken out of the file with all that is on it, and put back.
+    Unlist(String),
+    List(String),
     Link(String, String, Link),
     /// Something happens to a container that runs; the number says to which.
     Hurt(Hurt, u64),
@@ -77,6 +80,7 @@ pub fn draw(hosts: &[String], supervisors: &[String], seed: u64) -> Vec<(u64, Ac
     let long = long_freeze(supervisors, &mut Dice::new(seed, 6));
     acts.extend(refusal(hosts, &mut Dice::new(seed, 7)));
     acts.extend(edits(hosts, has_guest(seed), &mut Dice::new(seed, 8)));
+    acts.extend(unlisted(hosts, &mut Dice::new(seed, 10)));
     let healed_ms = long.iter().map(|(at_ms, _)| at_ms + 1).max().unwrap_or_default().max(HEALED_MS);
     acts.extend(long);
     acts.push((healed_ms, Act::HealAll));
@@ -116,7 +120,7 @@ fn refusal(hosts: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
     vec![(at_ms, Act::Refuse(host.clone())), (until_ms, Act::Heal(host))]
 }
 
-/// A host is drained, or gets nothing new, for a while; the guest comes, and goes in half of the histories, drained before.
+/// A host is drained, or gets nothing new, for a while; the guest comes, and goes in half of the histories, drained before or not.
 fn edits(hosts: &[String], has_guest: bool, dice: &mut Dice) -> Vec<(u64, Act)> {
     let mut acts = Vec::new();
     if dice.one_in(4) {
@@ -130,9 +134,24 @@ fn edits(hosts: &[String], has_guest: bool, dice: &mut Dice) -> Vec<(u64, Act)> 
         acts.push((at_ms, Act::Join));
         if dice.one_in(2) {
             let drained_ms = at_ms + dice.below(HEALED_MS - at_ms - 2);
-            acts.push((drained_ms, Act::Allow(GUEST.to_owned(), Availability::Drain)));
+            if dice.one_in(2) {
+                acts.push((drained_ms, Act::Allow(GUEST.to_owned(), Availability::Drain)));
+            }
             acts.push((drained_ms + 1 + dice.below(HEALED_MS - drained_ms - 1), Act::Leave));
         }
+    }
+    acts
+}
+
+/// Somebody takes a host out of the file and moves nothing before; half of them are listed again.
+fn unlisted(hosts: &[String], dice: &mut Dice) -> Vec<(u64, Act)> {
+    if !dice.one_in(5) {
+        return Vec::new();
+    }
+    let (host, at_ms) = (dice.pick(hosts).clone(), FIRST_MS + dice.below(LAST_MS - FIRST_MS));
+    let mut acts = vec![(at_ms, Act::Unlist(host.clone()))];
+    if dice.one_in(2) {
+        acts.push((at_ms + dice.below(HEALED_MS - at_ms), Act::List(host)));
     }
     acts
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use mcompose::project::{HostName, Project, RecordState, ServiceName, Slot};
 use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
-use mcompose::world::{Fabric, SeenHost};
+use mcompose::world::{Fabric, SeenHost, Swarm, SwarmMember};
 
 use super::planning;
 use super::town::{host, host_name, shop};
 
-fn machine(hosts: &[&str], project: Project) -> Machine {
+pub fn machine(hosts: &[&str], project: Project) -> Machine {
     machine_on(Fabric::Bridge, hosts, project)
 }
 
-fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
+pub fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
     let hosts = hosts.iter().map(|name| host(name)).collect();
     let mut machine = Machine::new(Settings::default(), fabric, hosts, 0);
     machine.step(Event::Lease(true), 0);
@@ -22,7 +22,7 @@ fn machine_on(fabric: Fabric, hosts: &[&str], project: Project) -> Machine {
     machine
 }
 
-fn deployment(project: Project) -> Deployment {
+pub fn deployment(project: Project) -> Deployment {
     Deployment {
         project,
         revision: 1,
@@ -34,33 +34,34 @@ fn deployment(project: Project) -> Deployment {
     }
 }
 
-fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
+pub fn answers(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
     machine.step(Event::Answered { host: host_name(name) }, now_ms)
 }
 
-fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
+pub fn looked(machine: &mut Machine, name: &str, now_ms: u64) -> Vec<Command> {
     machine.step(Event::Looked { host: host_name(name), seen: Arc::new(bare(name)) }, now_ms)
 }
 
 /// A host with nothing on it.
-fn bare(name: &str) -> SeenHost {
+pub fn bare(name: &str) -> SeenHost {
     let mut seen = SeenHost::default();
     seen.engine.hostname = name.to_owned();
     (seen.engine.os, seen.engine.arch) = ("linux".to_owned(), "amd64".to_owned());
     (seen.engine.cpus, seen.engine.memory_bytes) = (4, 8 << 30);
+    seen.swarm = Swarm::Active(SwarmMember::default());
     seen.engine.network_plugins.extend(["bridge".to_owned(), "overlay".to_owned()]);
     seen
 }
 
 /// Time goes by, and the supervisor is awake.
-fn pass(machine: &mut Machine, from_ms: u64, to_ms: u64) {
+pub fn pass(machine: &mut Machine, from_ms: u64, to_ms: u64) {
     for now_ms in (from_ms..=to_ms).step_by(500) {
         machine.step(Event::Tick, now_ms);
     }
 }
 
 /// The hosts that a lock is asked for.
-fn asked_for(commands: &[Command]) -> Option<BTreeSet<HostName>> {
+pub fn asked_for(commands: &[Command]) -> Option<BTreeSet<HostName>> {
     commands.iter().find_map(|command| match command {
         Command::Lock { look, .. } => Some(look.clone()),
         _ => None,

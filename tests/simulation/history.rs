@@ -22,6 +22,8 @@ const PUT_RIGHT_MS_MAX: u64 = 150_000;
 /// … and then nothing is done any more: for this long in most histories, and longer than between two looks in some.
 const QUIET_MS: u64 = 6_000;
 const LONG_QUIET_MS: u64 = 40_000;
+/// A host that comes back with an empty disk is seen to be in no swarm, and joins.
+const JOINS_AFTER_MS: u64 = 3_000;
 
 struct History {
     town: Town,
@@ -30,6 +32,10 @@ struct History {
     processes: Vec<Process>,
     users: u64,
     tokens: u64,
+    /// Hosts that came back with an empty disk, and from when on they may be made a part of the swarm again.
+    outside: Vec<(String, u64)>,
+    /// A manager was among them: with two the swarm would have no leader for good.
+    lost_manager: bool,
     /// When all is healed.
     healed_ms: u64,
     diary: Diary,
@@ -67,6 +73,7 @@ impl History {
         let mut laws = Laws::new(town.hosts.len());
         let update = |project: &Project| project.services.get("web")?.deploy.as_ref()?.update_config.as_ref()?.order.clone();
         laws.start_first = update(&project).as_deref() == Some("start-first");
+        laws.moves_first = update(&project).as_deref() != Some("stop-first");
         laws.rebalances = town.rebalancing == Rebalancing::Auto;
         Self {
             town,
@@ -75,6 +82,8 @@ impl History {
             processes: Vec::new(),
             users: 0,
             tokens: 0,
+            outside: Vec::new(),
+            lost_manager: false,
             healed_ms: 0,
             diary: Diary::default(),
             laws,
@@ -148,6 +157,7 @@ impl History {
             self.processes.retain(|process| !process.is_done());
             self.town.fake.advance_to(self.town.began_ms + until_ms);
             self.take_note();
+            self.take_in();
         }
     }
 
@@ -217,6 +227,11 @@ impl History {
             return;
         }
         self.tokens += 1;
+        // It begins with the file as it is now, and never hears of who was in it.
+        for left in &self.town.unlisted {
+            self.town.unknown.insert(left.name.clone());
+            self.laws.host_unknown(left.name.as_str());
+        }
         self.laws.process_awake(supervisor, self.town.now_ms());
         self.processes.push(Process::supervisor(supervisor, self.tokens, &self.town, &self.diary));
     }
@@ -261,7 +276,9 @@ impl History {
                 self.laws.host_joined();
                 self.inventory_changed();
             }
-            Act::Leave => self.leave(),
+            Act::Leave => self.unlist(GUEST),
+            Act::Unlist(host) => self.unlist(host),
+            Act::List(host) => self.list(host),
             Act::Heal(host) => {
                 fake.host(host).heal();
                 self.settle(host);
@@ -301,13 +318,22 @@ impl History {
         self.inventory_changed();
     }
 
-    /// Nobody takes a host away that has the only copy of a volume.
-    fn leave(&mut self) {
-        if !self.laws.is_home(GUEST) {
-            self.town.hosts.retain(|host| host.name.as_str() != GUEST);
-            self.laws.host_left(GUEST);
-            self.inventory_changed();
-        }
+    fn unlist(&mut self, host: &str) {
+        let Some(place) = self.town.hosts.iter().position(|listed| listed.name.as_str() == host) else { return };
+        let left = self.town.hosts.remove(place);
+        self.town.unlisted.push(left);
+        self.laws.host_unlisted(host);
+        self.inventory_changed();
+    }
+
+    fn list(&mut self, host: &str) {
+        let Some(place) = self.town.unlisted.iter().position(|left| left.name.as_str() == host) else { return };
+        let listed = self.town.unlisted.remove(place);
+        self.town.unknown.remove(&listed.name);
+        self.town.hosts.push(listed);
+        self.town.hosts.sort_by(|one, other| one.name.cmp(&other.name));
+        self.laws.host_listed(host);
+        self.inventory_changed();
     }
 
     fn inventory_changed(&self) {
@@ -319,6 +345,15 @@ impl History {
         if fake.reach() != Reach::Crashed {
             return;
         }
+        let manages = self.town.managers.iter().any(|manager| manager.as_str() == host);
+        let disk = match disk {
+            Disk::Empty if manages && (self.lost_manager || self.town.managers.len() < 3) => Disk::Same,
+            disk => disk,
+        };
+        if disk == Disk::Empty {
+            self.lost_manager |= manages;
+            self.outside.push((host.to_owned(), self.town.now_ms() + JOINS_AFTER_MS));
+        }
         match disk {
             Disk::Same => {}
             Disk::Old | Disk::Empty => self.laws.disk_replaced(host, disk == Disk::Old),
@@ -329,6 +364,24 @@ impl History {
             Disk::Empty => fake.boot_empty(),
         }
         self.settle(host);
+    }
+
+    /// What `mcompose supervise` does beside its loop: listed hosts that are in no swarm join the others.
+    fn take_in(&mut self) {
+        let now_ms = self.town.now_ms();
+        let awake = self.processes.iter().any(|process| process.name.starts_with('s') && !process.is_frozen);
+        let is_ready = |(host, from_ms): &(String, u64)| {
+            let is_listed = self.town.hosts.iter().any(|listed| listed.name.as_str() == host);
+            awake && is_listed && *from_ms <= now_ms && self.town.fake.host(host).reach() == Reach::Up
+        };
+        let ready: Vec<String> = self.outside.iter().filter(|host| is_ready(host)).map(|(host, _)| host.clone()).collect();
+        for host in ready {
+            if self.town.join(&host) {
+                self.tell(now_ms, &format_args!("{host} joins the swarm again"));
+                self.outside.retain(|(other, _)| *other != host);
+                self.inventory_changed();
+            }
+        }
     }
 
     /// What truly is of a host after something ended for it.
@@ -385,7 +438,8 @@ impl History {
         fake.trouble_events(0);
         fake.behave(&format!("{CRASHES}:1"), Behaviour::default());
         FAILS.iter().for_each(|image| fake.behave(image, Behaviour::default()));
-        let hosts: Vec<String> = self.town.hosts.iter().map(|host| host.name.to_string()).collect();
+        let hosts = self.town.hosts.iter().chain(&self.town.unlisted);
+        let hosts: Vec<String> = hosts.map(|host| host.name.to_string()).collect();
         for host in &hosts {
             self.allow(host, Availability::Active);
             for supervisor in supervisors {

@@ -67,11 +67,16 @@ pub struct Laws {
     refusing: BTreeSet<String>,
     /// Hosts that were drained: what is updated start-first leaves them so.
     drained: BTreeSet<String>,
-    /// Hosts that left the inventory: what happens there is not the project's any more.
-    gone: BTreeSet<String>,
+    /// Hosts that left the inventory, and those of them of which a supervisor that began later does not know.
+    unlisted: BTreeSet<String>,
+    unknown: BTreeSet<String>,
+    /// Hosts that ever left: somebody may act with the file as it was then.
+    left: BTreeSet<String>,
     supervisors: BTreeMap<String, Watched>,
     hosts: usize,
     pub start_first: bool,
+    /// Nothing is said against it where a replica only changes hosts.
+    pub moves_first: bool,
     /// Replicas are moved for the sake of evenness.
     pub rebalances: bool,
     /// Where the volume was first used.
@@ -102,10 +107,13 @@ impl Laws {
             away_hosts: BTreeMap::new(),
             refusing: BTreeSet::new(),
             drained: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            left: BTreeSet::new(),
             supervisors: BTreeMap::new(),
             hosts,
             start_first: false,
+            moves_first: false,
             rebalances: false,
             home: None,
             saved_homes: BTreeMap::new(),
@@ -145,15 +153,23 @@ impl Laws {
         self.hosts += 1;
     }
 
-    pub fn host_left(&mut self, host: &str) {
+    pub fn host_unlisted(&mut self, host: &str) {
         self.hosts -= 1;
-        self.gone.insert(host.to_owned());
+        self.unlisted.insert(host.to_owned());
+        self.left.insert(host.to_owned());
+        self.host_drained(host);
+    }
+
+    /// What runs there is nobody's to see.
+    pub fn host_unknown(&mut self, host: &str) {
+        self.unknown.insert(host.to_owned());
         self.host_crashed(host);
     }
 
-    /// Whether the volume is there.
-    pub fn is_home(&self, host: &str) -> bool {
-        self.home.as_deref() == Some(host)
+    pub fn host_listed(&mut self, host: &str) {
+        self.hosts += 1;
+        self.unlisted.remove(host);
+        self.unknown.remove(host);
     }
 
     pub fn host_crashed(&mut self, host: &str) {
@@ -285,8 +301,10 @@ impl Laws {
         if !watched.leads && watched.stood_down_ms + LEASE_LOST_MS < at_ms && is_awake {
             self.breaks(at_ms, format!("{by} acts without the lease: {} on {}", sent.call, sent.host));
         }
-        let mut deaf: BTreeMap<&String, u64> = self.away_hosts.iter().map(|(host, since)| (host, *since)).collect();
-        for (host, since) in &watched.cut_links {
+        let is_listed = |host: &String| !self.unlisted.contains(host);
+        let away = self.away_hosts.iter().filter(|(host, _)| is_listed(host));
+        let mut deaf: BTreeMap<&String, u64> = away.map(|(host, since)| (host, *since)).collect();
+        for (host, since) in watched.cut_links.iter().filter(|(host, _)| is_listed(host)) {
             deaf.entry(host).and_modify(|known| *known = (*known).min(*since)).or_insert(*since);
         }
         let patience_ms = if sent.call.starts_with("create ") { SELF_DOUBT_MS } else { STANDS_STILL_MS };
@@ -310,10 +328,10 @@ impl Laws {
             // A host that comes back has none of them started: they have no restart policy.
             return self.breaks(at_ms, format!("{} of the foreign container {} on {host}", event.action, event.name));
         }
-        if self.gone.contains(host.as_str()) {
-            return;
-        }
         match event.action.as_str() {
+            "start"
+                if self.unknown.contains(host.as_str()) && event.labels.get(keys::SERVICE).is_none_or(|name| name != "store") => {
+            }
             "die" | "destroy" => drop(self.running.remove(&event.id)),
             "start" => self.started(host, event, at_ms),
             "health_status: unhealthy" => self.running.get_mut(&event.id).into_iter().for_each(|one| one.is_unhealthy = true),
@@ -380,16 +398,23 @@ impl Laws {
             .filter(|(id, other)| **id != event.id && other.slot == started.slot && is_steady(&other.host))
             .map(|(_, other)| other)
             .collect();
-        let is_update = |other: &&Running| {
+        let is_web = started.slot.0 == "web";
+        let is_update = |other: &Running| {
             let is_newer = other.spec != started.spec && other.revision < started.revision;
-            let moves = self.rebalances || self.drained.contains(other.host.as_str());
-            self.start_first && started.slot.0 == "web" && (is_newer || other.host == started.host || moves)
+            self.start_first && is_web && (is_newer || other.host == started.host)
         };
-        // Who says nothing of how it is updated is moved start-first.
-        let is_moved = |other: &&Running| self.rebalances && started.slot.0 == CRASHES && other.host != *host;
+        // Who says nothing of how it is updated is moved start-first too.
+        let is_moved = |other: &Running| {
+            let moves = self.rebalances || self.drained.contains(other.host.as_str());
+            let starts_first = if is_web { self.moves_first } else { started.slot.0 == CRASHES };
+            moves && starts_first && other.host != *host
+        };
+        // Whoever deploys with the shortened file does not see it; it is put right by who does.
+        let is_unseen = |other: &Running| started.slot.0 != "store" && self.left.contains(other.host.as_str());
         // Who is unhealthy goes when the next one is ready, unless both would write to one volume.
-        let is_repair = |other: &&Running| other.is_unhealthy && started.slot.0 != "store";
-        let is_doubled = match others.as_slice() {
+        let is_repair = |other: &Running| other.is_unhealthy && started.slot.0 != "store";
+        let seen: Vec<&Running> = others.iter().copied().filter(|other| !is_unseen(other)).collect();
+        let is_doubled = match seen.as_slice() {
             [] => false,
             [other] => !is_update(other) && !is_moved(other) && !is_repair(other) && is_steady(host),
             _ => is_steady(host),

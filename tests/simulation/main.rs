@@ -9,12 +9,14 @@ mod dice;
 mod found;
 mod history;
 mod laws;
+mod leaving;
 mod people;
 #[path = "../planning/mod.rs"]
 mod planning;
 mod policies;
 mod stuck;
 mod town;
+mod unlucky;
 
 use std::fmt::Write;
 use std::sync::Mutex;

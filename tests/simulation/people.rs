@@ -78,7 +78,7 @@ impl Process {
             store: town.store(&engines),
             engines: town.listed(&engines),
             fabric: town.fabric(),
-            settings: Settings { heartbeat_ms: HEARTBEAT_MS, rebalance: town.rebalancing, seed: token, ..Settings::default() },
+            settings: Settings { seed: token, ..settings(town) },
             lost_after_ms_of: BTreeMap::new(),
             scope: Scope::All,
             limits: Limits { per_host: 6, ..Limits::default() },
@@ -102,7 +102,14 @@ impl Process {
     /// The inventory was edited, which a supervisor finds out at once, or when it lives again.
     pub fn read_inventory(&self, town: &Town) {
         if let Some(changes) = &self.changes {
-            let _ = changes.send(Changed { hosts: town.hosts.clone(), engines: town.listed(&self.engines) });
+            let _ = changes.send(Changed {
+                hosts: town.hosts.clone(),
+                engines: town.listed(&self.engines),
+                fabric: town.fabric(),
+                store: town.store(&self.engines),
+                settings: settings(town),
+                lost_after_ms_of: BTreeMap::new(),
+            });
         }
     }
 
@@ -154,6 +161,10 @@ fn begin(name: &str, town: &Town, diary: &Diary) -> (Runtime, Clock, Engines) {
         (clock, town.fake.engines_of(name))
     });
     (runtime, clock, engines)
+}
+
+fn settings(town: &Town) -> Settings {
+    Settings { heartbeat_ms: HEARTBEAT_MS, rebalance: town.rebalancing, ..Settings::default() }
 }
 
 fn holder(name: &str, token: u64) -> Holder {

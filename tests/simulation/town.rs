@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcompose::cluster::Managers;
 use mcompose::engine::Engines;
 use mcompose::engine::fake::{Behaviour, Fake};
-use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName};
+use mcompose::project::{Address, ContainerSpec, Host, HostName, Project, ProjectName, Rebalancing, Role, ServiceName, Slot};
 use mcompose::store::{Clock, RaftStore, RecordState, Store};
 use mcompose::world::{Container, Fabric, Health, State, Swarm};
 use serde_json::json;
@@ -20,6 +20,10 @@ pub struct Town {
     pub fake: Fake,
     /// As the inventory has them now.
     pub hosts: Vec<Host>,
+    /// Those that it listed before.
+    pub unlisted: Vec<Host>,
+    /// Those of them of which a supervisor that began later does not know.
+    pub unknown: BTreeSet<HostName>,
     pub managers: Vec<HostName>,
     /// When the history begins, by the cluster's clock.
     pub began_ms: u64,
@@ -48,6 +52,8 @@ impl Town {
         let mut town = Self {
             fake,
             hosts,
+            unlisted: Vec::new(),
+            unknown: BTreeSet::new(),
             managers: names[..managers].iter().map(|name| host_name(name)).collect(),
             began_ms: 0,
             foreign: BTreeSet::new(),
@@ -81,6 +87,22 @@ impl Town {
             let addr = format!("10.0.0.{}", number + 1);
             engines[&name].swarm_join(&addr, "10.0.0.1:2377", &token).await.expect("the others join");
         }
+    }
+
+    /// A host that is in no swarm joins the others as a worker, if a manager answers.
+    pub fn join(&self, host: &str) -> bool {
+        let engines = self.fake.engines();
+        let number = self.managers.len() + self.hosts.iter().position(|other| other.name.as_str() == host).unwrap_or_default();
+        planning::run(async {
+            for (number_of_manager, manager) in self.managers.iter().enumerate() {
+                let Ok(token) = engines[manager].join_token(Role::Worker).await else { continue };
+                let (addr, remote) = (format!("10.0.1.{number}"), format!("10.0.0.{}:2377", number_of_manager + 1));
+                if engines[&host_name(host)].swarm_join(&addr, &remote, &token).await.is_ok() {
+                    return true;
+                }
+            }
+            false
+        })
     }
 
     /// Containers that are nobody's, or another project's.
@@ -134,7 +156,7 @@ impl Town {
             let containers = self.fake.host(host.name.as_str()).containers().into_iter();
             containers.map(|container| (host.name.clone(), container)).collect::<Vec<_>>()
         };
-        let all = self.hosts.iter().flat_map(on);
+        let all = self.hosts.iter().chain(&self.unlisted).flat_map(on);
         all.filter(|(_, container)| container.labels.project.as_deref() == Some("shop")).collect()
     }
 
@@ -157,23 +179,47 @@ impl Town {
         let project = record.scaled();
         let mut missing: BTreeSet<String> = BTreeSet::new();
         for (name, service) in &project.services {
-            let count = if service.mode().is_global() { self.hosts.len() as u32 } else { service.replicas() };
-            missing.extend((1..=count).map(|number| format!("{name}.{number}")));
+            match service.mode().is_global() {
+                true => missing.extend(self.hosts.iter().map(|host| format!("{name} of {}", host.name))),
+                false => missing.extend((1..=service.replicas()).map(|number| format!("{name}.{number}"))),
+            }
         }
+        // Nobody knows what is on a host that left before those who supervise now began, but that the volume may be there. And a host
+        // that leaves gets no new container, be it for the volume that it keeps.
+        let world = self.fake.snapshot();
+        let has_volume = |host: &Host| {
+            let seen = world.seen(host.name.as_str());
+            seen.is_some_and(|seen| seen.volumes.iter().any(|volume| volume.name == VOLUME))
+        };
+        let may_be_away = !self.unknown.is_empty() || self.unlisted.iter().any(has_volume);
+        let is_known = |host: &HostName| !self.unknown.contains(host);
         let mut wrong = Vec::new();
-        for (host, container) in self.containers() {
+        for (host, container) in self.containers().into_iter().filter(|(host, _)| is_known(host)) {
             let name = &container.name;
             let level = container.labels.service.as_deref().map(|service| level_of(&project, service)).unwrap_or_default();
             let spec = self.fake.host(host.as_str()).spec_of(container.id.as_str());
-            let slot = container.slot().map(|slot| slot.to_string()).unwrap_or_default();
+            let is_global = |slot: &Slot| project.services.get(&slot.service).is_some_and(|service| service.mode().is_global());
+            let slot = container.slot().map(|slot| match is_global(&slot) {
+                true => format!("{} of {host}", slot.service),
+                false => slot.to_string(),
+            });
+            let slot = slot.unwrap_or_default();
+            let left = self.unlisted.iter().any(|left| left.name == host) && slot != "store.1";
             // Its name may be a temporary one: what runs on a network that crosses hosts cannot be renamed.
-            if !missing.remove(&slot) {
+            if left {
+                wrong.push(format!("{name} is still on {host}, which left"));
+            } else if !missing.remove(&slot) {
                 wrong.push(format!("{name} on {host} is one too many"));
             } else if container.state != State::Running || matches!(container.health, Health::Unhealthy | Health::Starting) {
                 wrong.push(format!("{name} on {host} is {}, {:?}", container.state, container.health));
             } else if !spec.is_some_and(|spec| spec.env.contains(&level)) {
                 wrong.push(format!("{name} on {host} is of an older record"));
             }
+        }
+        if may_be_away && missing.remove("store.1") {
+            // Who depends on it is left as it is, so only what is too much counts.
+            wrong.retain(|text| !text.ends_with("older record"));
+            missing.clear();
         }
         wrong.extend(missing.into_iter().map(|name| format!("{name} is missing")));
         if self.rebalancing == Rebalancing::Auto {
@@ -213,13 +259,15 @@ pub fn host(name: &str) -> Host {
 /// `web` has replicas and no data, `store` has a volume; some have an agent on every host, or what crashes all the time.
 pub fn project(dice: &mut Dice, action: &str) -> Project {
     let level = json!({ "LEVEL": "0" });
-    let mut web = json!({ "image": "web:1", "environment": level, "deploy": { "replicas": 2 + dice.below(2) } });
-    web["deploy"]["update_config"] = json!({
-        "order": if dice.one_in(2) { "start-first" } else { "stop-first" },
-        "parallelism": 1 + dice.below(2),
-        "monitor": "1s",
-        "failure_action": action,
-    });
+    let replicas = 2 + dice.below(2);
+    let mut web = json!({ "image": "web:1", "environment": level, "deploy": { "replicas": replicas } });
+    let starts_first = dice.one_in(2);
+    let mut update = json!({ "parallelism": 1 + dice.below(2), "monitor": "1s", "failure_action": action });
+    // Some leave the order of updates to the default and say nothing of moves by that.
+    if starts_first || replicas == 2 {
+        update["order"] = json!(if starts_first { "start-first" } else { "stop-first" });
+    }
+    web["deploy"]["update_config"] = update;
     if dice.one_in(2) {
         web["healthcheck"] = json!({ "test": ["CMD", "check"] });
     }

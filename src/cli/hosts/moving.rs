@@ -14,7 +14,7 @@ use crate::store::{Holder, Lock, Record, Store};
 use crate::world::{Fabric, Question, World};
 
 /// Another's command on a project is waited for this long.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
+pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// What moving works with.
 pub(in crate::cli) struct Moving<'a> {

@@ -194,12 +194,13 @@ impl FakeHost {
         self.boot();
     }
 
-    /// A host without power starts again with nothing but its images: another disk.
+    /// A host without power starts again with nothing but its images: another disk. It is in no swarm then, and the one that it was in
+    /// keeps its old place in the list.
     pub fn boot_empty(&self) {
-        self.with(|host, _| {
-            if host.reach == Reach::Crashed {
-                host.containers.clear();
-                host.volumes.clear();
+        self.fake.change(|cluster| {
+            let crashed = cluster.hosts.get_key_value(self.name.as_str()).filter(|(_, host)| host.reach == Reach::Crashed);
+            if let Some(name) = crashed.map(|(name, _)| name.clone()) {
+                cluster.lose_disk(&name);
             }
         });
         self.boot();

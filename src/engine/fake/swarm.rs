@@ -112,6 +112,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// What is on the host's disk, its place in a swarm among it, is gone.
+    pub(super) fn lose_disk(&mut self, host: &HostName) {
+        let Some(state) = self.hosts.get_mut(host) else { return };
+        state.containers.clear();
+        state.volumes.clear();
+        state.networks.retain(|name, _| matches!(name.as_str(), "bridge" | "host" | "none"));
+        let Some((swarm_id, node_id)) = state.member.take() else { return };
+        if let Some(node) = self.swarms.get_mut(&swarm_id).and_then(|swarm| swarm.nodes.get_mut(&node_id)) {
+            node.host = None;
+        }
+    }
+
     pub(super) fn nodes(&mut self, host: &HostName) -> Result<Vec<Node>, Fail> {
         self.manager_of(host)?;
         let swarm_id = self.host(host)?.member.as_ref().map(|(swarm, _)| swarm.clone()).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::jitter::Jitter;
+use super::misfortune::Misfortunes;
 use super::policy::{Down, History, Verdict, verdict};
 use crate::project::{Condition, HostName, Project, RecordState, Service, ServiceName, Slot};
 use crate::world::{Container, Health, State, World};
@@ -20,6 +21,19 @@ pub struct Deployment {
     pub stuck: BTreeSet<ServiceName>,
     /// It goes back from a record whose update failed.
     pub is_rollback: bool,
+}
+
+/// Slots of services that run, by the hosts where a record has them, of those that are not listed.
+pub fn on_unlisted(
+    seats: &BTreeMap<Slot, HostName>,
+    halted: &BTreeSet<ServiceName>,
+    is_listed: &dyn Fn(&HostName) -> bool,
+) -> BTreeMap<HostName, BTreeSet<String>> {
+    let mut unlisted: BTreeMap<HostName, BTreeSet<String>> = BTreeMap::new();
+    for (slot, host) in seats.iter().filter(|(slot, host)| !halted.contains(&slot.service) && !is_listed(host)) {
+        unlisted.entry(host.clone()).or_default().insert(slot.to_string());
+    }
+    unlisted
 }
 
 /// Plans that even the loads of hosts after one of them turned: whatever goes on meanwhile, they come to an end.
@@ -56,6 +70,8 @@ pub struct Care {
     /// Plans in a row after which there still was something to do.
     pub rounds: u32,
     pub histories: BTreeMap<Slot, History>,
+    /// Hosts where slots had no luck.
+    pub(super) misfortunes: Misfortunes,
     /// Slots whose replica ended and is to stay so.
     pub done: BTreeSet<Slot>,
     /// Hosts joined, came back or were lost, it was deployed, or its supervision began: how many plans may still even the loads.
@@ -110,6 +126,7 @@ impl Care {
             retry_at_ms: 0,
             rounds: 0,
             histories: BTreeMap::new(),
+            misfortunes: BTreeMap::new(),
             done: BTreeSet::new(),
             evening_rounds: EVENING_ROUNDS,
             well_since_ms: None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::care::EVENING_ROUNDS;
 use super::jitter::Jitter;
+use super::misfortune::{elsewhere, shunned};
 use super::newcomers::newcomers;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
@@ -54,7 +55,11 @@ impl Machine {
         let mut judgement = care.judge(&world, keeps_deployed, seed, now_ms);
         let deployment = &care.deployment;
         let request = Request { lost, known: deployment.seats.clone(), fabric: self.fabric.clone(), ..Request::default() };
-        let placement = place(&deployment.project, &hosts, &world, &request);
+        let mut placement = place(&deployment.project, &hosts, &world, &request);
+        let shunned = shunned(&care.misfortunes, now_ms);
+        if let Some(other) = elsewhere(&deployment.project, &hosts, &world, &request, &placement, &shunned) {
+            placement = other;
+        }
         if unnoticed_until_ms.is_some() {
             let newcomers = newcomers(&deployment.project, &placement, &world);
             newcomers.iter().for_each(|slot| judgement.rest(slot, unnoticed_until_ms));
@@ -69,6 +74,8 @@ impl Machine {
             halt: judgement.halt,
             keep: deployment.stuck.clone(),
             rollback: deployment.is_rollback,
+            // Whoever drains a host may find that the supervisor was faster.
+            gently: true,
             ..Up::default()
         };
         let inputs = Inputs {
@@ -95,8 +102,8 @@ impl Machine {
         }
         let stay = up.rest.iter().chain(placement.seats.keys().filter(|slot| deployment.halted.contains(&slot.service)));
         let better = rebalance(&deployment.project, &hosts, &world, &request, &stay.cloned().collect(), MOVES_AT_ONCE);
-        let gently = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, gently: true, ..up };
-        let moving = plan::plan(&Goal::Up(gently), &Inputs { placement: &better.placement, ..inputs });
+        let only_moves = Up { recreate: Recreate::Never, recreate_deps: Recreate::Never, ..up };
+        let moving = plan::plan(&Goal::Up(only_moves), &Inputs { placement: &better.placement, ..inputs });
         match rebalancing {
             _ if moving.is_empty() => care.evening_rounds = 0,
             Rebalancing::Auto => {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Deployment, Notice};
+use super::{Deployment, Notice, Settings};
 use crate::plan::Plan;
 use crate::project::{Host, HostName, ProjectName, Slot};
-use crate::world::{SeenHost, Sight};
+use crate::world::{Fabric, SeenHost, Sight};
 
 /// What happened, as the loop reports it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,12 @@ pub enum Event {
     Tick,
     /// The inventory was read.
     Hosts(Vec<Host>),
+    /// What else the inventory says, and what follows from its hosts.
+    Terms {
+        settings: Settings,
+        fabric: Fabric,
+        lost_after_ms_of: BTreeMap<HostName, u64>,
+    },
     /// A ping was answered.
     Answered {
         host: HostName,
@@ -47,6 +53,11 @@ pub enum Event {
     NotLocked {
         project: ProjectName,
         why: String,
+    },
+    /// Slots that could not be made or started, each with its host and what the host said: comes before the end of their plan.
+    Unlucky {
+        project: ProjectName,
+        slots: BTreeMap<Slot, (HostName, String)>,
     },
     /// A plan ended, well where there are no errors, and the lock was given back. `tried`: slots that a start was tried for.
     Applied {
@@ -92,5 +103,10 @@ pub enum Command {
     Interrupt {
         project: ProjectName,
     },
+    /// The host left the inventory, and nothing is on it any more: it is not watched from now on. Answered with nothing.
+    LetGo {
+        host: HostName,
+    },
+    /// Answered with nothing.
     Tell(Notice),
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Command, Machine, Notice, State, Turn};
+use super::{Command, EVENING_ROUNDS, Machine, Notice, State, Turn};
 use crate::project::HostName;
-use crate::world::{SeenHost, Sight};
+use crate::world::{Fabric, SeenHost, Sight, Swarm};
 
 impl Machine {
     pub(super) fn heard(&mut self, host: &HostName, now_ms: u64) {
@@ -77,9 +77,13 @@ impl Machine {
             return;
         }
         let before = self.seen.insert(host.clone(), seen);
+        self.forget_old_names(now_ms);
         let Some(seen) = self.seen.get(host) else { return };
         let mut changed = changed_projects(before.as_deref(), seen);
         let is_first = before.is_none();
+        if self.is_outside(host, seen) != self.outside.contains(host) {
+            self.judge_membership();
+        }
         self.heard(host, now_ms);
         for (name, care) in &mut self.cares {
             if is_first || changed.remove(name.as_str()) {
@@ -87,6 +91,28 @@ impl Machine {
             }
         }
         self.interrupt_where_more_happened(host);
+    }
+
+    fn is_outside(&self, name: &HostName, seen: &SeenHost) -> bool {
+        let wants_swarm = matches!(self.fabric, Fabric::Overlay { .. });
+        wants_swarm && !self.leaving.contains_key(name) && !matches!(seen.swarm, Swarm::Active(_))
+    }
+
+    /// Hosts that answer and are in no swarm, be it that they came later than the others or with another disk, get nothing new before
+    /// they have joined.
+    pub(super) fn judge_membership(&mut self) {
+        let is_outside = |(name, seen): &(&HostName, &Arc<SeenHost>)| self.is_outside(name, seen);
+        let outside: BTreeSet<HostName> = self.seen.iter().filter(is_outside).map(|(name, _)| name.clone()).collect();
+        if outside == self.outside {
+            return;
+        }
+        let before = std::mem::replace(&mut self.outside, outside);
+        let new: Vec<HostName> = self.outside.difference(&before).cloned().collect();
+        new.into_iter().for_each(|host| self.tell(Notice::HostOutside { host }));
+        for care in self.cares.values_mut() {
+            care.dirty = true;
+            care.evening_rounds = EVENING_ROUNDS;
+        }
     }
 
     pub(super) fn watch_hosts(&mut self, now_ms: u64) {
@@ -115,7 +141,7 @@ impl Machine {
 
     /// More than half of the hosts silent at once: the fault may be its own network, so nothing is moved.
     pub(super) fn doubt_oneself(&mut self) {
-        let (silent, hosts) = (self.watches.silent(), self.watches.len());
+        let (silent, hosts) = self.listed_silent();
         let holds = silent * 2 > hosts;
         if holds == self.holds {
             return;

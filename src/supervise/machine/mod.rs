@@ -10,6 +10,8 @@ mod deliberate;
 mod event;
 mod hear;
 mod jitter;
+mod leaving;
+mod misfortune;
 mod newcomers;
 mod notice;
 mod policy;
@@ -20,9 +22,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use care::EVENING_ROUNDS;
-pub use care::{Care, Deployment, Judgement, Phase};
+pub use care::{Care, Deployment, Judgement, Phase, on_unlisted};
 pub use deliberate::Deliberation;
 pub use event::{Command, Event};
+use leaving::Leaving;
 pub use notice::Notice;
 pub use policy::{History, Verdict, verdict};
 pub use watch::{State, Turn, Watch};
@@ -77,6 +80,10 @@ pub struct Machine {
     settings: Settings,
     fabric: Fabric,
     hosts: BTreeMap<HostName, Host>,
+    /// Those of the hosts that answer and are not in the swarm that they are to be in.
+    outside: BTreeSet<HostName>,
+    /// Those of the hosts that are not listed any more.
+    leaving: BTreeMap<HostName, Leaving>,
     watches: Watches,
     /// As each host was seen last, also where it does not answer any more.
     seen: BTreeMap<HostName, Arc<SeenHost>>,
@@ -85,6 +92,7 @@ pub struct Machine {
     holds: bool,
     records_due_ms: u64,
     records_under_way: bool,
+    records_read: bool,
     /// When the last step was taken.
     stepped_ms: u64,
     commands: Vec<Command>,
@@ -96,6 +104,8 @@ impl Machine {
             settings,
             fabric,
             hosts: BTreeMap::new(),
+            outside: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             watches: Watches::new(settings),
             seen: BTreeMap::new(),
             cares: BTreeMap::new(),
@@ -103,6 +113,7 @@ impl Machine {
             holds: false,
             records_due_ms: now_ms,
             records_under_way: false,
+            records_read: false,
             stepped_ms: now_ms,
             commands: Vec::new(),
         };
@@ -132,6 +143,7 @@ impl Machine {
     pub fn decide(&mut self, now_ms: u64) -> Vec<Command> {
         self.watch_hosts(now_ms);
         self.doubt_oneself();
+        self.let_go(now_ms);
         self.mend(now_ms);
         std::mem::take(&mut self.commands)
     }
@@ -206,6 +218,12 @@ impl Machine {
         match event {
             Event::Tick => {}
             Event::Hosts(hosts) => self.take_hosts(hosts, now_ms),
+            Event::Terms { settings, fabric, lost_after_ms_of } => {
+                (self.settings, self.fabric) = (settings, fabric);
+                self.watches.set(settings);
+                self.watches.set_lost_after(lost_after_ms_of);
+                self.judge_membership();
+            }
             Event::Answered { host } => {
                 self.watches.change(&host, |watch, settings| {
                     watch.ping_under_way = false;
@@ -228,6 +246,7 @@ impl Machine {
             Event::Lease(leads) => self.take_lease(leads),
             Event::Locked { project, deployment, looks } => self.locked(project, deployment, looks, now_ms),
             Event::NotLocked { project, why } => self.failed(&project, BTreeSet::from([why]), now_ms),
+            Event::Unlucky { project, slots } => self.failed_on_hosts(&project, slots, now_ms),
             Event::Applied { project, tried, errors, looks, took_ms } => {
                 looks.into_iter().for_each(|(host, sight)| self.sight(&host, sight, now_ms));
                 self.applied(&project, &tried, errors, took_ms, now_ms);
@@ -236,9 +255,8 @@ impl Machine {
     }
 
     fn take_hosts(&mut self, hosts: Vec<Host>, now_ms: u64) {
-        self.hosts = hosts.into_iter().map(|host| (host.name.clone(), host)).collect();
+        self.hosts = self.with_leaving(hosts);
         self.watches.take(self.hosts.keys(), now_ms);
-        self.seen.retain(|name, _| self.hosts.contains_key(name));
         self.cares.values_mut().for_each(|care| {
             care.dirty = true;
             care.evening_rounds = EVENING_ROUNDS;
@@ -260,7 +278,9 @@ impl Machine {
 
     fn take_records(&mut self, mut records: BTreeMap<ProjectName, Deployment>, now_ms: u64) {
         self.records_under_way = false;
+        self.records_read = true;
         self.records_due_ms = now_ms + RECORDS_EVERY_MS;
+        self.tell_of_unlisted(&records);
         let gone: Vec<ProjectName> = self.cares.keys().filter(|name| !records.contains_key(*name)).cloned().collect();
         for name in gone {
             self.forget(&name);
@@ -279,6 +299,16 @@ impl Machine {
         // Somebody paused the update that is under way.
         paused.iter().for_each(|project| self.interrupt(project));
         self.cares.extend(records.into_iter().map(|(name, deployment)| (name, Care::new(deployment))));
+    }
+
+    /// Of projects that are new to it: what a record says to be on hosts that the inventory had lost before this supervision began.
+    fn tell_of_unlisted(&mut self, records: &BTreeMap<ProjectName, Deployment>) {
+        for (project, deployment) in records.iter().filter(|(name, _)| !self.cares.contains_key(*name)) {
+            let slots = on_unlisted(&deployment.seats, &deployment.halted, &|host| self.hosts.contains_key(host));
+            for (host, slots) in slots {
+                self.commands.push(Command::Tell(Notice::Unlisted { project: project.clone(), host, slots }));
+            }
+        }
     }
 
     /// The project was taken down. What is under way for it is not begun further.
@@ -350,7 +380,8 @@ impl Machine {
         for (name, host) in &self.hosts {
             let Some(watch) = self.watches.get(name.as_str()) else { continue };
             let is_cooling = watch.cooling_until_ms > now_ms;
-            hosts.push(deliberate::trusted(host, !is_cooling));
+            // No container gets onto a network of the swarm there.
+            hosts.push(deliberate::trusted(host, !is_cooling && !self.outside.contains(name)));
             let sight = match (watch.state, self.seen.get(name)) {
                 (State::Up, Some(seen)) => Sight::Seen(Arc::clone(seen)),
                 _ => Sight::Unreachable { why: watch.why.clone() },

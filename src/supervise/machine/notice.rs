@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::project::{HostName, ProjectName};
+use crate::project::{HostName, ProjectName, Slot};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -29,6 +29,29 @@ pub enum Notice {
         host: HostName,
         trusted_in_ms: u64,
     },
+    /// It answers and is not in the swarm, so that no network of the projects reaches it.
+    HostOutside {
+        host: HostName,
+    },
+    /// The inventory does not list it any more, and it is not let go before it is empty.
+    HostUnlisted {
+        host: HostName,
+    },
+    /// What is still on such a host, and does not move by itself.
+    HostKept {
+        host: HostName,
+        because: BTreeSet<String>,
+    },
+    /// Nothing is on such a host any more.
+    HostLetGo {
+        host: HostName,
+    },
+    /// A record names a host that was not listed when supervision began, so that nobody knows what runs there.
+    Unlisted {
+        project: ProjectName,
+        host: HostName,
+        slots: BTreeSet<String>,
+    },
     /// It doubts itself: too many hosts are silent at once.
     Holds {
         silent: usize,
@@ -48,6 +71,14 @@ pub enum Notice {
         project: ProjectName,
         errors: BTreeSet<String>,
         retry_in_ms: u64,
+    },
+    /// A slot that one host cannot make or start again and again.
+    Shunned {
+        project: ProjectName,
+        slot: Slot,
+        host: HostName,
+        why: String,
+        for_ms: u64,
     },
     /// Moves that would make the hosts' loads more even, which nobody asked for.
     Uneven {
@@ -75,6 +106,33 @@ impl fmt::Display for Notice {
             Self::HostBack { host, trusted_in_ms } => {
                 write!(f, "host {host} is back; it gets new replicas in {}", Secs(*trusted_in_ms))
             }
+            Self::HostOutside { host } => {
+                write!(
+                    f,
+                    "host {host} is not in the swarm: it gets nothing new before it has joined; `mcompose hosts check` tells more"
+                )
+            }
+            Self::HostUnlisted { host } => {
+                write!(f, "host {host} is no more in the inventory: what is on it moves, and then it is let go")
+            }
+            Self::HostKept { host, because } => write!(
+                f,
+                "host {host} is no more in the inventory and not let go, since this is there: {}; list it again and take a volume along \
+                 with `mcompose volume mv`, or remove what is not needed",
+                joined(because)
+            ),
+            Self::HostLetGo { host } => {
+                write!(
+                    f,
+                    "nothing is on host {host} any more: it is let go; where it is still in the swarm, `docker swarm leave` there ends that"
+                )
+            }
+            Self::Unlisted { project, host, slots } => write!(
+                f,
+                "{project}: by its record {} is on host {host}, which is not in the inventory: what runs there goes on unseen; list the host \
+                 again, and take it out with `mcompose hosts drain` and `hosts rm`",
+                joined(slots)
+            ),
             Self::Holds { silent, hosts } => {
                 write!(f, "{silent} of {hosts} hosts are silent at once: holding, since the fault may be on this side")
             }
@@ -84,6 +142,11 @@ impl fmt::Display for Notice {
             Self::Failed { project, errors, retry_in_ms } => {
                 write!(f, "{project}: {}; trying again in {}", joined(errors), Secs(*retry_in_ms))
             }
+            Self::Shunned { project, slot, host, why, for_ms } => write!(
+                f,
+                "{project}: {slot} cannot be had on host {host} ({why}): another host is preferred for {}, if one fits",
+                Secs(*for_ms)
+            ),
             Self::Uneven { project, moves } => {
                 write!(f, "{project}: loads are uneven: {}; `mcompose hosts rebalance --apply` moves them", joined(moves))
             }

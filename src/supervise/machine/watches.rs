@@ -36,6 +36,11 @@ impl Watches {
         }
     }
 
+    pub(super) fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.change_all(|_, _| {});
+    }
+
     pub(super) fn set_lost_after(&mut self, lost_after_ms_of: BTreeMap<HostName, u64>) {
         self.lost_after_ms_of = lost_after_ms_of;
         self.change_all(|_, _| {});
