@@ -78,6 +78,8 @@ pub struct Care {
     pub evening_rounds: u32,
     /// Since when all of it is seen to run as its record says.
     pub well_since_ms: Option<u64>,
+    /// Hosts that are to be looked at under the lock beside those of the plan, since the record that was found there has seats on them.
+    pub(super) to_see: Option<BTreeSet<HostName>>,
     /// What was told of it last, so that it is told once.
     pub told: BTreeSet<String>,
 }
@@ -130,6 +132,7 @@ impl Care {
             done: BTreeSet::new(),
             evening_rounds: EVENING_ROUNDS,
             well_since_ms: None,
+            to_see: None,
             told: BTreeSet::new(),
         }
     }

@@ -6,6 +6,7 @@ use super::care::EVENING_ROUNDS;
 use super::jitter::Jitter;
 use super::misfortune::{elsewhere, shunned};
 use super::newcomers::newcomers;
+use super::watches::Watches;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
 use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
@@ -132,8 +133,10 @@ impl Machine {
         for project in projects {
             let Some(deliberation) = self.deliberate(&project, now_ms) else { continue };
             self.unmet(&project, &deliberation);
-            let look = hosts_of(&deliberation.plan);
+            let mut look = hosts_of(&deliberation.plan);
             let Some(care) = self.cares.get_mut(&project) else { continue };
+            look.extend(seats_of(&deliberation.plan, care, &self.watches));
+            look.extend(care.to_see.clone().into_iter().flatten());
             care.dirty = false;
             let settles_at_ms = care.settles_at_ms(deliberation.is_well, now_ms);
             let settles = settles_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
@@ -156,6 +159,7 @@ impl Machine {
         looks: BTreeMap<HostName, Sight>,
         now_ms: u64,
     ) {
+        let looked: BTreeSet<HostName> = looks.keys().cloned().collect();
         looks.into_iter().for_each(|(host, sight)| self.sight(&host, sight, now_ms));
         let Some(care) = self.cares.get_mut(&project) else {
             return self.commands.push(Command::Unlock { project });
@@ -172,7 +176,18 @@ impl Machine {
         self.doubt_oneself();
         let deliberation = if self.leads && !self.holds { self.deliberate(&project, now_ms) } else { None };
         let Some(care) = self.cares.get_mut(&project) else { return };
+        let unseen = |plan: &Plan| -> BTreeSet<HostName> {
+            seats_of(plan, care, &self.watches).into_iter().filter(|host| !looked.contains(host)).collect()
+        };
+        let unseen = deliberation.as_ref().map(|deliberation| unseen(&deliberation.plan)).filter(|unseen| !unseen.is_empty());
+        // Once: a host that does not answer after all is no reason to wait.
+        let is_second = care.to_see.take().is_some();
         match deliberation {
+            Some(_) if unseen.is_some() && !is_second => {
+                care.to_see = unseen;
+                care.dirty = true;
+                self.commands.push(Command::Unlock { project });
+            }
             Some(deliberation) if !deliberation.plan.is_empty() => {
                 care.dirty = false;
                 care.wake_ms = deliberation.wake_ms;
@@ -278,6 +293,13 @@ fn running(deployment: &Deployment) -> BTreeSet<ServiceName> {
 
 fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
     plan.steps.iter().map(|step| step.host.clone()).collect()
+}
+
+/// Where the record has the plan's slots, of hosts that answer. Somebody may have put them there a moment ago, and what is not seen of
+/// that yet would be made again elsewhere.
+fn seats_of(plan: &Plan, care: &Care, watches: &Watches) -> BTreeSet<HostName> {
+    let seats = slots_of(plan).into_iter().filter_map(|slot| care.deployment.seats.get(&slot));
+    seats.filter(|host| watches.get(host.as_str()).is_some_and(|watch| !watch.is_silent())).cloned().collect()
 }
 
 fn slots_of(plan: &Plan) -> BTreeSet<Slot> {
