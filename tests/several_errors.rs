@@ -64,7 +64,7 @@ volumes: {data: {}}
       |
     7 |     depends_on: [dv]
       |                  ^^ did you mean `db`?
-    error: required variable B is missing a value: is needed
+    error: services.web.environment.A: required variable B is missing a value: is needed
      --> /p/compose.yaml:8:22
       |
     8 |     environment: {A: '${B:?is needed}'}
