@@ -115,6 +115,7 @@ impl Stage {
                     self.bed().hosts.iter().find(|known| known.name.as_str() == *host).expect("a host").name.clone();
                 let engine = self.bed().fake.engines()[&name_of_host].clone();
                 planning::run(engine.remove_network(name)).expect("nothing that runs is on it");
+                planning::run(engine.network_gone(name, std::time::Duration::from_secs(1))).expect("it fades");
             }
             ["rm", host, container] => self.bed().fake.host(host).remove_container(container),
             ["content", shape, name, digest, key @ ..] => self.content(shape, name, digest, &key.join(" ")),

@@ -43,7 +43,7 @@ pub(super) async fn carry_out(
     mut interrupt: watch::Receiver<bool>,
 ) -> StepEnd {
     let called = insist(means, step, id, events, interrupt.clone());
-    if !matches!(step.op, Op::Await { .. } | Op::Delay { .. }) {
+    if !step.op.is_wait() {
         return called.await;
     }
     tokio::select! {
@@ -119,6 +119,7 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         Op::NodeRole { node_id, role } => engine.node_role(node_id, *role).await,
         Op::CreateNetwork(spec) => engine.create_network(spec).await,
         Op::RemoveNetwork { name } => engine.remove_network(name).await,
+        Op::AwaitGone { network, at_most_secs } => engine.network_gone(network, Duration::from_secs(*at_most_secs)).await,
         Op::CreateVolume(spec) => engine.create_volume(spec).await,
         Op::RemoveVolume { name } => engine.remove_volume(name).await,
         Op::Ship { image, from, whole, .. } => {

@@ -160,6 +160,8 @@ pub trait Engine: Send + Sync {
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+    /// Waits until the engine shows no network of that name any more; `Overdue` after `at_most`.
+    async fn network_gone(&self, name: &str, at_most: Duration) -> Result<(), EngineError>;
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
     /// `progress` is told a line now and then. `login`: what the registry asks for, as the header `X-Registry-Auth` has it.

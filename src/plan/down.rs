@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::order;
 use super::relocate::marks_of;
 use super::teardown::Leaving;
-use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject};
+use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject, networks};
 use crate::project::{HostName, Service, Slot};
 use crate::world::{Container, keys};
 
@@ -134,9 +134,8 @@ impl<'a> Down<'_, 'a> {
                     self.keep(&network.name, &format!("{away} does not answer and may use it"));
                 } else {
                     let remover = if crosses { self.manager(&network.name).unwrap_or(host) } else { host };
-                    let op = Op::RemoveNetwork { name: network.name.clone() };
                     let cause = if after.is_empty() { Cause::Unused } else { Cause::Requested };
-                    self.draft.step(remover, Subject::Network(network.name.clone()), op, cause, after);
+                    networks::remove(compose, &mut self.draft, remover, network, &cause, after);
                 }
                 if crosses {
                     done.insert(network.name.as_str());
@@ -147,7 +146,7 @@ impl<'a> Down<'_, 'a> {
 
     /// A manager that answers: only those can remove what crosses hosts.
     fn manager(&self, network: &str) -> Option<&'a HostName> {
-        let sightings = super::networks::sightings(self.compose, network);
+        let sightings = networks::sightings(self.compose, network);
         sightings.into_keys().find(|host| {
             let swarm = self.compose.seen(host).map(|seen| &seen.swarm);
             matches!(swarm, Some(crate::world::Swarm::Active(member)) if member.is_manager)

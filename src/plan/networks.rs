@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Note;
 use super::compose::Compose;
 use super::container::COMPOSE_VERSION;
+use super::draft::Draft;
+use super::{Cause, Note, Op, StepId, Subject};
 use crate::project::{Attachment, Endpoint, EndpointIpam, HostName, Network, NetworkName, NetworkSpec, Service, ServiceName};
 use crate::world::{Fabric, NetworkSeen, keys};
 
@@ -156,6 +157,43 @@ pub(super) fn legacy_links(compose: &Compose<'_>, service: &Service, host: &Host
     }
     links.extend(external_links(service));
     links
+}
+
+/// Hosts show an overlay network that was removed for a fraction of a second; one that does so for longer has lost its swarm.
+const GONE_WAIT_SECS_MAX: u64 = 10;
+
+/// A network's removal.
+#[derive(Debug)]
+pub(super) struct Removal {
+    /// What waits for those who use it.
+    pub(super) step: StepId,
+    /// What whoever makes it anew waits for.
+    pub(super) ends: Vec<StepId>,
+}
+
+/// Removes a network; one that crosses hosts is also waited for, on each host that shows it.
+pub(super) fn remove(
+    compose: &Compose<'_>,
+    draft: &mut Draft,
+    host: &HostName,
+    network: &NetworkSeen,
+    cause: &Cause,
+    after: Vec<StepId>,
+) -> Removal {
+    let subject = || Subject::Network(network.name.clone());
+    let op = Op::RemoveNetwork { name: network.name.clone() };
+    let step = draft.step(host, subject(), op, cause.clone(), after);
+    if network.scope != "swarm" {
+        return Removal { step, ends: vec![step] };
+    }
+    let showing = sightings(compose, &network.name).into_iter().filter(|(_, seen)| seen.scope == "swarm");
+    let wait = |(host, _): (&HostName, _)| {
+        let op = Op::AwaitGone { network: network.name.clone(), at_most_secs: GONE_WAIT_SECS_MAX };
+        let wait = draft.step(host, subject(), op, cause.clone(), vec![step]);
+        draft.tolerate(wait);
+        wait
+    };
+    Removal { step, ends: showing.map(wait).collect() }
 }
 
 /// Where a network of this engine name was seen: per host that shows it.

@@ -9,7 +9,7 @@ use super::compose::Compose;
 use super::diff::{Action, Wake};
 use super::draft::Draft;
 use super::up::Rise;
-use super::{Cause, Note, Op, StepId, Subject, networks};
+use super::{Cause, Note, StepId, networks};
 use crate::project::{HostName, NetworkName, NetworkSpec, SpecHash};
 use crate::world::{Container, NetworkSeen, Swarm, keys};
 
@@ -23,7 +23,7 @@ pub(super) struct Outdated<'a> {
 
 #[derive(Debug)]
 struct Removal<'a> {
-    step: StepId,
+    removal: networks::Removal,
     /// The containers on it, all of which leave in this plan.
     users: Vec<User<'a>>,
 }
@@ -57,10 +57,9 @@ impl<'a> Outdated<'a> {
         }
         for found in all {
             let cause = Cause::Changed { keys: found.keys.clone() };
-            let op = Op::RemoveNetwork { name: found.name.to_owned() };
-            let step = draft.step(found.host, Subject::Network(found.name.to_owned()), op, cause, Vec::new());
+            let removal = networks::remove(compose, draft, found.host, found.seen, &cause, Vec::new());
             make_way(rises, &found.users, "networks");
-            outdated.removals.insert((found.name, found.host), Removal { step, users: found.users });
+            outdated.removals.insert((found.name, found.host), Removal { removal, users: found.users });
         }
         outdated
     }
@@ -96,14 +95,14 @@ impl<'a> Outdated<'a> {
     /// it is not outdated.
     pub(super) fn removals(&self, name: &str, host: Option<&HostName>) -> Vec<StepId> {
         let same = |(network, on): &(&'a str, &'a HostName)| *network == name && host.is_none_or(|host| host == *on);
-        self.removals.iter().filter(|(key, _)| same(key)).map(|(_, removal)| removal.step).collect()
+        self.removals.iter().filter(|(key, _)| same(key)).flat_map(|(_, removal)| &removal.removal.ends).copied().collect()
     }
 
     /// Each network is removed after its containers are.
     pub(super) fn wait_for_users(&self, draft: &mut Draft, removed: &BTreeMap<(&'a HostName, &'a str), StepId>) {
         for removal in self.removals.values() {
             let users = removal.users.iter().filter_map(|(host, user)| removed.get(&(*host, user.name.as_str())).copied());
-            draft.wait_for(removal.step, &users.collect::<Vec<_>>());
+            draft.wait_for(removal.removal.step, &users.collect::<Vec<_>>());
         }
     }
 }

@@ -115,6 +115,12 @@ pub enum Op {
     RemoveNetwork {
         name: String,
     },
+    /// A host goes on to show an overlay network for a moment after its swarm has let it go, and what is made there meanwhile would be
+    /// put on one that is not there.
+    AwaitGone {
+        network: String,
+        at_most_secs: u64,
+    },
     CreateVolume(Box<VolumeSpec>),
     RemoveVolume {
         name: String,
@@ -229,6 +235,11 @@ impl Op {
     /// It only joins other steps: neither a call nor a wait, and nothing to show while it goes well.
     pub fn is_gate(&self) -> bool {
         matches!(self, Self::Gate | Self::Tally { .. })
+    }
+
+    /// Nothing changes by it, and it may end at once when somebody wants to.
+    pub fn is_wait(&self) -> bool {
+        matches!(self, Self::Await { .. } | Self::AwaitGone { .. } | Self::Delay { .. })
     }
 }
 

@@ -49,7 +49,7 @@ pub fn step_text(step: &Step) -> String {
 fn kind(op: &Op) -> u8 {
     match op {
         Op::Await { until: Until::Lasting, .. } => 4,
-        Op::Await { .. } => 1,
+        Op::Await { .. } | Op::AwaitGone { .. } => 1,
         Op::Exec { .. } => 2,
         Op::Delay { .. } => 3,
         Op::CopyVolume { in_use: true, .. } => 5,
@@ -96,6 +96,7 @@ fn group_text(steps: &[&Step]) -> String {
             format!("watch {what} on {host} for {at_most_secs} s: {}", cause_on(&first.cause, host))
         }
         Op::Await { until, .. } => format!("await {what} on {host}, {}: {}", until_text(*until), cause_on(&first.cause, host)),
+        Op::AwaitGone { .. } => format!("await {what} on {host}, until it is gone: {}", cause_on(&first.cause, host)),
         Op::Exec { .. } => format!("exec {} hook in {what} on {host}", cause_on(&first.cause, host)),
         _ if what.is_empty() => format!("{} on {host}: {}", verbs(steps), cause_on(&first.cause, host)),
         _ => format!("{} {what} on {host}: {}", verbs(steps), cause_on(&first.cause, host)),
@@ -179,7 +180,7 @@ fn verb(op: &Op) -> String {
         Op::Pause { .. } => "pause",
         Op::Unpause { .. } => "unpause",
         Op::Rename { .. } => "rename",
-        Op::Await { .. } => "await",
+        Op::Await { .. } | Op::AwaitGone { .. } => "await",
         Op::Exec { .. } => "exec",
         Op::Gate => "gate",
         Op::Delay { .. } => "wait",

@@ -160,6 +160,7 @@ fn words(op: &Op) -> (&'static str, &'static str) {
             crate::project::Until::Running | crate::project::Until::Ready => ("Waiting", "Ready"),
             crate::project::Until::Lasting => ("Watching", "Goes on"),
         },
+        Op::AwaitGone { .. } => ("Waiting", "Gone"),
         Op::Exec { .. } => ("Running a hook", "Ran a hook"),
         Op::Delay { .. } => ("Waiting", "Waited"),
         Op::Gate | Op::Tally { .. } => ("Updating", "Updated"),

@@ -506,6 +506,10 @@ impl Engine for Docker {
         gone(self.delete(format!("remove network `{name}`"), format!("/networks/{}", escape(name))).await)
     }
 
+    async fn network_gone(&self, name: &str, at_most: Duration) -> Result<(), EngineError> {
+        self.wait_until_gone(name, at_most).await
+    }
+
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
         let driver = spec.driver.as_deref().unwrap_or("local");
         let request = VolumeCreateRequest {

@@ -4,12 +4,29 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::wire::NetworkRow;
 use super::{Docker, POLL};
 use crate::engine::{Engine, EngineError, ErrorKind, Inspected};
 use crate::project::Until;
 use crate::world::{Health, State};
 
 impl Docker {
+    pub(super) async fn wait_until_gone(&self, network: &str, at_most: Duration) -> Result<(), EngineError> {
+        let what = format!("wait until network `{network}` is gone");
+        let deadline = Instant::now() + at_most;
+        loop {
+            let shown: Vec<NetworkRow> = self.get(&what, "/networks").await?;
+            if !shown.iter().any(|row| row.name == network) {
+                return Ok(());
+            }
+            if Instant::now() + POLL > deadline {
+                let message = format!("the engine still shows it after {} s", at_most.as_secs());
+                return Err(self.http.error(&what, ErrorKind::Overdue, message));
+            }
+            sleep(POLL).await;
+        }
+    }
+
     pub(super) async fn wait_until(&self, container: &str, until: Until, at_most: Duration) -> Result<(), EngineError> {
         let what = format!("wait for container `{container}`");
         let deadline = Instant::now() + at_most;

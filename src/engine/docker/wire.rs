@@ -186,7 +186,7 @@ pub(super) fn health(word: &str) -> Health {
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct NetworkRow {
     id: String,
-    name: String,
+    pub(super) name: String,
     driver: String,
     scope: String,
     attachable: bool,

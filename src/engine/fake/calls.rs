@@ -505,6 +505,19 @@ impl Engine for FakeEngine {
         self.call(Kind::Changes, call, |cluster, host| cluster.remove_network(host, name)).await
     }
 
+    async fn network_gone(&self, name: &str, at_most: Duration) -> Result<(), EngineError> {
+        let call = format!("wait until network `{name}` is gone");
+        let deadline = Instant::now() + at_most;
+        while self.caller.is_some() && Instant::now() < deadline {
+            if !self.call(Kind::Reads, call.clone(), |cluster, host| Ok(cluster.shows_network(host, name))).await? {
+                return Ok(());
+            }
+            sleep(WAIT_POLL).await;
+        }
+        let at_most_ms = if self.caller.is_some() { 0 } else { at_most.as_millis().try_into().unwrap_or(u64::MAX) };
+        self.call(Kind::Reads, call, |cluster, host| cluster.network_gone(host, name, at_most_ms)).await
+    }
+
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
         let call = format!("create volume `{}`", spec.name);
         self.call(Kind::Changes, call, |cluster, host| cluster.create_volume(host, spec)).await

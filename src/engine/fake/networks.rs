@@ -5,13 +5,16 @@ use crate::engine::ErrorKind;
 use crate::project::{Endpoint, HostName, NetworkSpec};
 use crate::world::NetworkSeen;
 
+/// How long a host shows an overlay network that its swarm has let go (seen with 20.10: up to 200 ms).
+const FADES_MS: u64 = 200;
+
 impl Cluster {
     pub(super) fn create_network(&mut self, host: &HostName, spec: &NetworkSpec) -> Result<(), Fail> {
         let driver = spec.driver.clone().unwrap_or_else(|| "bridge".to_owned());
         if !self.host(host)?.info.network_plugins.contains(&driver) {
             return Err(Fail::not_found(format!("could not find plugin {driver} in v1 plugin registry: plugin not found")));
         }
-        if self.visible_networks(host).iter().any(|network| network.name == spec.name) {
+        if self.known_networks(host).iter().any(|network| network.name == spec.name) {
             return Err(Fail::conflict(format!("network with name {} already exists", spec.name)));
         }
         let id = self.new_id();
@@ -41,7 +44,7 @@ impl Cluster {
     }
 
     pub(super) fn remove_network(&mut self, host: &HostName, name: &str) -> Result<(), Fail> {
-        let Some(network) = self.visible_networks(host).into_iter().find(|network| network.name == name) else {
+        let Some(network) = self.known_networks(host).into_iter().find(|network| network.name == name) else {
             return Ok(());
         };
         let in_use = |state: &FakeHostState| {
@@ -70,7 +73,12 @@ impl Cluster {
                 network.id
             )));
         }
+        let until_ms = self.now_ms + FADES_MS;
+        let shown: Vec<HostName> = self.hosts.keys().filter(|host| self.known_networks(host).iter().any(|known| known.id == network.id)).cloned().collect();
         self.manager_of(host)?.networks.remove(name);
+        for host in &shown {
+            self.host_mut(host)?.fading.push((network.clone(), until_ms));
+        }
         Ok(())
     }
 
@@ -153,8 +161,35 @@ impl Cluster {
         )))
     }
 
-    /// As `docker network ls` on the host shows: a worker knows an overlay only while a container of its own is on it.
+    pub(super) fn shows_network(&self, host: &HostName, name: &str) -> bool {
+        self.visible_networks(host).iter().any(|network| network.name == name)
+    }
+
+    /// Moves the clock on to when the host shows no network of that name any more, or to `at_most_ms` from now.
+    pub(super) fn network_gone(&mut self, host: &HostName, name: &str, at_most_ms: u64) -> Result<(), Fail> {
+        let fades = self.host(host)?.fading.iter().filter(|(network, _)| network.name == name).map(|(_, until_ms)| *until_ms).max();
+        let deadline_ms = self.now_ms.saturating_add(at_most_ms);
+        let until_ms = fades.unwrap_or(self.now_ms).clamp(self.now_ms, deadline_ms);
+        self.advance(until_ms - self.now_ms);
+        if self.shows_network(host, name) {
+            return Err(Fail::new(ErrorKind::Overdue, format!("the engine still shows it after {} s", at_most_ms / 1000)));
+        }
+        Ok(())
+    }
+
+    /// As `docker network ls` on the host shows: what is there, and for a moment what is not any more.
     pub(super) fn visible_networks(&self, host: &HostName) -> Vec<NetworkSeen> {
+        let mut networks = self.known_networks(host);
+        let fading = self.host(host).map(|state| state.fading.as_slice()).unwrap_or_default();
+        let is_known = |id: &str| networks.iter().any(|network| network.id == id);
+        let fading: Vec<_> = fading.iter().filter(|(network, until_ms)| *until_ms > self.now_ms && !is_known(&network.id)).collect();
+        networks.extend(fading.into_iter().map(|(network, _)| network.clone()));
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        networks
+    }
+
+    /// A worker knows an overlay only while a container of its own is on it.
+    fn known_networks(&self, host: &HostName) -> Vec<NetworkSeen> {
         let Ok(state) = self.host(host) else { return Vec::new() };
         let mut networks: Vec<NetworkSeen> = state.networks.values().cloned().collect();
         let member = state.member.as_ref();
@@ -166,7 +201,6 @@ impl Cluster {
             };
             networks.extend(swarm.networks.values().filter(|network| is_manager || attached(&network.name)).cloned());
         }
-        networks.sort_by(|a, b| a.name.cmp(&b.name));
         networks
     }
 }

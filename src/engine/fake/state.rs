@@ -196,6 +196,8 @@ pub(super) struct FakeHostState {
     pub(super) addr: String,
     pub(super) containers: BTreeMap<String, FakeContainer>,
     pub(super) networks: BTreeMap<String, NetworkSeen>,
+    /// Overlay networks that the swarm has let go, shown until that time of the cluster's clock.
+    pub(super) fading: Vec<(NetworkSeen, u64)>,
     pub(super) volumes: BTreeMap<String, FakeVolume>,
     pub(super) images: BTreeMap<String, ImageSeen>,
     /// Swarm and node id.
@@ -256,6 +258,7 @@ impl FakeHostState {
             info,
             addr: format!("10.0.{}.{}", number / 250, number % 250 + 1),
             containers: BTreeMap::new(),
+            fading: Vec::new(),
             networks: networks.into_iter().map(|network| (network.name.clone(), network)).collect(),
             volumes: BTreeMap::new(),
             images: BTreeMap::new(),

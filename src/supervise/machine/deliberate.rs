@@ -10,7 +10,7 @@ use super::watches::Watches;
 use super::{Care, Deployment};
 use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
 use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
-use crate::plan::{self, Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up};
+use crate::plan::{self, Goal, Inputs, Note, Plan, Recreate, Selection, Step, Subject, Up};
 use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, RecordState, ServiceName, Slot};
 use crate::world::Sight;
 
@@ -314,7 +314,7 @@ fn slots_of(plan: &Plan) -> BTreeSet<Slot> {
 fn causes_of(plan: &Plan) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     let mut causes = BTreeSet::new();
-    for step in plan.steps.iter().filter(|step| !(step.op.is_gate() || matches!(step.op, Op::Await { .. } | Op::Delay { .. }))) {
+    for step in plan.steps.iter().filter(|step| !(step.op.is_gate() || step.op.is_wait())) {
         if told.insert(&step.subject) {
             causes.insert(format!("{} on {} ({})", subject_text(&step.subject), step.host, step.cause));
         }
