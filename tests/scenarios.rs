@@ -92,6 +92,7 @@ impl Stage {
                 self.bed().project = project(block);
                 return String::new();
             }
+            ["compatibility"] => self.bed().project.compatibility = true,
             ["swarm"] => self.bed().form_swarm(),
             ["apply"] => return self.apply(),
             ["ps"] => return self.ps(),
@@ -314,6 +315,7 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             },
             start: !has("--no-start"),
             remove_orphans: has("--remove-orphans"),
+            ignore_orphans: has("--ignore-orphans"),
             renew_anonymous_volumes: has("-V"),
             renew_volumes: has("--yes"),
             timeout_secs,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::session::Keep;
+use super::settings::Settings;
 use super::{Failure, Globals, load};
 use crate::plan::{Goal, Rmi, Selection};
 use crate::ui::Ui;
@@ -11,7 +12,7 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 pub struct DownArgs {
     /// Remove containers for services not defined in the Compose file
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS")]
+    #[arg(long)]
     remove_orphans: bool,
     /// Remove images used by services. "local" remove only images that don't have a custom tag
     #[arg(long, value_name = "WHICH", value_parser = ["local", "all"])]
@@ -30,7 +31,7 @@ pub async fn run(args: &DownArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
     let services = load::selection(&args.services, &project)?;
     let keep = if services == Selection::All { Keep::Nothing } else { Keep::Same };
     let rmi = args.rmi.as_deref().map(|which| if which == "all" { Rmi::All } else { Rmi::Local });
-    let goal =
-        Goal::Down { services, volumes: args.volumes, rmi, remove_orphans: args.remove_orphans, timeout_secs: args.timeout };
+    let remove_orphans = Settings::of(globals).removes_orphans(args.remove_orphans);
+    let goal = Goal::Down { services, volumes: args.volumes, rmi, remove_orphans, timeout_secs: args.timeout };
     session.change(&[goal], &project, &BTreeMap::new(), keep).await
 }

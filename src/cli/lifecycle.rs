@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::session::Keep;
+use super::settings::Settings;
 use super::{Failure, Globals, exit, load, updates};
 use crate::plan::{Goal, Selection};
 use crate::ui::Ui;
@@ -38,7 +39,7 @@ pub struct RestartArgs {
 #[derive(Debug, clap::Args)]
 pub struct KillArgs {
     /// Remove containers for services not defined in the Compose file
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS")]
+    #[arg(long)]
     remove_orphans: bool,
     /// Signal to send to the container
     #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL")]
@@ -114,7 +115,8 @@ pub async fn restart(args: &RestartArgs, globals: &Globals, ui: Ui) -> Result<u8
 }
 
 pub async fn kill(args: &KillArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
-    let goal = |services| Goal::Kill { services, signal: args.signal.clone(), remove_orphans: args.remove_orphans };
+    let remove_orphans = Settings::of(globals).removes_orphans(args.remove_orphans);
+    let goal = |services| Goal::Kill { services, signal: args.signal.clone(), remove_orphans };
     run(globals, ui, "kill", &args.services, goal).await
 }
 

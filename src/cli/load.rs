@@ -1,7 +1,7 @@
 //! From the command line to a project, an inventory and engines.
 #![expect(clippy::disallowed_methods, reason = "the command line's surroundings are read here and handed on as values")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::files::Disk;
 use super::hosts::{Fleet, InventoryFile};
 use super::session::Session;
+use super::settings::Settings;
 use super::{Failure, Globals, exit, signals};
 use crate::apply::Limits;
 use crate::composefile::{self, LoadFailure, LoadOptions, LoadRequest, Loaded, Model};
@@ -71,7 +72,9 @@ pub fn project_file(globals: &Globals, services: &[String], ui: Ui) -> Result<Lo
 pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb: &str) -> Result<Session, Failure> {
     let fleet = fleet(globals, ui, project)?;
     let engines = fleet.engines();
-    let total = usize::try_from(globals.parallel).ok().filter(|count| *count > 0);
+    let settings = Settings::of(globals);
+    let total = globals.parallel.or_else(|| settings.text("COMPOSE_PARALLEL_LIMIT")?.parse().ok());
+    let total = total.and_then(|total| usize::try_from(total).ok()).filter(|count| *count > 0);
     let limits = Limits::default();
     let limits = Limits { total: total.unwrap_or(limits.total), ..limits };
     Ok(Session {
@@ -238,21 +241,8 @@ async fn project_by_name(session: &Session, name: &ProjectName) -> Result<Projec
 fn project_of_containers(name: &ProjectName, world: &World) -> Project {
     let services: BTreeSet<ServiceName> =
         world.containers_of(name).filter_map(|(_, container)| Some(container.slot()?.service)).collect();
-    Project {
-        name: name.clone(),
-        working_dir: String::new(),
-        config_files: Vec::new(),
-        environment_files: Vec::new(),
-        services: services.into_iter().map(|service| (service, Default::default())).collect(),
-        disabled_services: BTreeSet::new(),
-        networks: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        configs: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        contents: BTreeMap::new(),
-        data_folders: BTreeSet::new(),
-        config_hashes: BTreeMap::new(),
-    }
+    let services = services.into_iter().map(|service| (service, Default::default())).collect();
+    Project { services, ..Project::bare(name.clone(), String::new()) }
 }
 
 /// The services named on a command line; none is all of them.

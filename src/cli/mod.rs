@@ -41,6 +41,7 @@ mod rollback;
 mod run;
 mod scale;
 mod session;
+mod settings;
 mod signals;
 mod simulate;
 mod stats;
@@ -62,6 +63,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ui::{Ansi, Ui};
 use failure::Failure;
+use settings::Settings;
 
 /// Run an existing Compose file over many Docker hosts, and keep it running
 #[derive(Debug, Parser)]
@@ -99,8 +101,8 @@ pub struct Globals {
     #[arg(long, value_name = "DIR", hide = true, conflicts_with = "project_directory")]
     workdir: Option<String>,
     /// How many engine calls run at once, -1 for as many as the limits of each host let
-    #[arg(long, global = true, value_name = "N", env = "COMPOSE_PARALLEL_LIMIT", default_value_t = -1, allow_negative_numbers = true)]
-    parallel: i64,
+    #[arg(long, global = true, value_name = "N", env = "COMPOSE_PARALLEL_LIMIT", allow_negative_numbers = true)]
+    parallel: Option<i64>,
     /// Set type of progress output
     #[arg(long, global = true, value_name = "TYPE", env = "COMPOSE_PROGRESS", value_parser = ["auto", "tty", "plain", "json", "quiet"])]
     progress: Option<String>,
@@ -280,8 +282,10 @@ impl Globals {
             AnsiArg::Always => Ansi::Always,
             AnsiArg::Auto => Ansi::Auto,
         };
+        let settings = Settings::of(self);
+        let progress = self.progress.as_deref().or(settings.text("COMPOSE_PROGRESS"));
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Ui::new(ansi, self.progress.as_deref(), no_color)
+        Ui::new(ansi, progress, no_color, settings.is_on("COMPOSE_STATUS_STDOUT"))
     }
 }
 

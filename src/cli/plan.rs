@@ -1,6 +1,7 @@
 //! `mcompose plan`
 
 use super::load::{self, project_file};
+use super::settings::{OrphanRule, Settings};
 use super::{Failure, Globals, exit};
 use crate::plan::{Goal, Up};
 use crate::ui::Ui;
@@ -12,7 +13,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     format: String,
     /// Remove containers for services not defined in the Compose file
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS")]
+    #[arg(long)]
     remove_orphans: bool,
     services: Vec<String>,
 }
@@ -21,7 +22,8 @@ pub async fn run(args: &PlanArgs, globals: &Globals, ui: Ui) -> Result<u8, Failu
     let mut loaded = project_file(globals, &[], ui)?;
     let session = load::provisioned(globals, ui, &mut loaded, "plan").await?;
     let services = load::selection(&args.services, &loaded.project)?;
-    let goal = Goal::Up(Up { services, remove_orphans: args.remove_orphans, ..Up::default() });
+    let OrphanRule { remove: remove_orphans, ignore: ignore_orphans } = Settings::of(globals).orphans(args.remove_orphans)?;
+    let goal = Goal::Up(Up { services, remove_orphans, ignore_orphans, ..Up::default() });
     let planned = session.planned(&goal, &loaded.project).await?;
     session.show(&planned.plan, args.format == "json");
     Ok(match () {

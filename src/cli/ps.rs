@@ -178,7 +178,7 @@ fn document(host: &str, container: &Container, told: &Told) -> Value {
 /// A replica without a container on a host that answers.
 fn gap(project: &Project, slot: &Slot, notes: &[String]) -> Value {
     let named = project.services.get(&slot.service).and_then(|service| service.container_name.clone());
-    let name = named.unwrap_or_else(|| format!("{}-{}-{}", project.name, slot.service, slot.number));
+    let name = named.unwrap_or_else(|| project.replica_name(&slot.service, slot.number.get()));
     json!({
         "ID": "", "Name": name, "Names": name, "Project": project.name.as_str(), "Service": slot.service.as_str(),
         "Number": slot.number, "State": "missing", "Status": "", "Note": notes.join("; "),

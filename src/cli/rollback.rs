@@ -1,6 +1,7 @@
 //! `mcompose rollback`
 
 use super::session::Keep;
+use super::settings::{OrphanRule, Settings};
 use super::{Failure, Globals, exit, load};
 use crate::plan::{Goal, Up};
 use crate::project::ProjectName;
@@ -15,7 +16,7 @@ pub struct RollbackArgs {
     #[arg(long, value_name = "REVISION")]
     to: Option<u64>,
     /// Remove containers for services not defined in that revision
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS")]
+    #[arg(long)]
     remove_orphans: bool,
     /// Use this timeout in seconds for containers that are replaced
     #[arg(short, long, value_name = "SECONDS")]
@@ -30,7 +31,8 @@ pub async fn run(args: &RollbackArgs, globals: &Globals, ui: Ui) -> Result<u8, F
     let record = target(store.as_ref(), &current.name, args.to).await?;
     session.command = format!("rollback to {}", record.head.revision);
     ui.note(&format!("going back to revision {} (`{}` by {})", record.head.revision, record.head.command, record.head.by));
-    let up = Up { rollback: true, remove_orphans: args.remove_orphans, timeout_secs: args.timeout, ..Up::default() };
+    let OrphanRule { remove: remove_orphans, ignore: ignore_orphans } = Settings::of(globals).orphans(args.remove_orphans)?;
+    let up = Up { rollback: true, remove_orphans, ignore_orphans, timeout_secs: args.timeout, ..Up::default() };
     session.change(&[Goal::Up(up)], &record.whole(&current), &record.scales, Keep::Record).await
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::attending::{Attending, attend};
 use super::one_off::OneOffArgs;
 use super::session::{Keep, Session};
+use super::settings::{OrphanRule, Settings};
 use super::{Failure, Globals, exit, load};
 use crate::composefile::Loaded;
 use crate::engine::{Ending, Engine};
@@ -89,7 +90,8 @@ pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
         use_aliases: args.use_aliases,
     };
     let mut session = load::provisioned(globals, ui, &mut loaded, "run").await?;
-    let code = with_what_it_needs(args, &session, &loaded.project, &goal).await?;
+    let orphans = Settings::of(globals).orphans(args.remove_orphans)?;
+    let code = with_what_it_needs(args, orphans, &session, &loaded.project, &goal).await?;
     if code != exit::OK {
         return Ok(code);
     }
@@ -114,7 +116,13 @@ pub async fn run(args: &RunArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
 }
 
 /// What the service depends on, brought up, and its image where that is built.
-async fn with_what_it_needs(args: &RunArgs, session: &Session, project: &Project, goal: &Run) -> Result<u8, Failure> {
+async fn with_what_it_needs(
+    args: &RunArgs,
+    orphans: OrphanRule,
+    session: &Session,
+    project: &Project,
+    goal: &Run,
+) -> Result<u8, Failure> {
     let needed: BTreeSet<ServiceName> = match args.no_deps {
         true => BTreeSet::new(),
         false => goal.made_from.depends_on.keys().filter(|name| project.services.contains_key(*name)).cloned().collect(),
@@ -128,7 +136,8 @@ async fn with_what_it_needs(args: &RunArgs, session: &Session, project: &Project
     }
     let keep = if needed.is_empty() { Keep::Same } else { Keep::Record };
     if !needed.is_empty() {
-        goals.push(Goal::Up(Up { services: Selection::Only(needed), remove_orphans: args.remove_orphans, ..Up::default() }));
+        let OrphanRule { remove: remove_orphans, ignore: ignore_orphans } = orphans;
+        goals.push(Goal::Up(Up { services: Selection::Only(needed), remove_orphans, ignore_orphans, ..Up::default() }));
     }
     match goals.is_empty() {
         true => Ok(exit::OK),

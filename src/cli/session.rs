@@ -427,7 +427,7 @@ fn small_enough(project: &Project) -> Result<(), Failure> {
 
 fn images_of(project: &Project) -> BTreeSet<String> {
     let services = project.services.iter();
-    services.map(|(name, service)| service.image_name(project.name.as_str(), name.as_str())).collect()
+    services.map(|(name, service)| service.image_name(project, name.as_str())).collect()
 }
 
 /// Puts steps in front of a plan, all others after the last of them.

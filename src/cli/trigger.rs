@@ -202,21 +202,8 @@ mod tests {
         let develop = Some(json!({ "watch": rules }));
         let service = Service { image: Some("demo".to_owned()), build: Some(build), develop, ..Service::default() };
         let name = ServiceName::new("web").expect("a good name");
-        Project {
-            name: ProjectName::new("shop").expect("a good name"),
-            working_dir: "/src".to_owned(),
-            config_files: Vec::new(),
-            environment_files: Vec::new(),
-            services: BTreeMap::from([(name, service)]),
-            disabled_services: BTreeSet::new(),
-            networks: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            configs: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            contents: BTreeMap::new(),
-            data_folders: BTreeSet::new(),
-            config_hashes: BTreeMap::new(),
-        }
+        let bare = Project::bare(ProjectName::new("shop").expect("a good name"), "/src".to_owned());
+        Project { services: BTreeMap::from([(name, service)]), ..bare }
     }
 
     /// What is done after the paths changed, those with a minus being gone; /src/.dockerignore leaves `out` out.

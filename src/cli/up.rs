@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::attached::{AttachArgs, Upped, attached, brought_up, now};
 use super::develop::{Rebuild, Watching};
 use super::session::{Keep, Session};
+use super::settings::Settings;
 use super::{Failure, Globals, exit, guard, load, scale};
 use crate::plan::{Building, Goal, Recreate, Selection, Up};
 use crate::project::{Project, ServiceName, image_age_max};
@@ -34,7 +35,7 @@ pub struct UpArgs {
     #[arg(long)]
     no_start: bool,
     /// Enable interactive shortcuts when running attached: there are none here
-    #[arg(long, env = "COMPOSE_MENU", hide = true)]
+    #[arg(long, hide = true)]
     menu: bool,
     /// Recreate anonymous volumes instead of retrieving data from the previous containers
     #[arg(short = 'V', long, conflicts_with = "no_recreate")]
@@ -87,7 +88,7 @@ struct Making {
     #[arg(long)]
     quiet_pull: bool,
     /// Remove containers for services not defined in the Compose file
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS")]
+    #[arg(long)]
     remove_orphans: bool,
     /// Scale SERVICE to NUM instances. Overrides the `scale` setting in the Compose file if present
     #[arg(long, value_name = "SERVICE=NUM")]
@@ -180,6 +181,7 @@ async fn make(
     goal: impl FnOnce(Selection) -> Up,
 ) -> Result<(Made, u8), Failure> {
     let mut loaded = load::project_file(globals, services, ui)?;
+    let orphans = Settings::of(globals).orphans(making.remove_orphans)?;
     let scales = scale::scale(&mut loaded.project, &making.scale)?;
     let selection = load::selection(services, &loaded.project)?;
     check(&loaded.project)?;
@@ -194,7 +196,8 @@ async fn make(
     };
     let up = Up {
         recreate,
-        remove_orphans: making.remove_orphans,
+        remove_orphans: orphans.remove,
+        ignore_orphans: orphans.ignore,
         pull: making.pull.clone(),
         renew_volumes: making.yes,
         ..goal(selection.clone())

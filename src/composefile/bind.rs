@@ -20,31 +20,29 @@ pub(super) struct Surroundings<'a> {
     pub disabled: Option<&'a Map>,
     /// The label files of services.
     pub label_files: Option<&'a Map>,
+    pub compatibility: bool,
+    /// `DOCKER_DEFAULT_PLATFORM`: that of services which name none.
+    pub default_platform: Option<&'a str>,
 }
 
 /// Returns the Project, or every place that does not fit its types.
 pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<Project, Vec<Diagnostic>> {
     let mut faults = Vec::new();
     let name = read(document.get("name").unwrap_or(document), "name", &mut faults);
+    let Some(name) = name else { return Err(faults) };
     let mut project = Project {
-        name: match name {
-            Some(name) => name,
-            None => return Err(faults),
-        },
-        working_dir: surroundings.working_dir.to_owned(),
         config_files: surroundings.config_files.to_vec(),
         environment_files: surroundings.environment_files.to_vec(),
-        services: Default::default(),
-        disabled_services: Default::default(),
         networks: section(document, "networks", &mut faults),
         volumes: section(document, "volumes", &mut faults),
         configs: section(document, "configs", &mut faults),
         secrets: section(document, "secrets", &mut faults),
-        contents: Default::default(),
-        data_folders: Default::default(),
-        config_hashes: Default::default(),
+        compatibility: surroundings.compatibility,
+        ..Project::bare(name, surroundings.working_dir.to_owned())
     };
     project.services = section(document, "services", &mut faults);
+    let nowhere = project.services.values_mut().filter(|service| service.platform.is_none());
+    nowhere.for_each(|service| service.platform = surroundings.default_platform.map(str::to_owned));
     for name in surroundings.disabled.into_iter().flat_map(Map::keys) {
         project.disabled_services.extend(ServiceName::new(name.as_str()).ok());
     }

@@ -1,5 +1,9 @@
 //! The phases in their order, from a request to a project.
 
+mod surroundings;
+
+pub use surroundings::{is_on, settings};
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,7 +15,7 @@ use super::interpolate::interpolate;
 use super::paths::{self, Base};
 use super::salvage::salvage;
 use super::{Diagnostic, Node, Source, SourceId, Sources, Span, Value};
-use super::{bind, canonical, defaults, discover, dotenv, early, extends, finish, merge, normalise, schema, yaml};
+use super::{bind, canonical, defaults, dotenv, early, extends, finish, merge, normalise, schema, yaml};
 use crate::project::{Project, ProjectName};
 
 /// A larger file is refused before it is read whole.
@@ -116,25 +120,13 @@ pub struct Model {
     working_dir: String,
     config_files: Vec<String>,
     environment_files: Vec<String>,
+    /// Names are joined by `_`.
+    pub(super) compatibility: bool,
 }
 
 /// Loads what `config` prints. Fails with every error that was found, warnings among them.
 pub fn model(request: &LoadRequest, files: &mut dyn Files) -> Result<Model, LoadFailure> {
-    let mut loader = Loader {
-        files,
-        sources: Sources::default(),
-        diagnostics: Vec::new(),
-        environment: request.environment.clone(),
-        home: request.environment.get("HOME").cloned(),
-        options: request.options,
-        project_folder: PathBuf::new(),
-        unset: BTreeSet::new(),
-        including: Vec::new(),
-        extended: BTreeMap::new(),
-        values_left: VALUES_MAX,
-        not_found: false,
-        salvaged: 0,
-    };
+    let mut loader = Loader::new(request, files);
     let model = loader.load(request);
     let has_errors = loader.errors() > 0;
     let Loader { sources, mut diagnostics, not_found, .. } = loader;
@@ -162,6 +154,8 @@ impl Model {
             environment_files: &self.environment_files,
             disabled: Some(&self.disabled),
             label_files: Some(&self.label_files),
+            compatibility: self.compatibility,
+            default_platform: self.environment.get("DOCKER_DEFAULT_PLATFORM").map(String::as_str).filter(|name| !name.is_empty()),
         };
         match bind::bind(&self.document, &surroundings) {
             Ok(project) => Ok(Loaded {
@@ -201,6 +195,26 @@ pub(super) struct Loader<'a> {
     salvaged: usize,
 }
 
+impl<'f> Loader<'f> {
+    fn new(request: &LoadRequest, files: &'f mut dyn Files) -> Self {
+        Self {
+            files,
+            sources: Sources::default(),
+            diagnostics: Vec::new(),
+            environment: request.environment.clone(),
+            home: request.environment.get("HOME").cloned(),
+            options: request.options,
+            project_folder: PathBuf::new(),
+            unset: BTreeSet::new(),
+            including: Vec::new(),
+            extended: BTreeMap::new(),
+            values_left: VALUES_MAX,
+            not_found: false,
+            salvaged: 0,
+        }
+    }
+}
+
 impl Loader<'_> {
     fn load(&mut self, request: &LoadRequest) -> Option<Model> {
         self.read_settings(request)?;
@@ -215,6 +229,8 @@ impl Loader<'_> {
             self.diagnostics.push(Diagnostic::warning(Some(document.span), "no services are defined"));
         }
         let finished = self.finished(document, &name, &folder, request)?;
+        let compatibility =
+            self.options.compatibility || self.environment.get("COMPOSE_COMPATIBILITY").is_some_and(|value| is_on(value));
         Some(Model {
             document: finished.document,
             is_final: self.options.interpolate,
@@ -227,6 +243,7 @@ impl Loader<'_> {
             working_dir: folder.display().to_string(),
             config_files: files.iter().map(|file| file.display().to_string()).collect(),
             environment_files: env_files,
+            compatibility,
         })
     }
 
@@ -295,109 +312,6 @@ impl Loader<'_> {
     fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {
         self.diagnostics.push(diagnostic);
         None
-    }
-
-    /// The files, the project's folder, and whether they were found by searching.
-    fn find(&mut self, request: &LoadRequest) -> Option<(Vec<PathBuf>, PathBuf, bool)> {
-        let separator = self.environment.get("COMPOSE_PATH_SEPARATOR").cloned().unwrap_or_else(|| ":".to_owned());
-        let mut named: Vec<String> = request.files.clone();
-        if named.is_empty() {
-            let listed = self.environment.get("COMPOSE_FILE").cloned().unwrap_or_default();
-            named = listed.split(&separator).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        }
-        let directory = request.project_directory.as_ref().map(|directory| request.cwd.join(directory));
-        if !named.is_empty() {
-            if let Some(name) = named.iter().find(|name| paths::is_remote_file(name)) {
-                let message = format!("`{name}` is a remote file, which cannot be loaded");
-                return self.fail(Diagnostic::placeless(message).hinted("fetch it first, and name the local file"));
-            }
-            let files: Vec<PathBuf> =
-                named.iter().map(|name| if name == "-" { PathBuf::from("-") } else { request.cwd.join(name) }).collect();
-            let first = files.first().filter(|file| file.as_os_str() != "-").and_then(|file| file.parent());
-            let folder = directory.or_else(|| first.map(Path::to_path_buf)).unwrap_or_else(|| request.cwd.clone());
-            return Some((files.into_iter().map(cleaned).collect(), cleaned(folder), false));
-        }
-        let start = directory.clone().unwrap_or_else(|| request.cwd.clone());
-        let Some(found) = discover::search(&start, self.files) else {
-            self.not_found = true;
-            let hint = "name one with -f, or go to its folder";
-            return self.fail(Diagnostic::placeless("no configuration file provided: not found").hinted(hint));
-        };
-        if let Some(first) = found.files.first().filter(|_| !found.passed_over.is_empty()) {
-            let others: Vec<String> = found.passed_over.iter().map(|path| path.display().to_string()).collect();
-            let message = format!("several Compose files are here: {} is taken, not {}", first.display(), others.join(", "));
-            self.diagnostics.push(Diagnostic::warning(None, message));
-        }
-        let folder = directory.or_else(|| found.files.first()?.parent().map(Path::to_path_buf)).unwrap_or(start);
-        Some((found.files.into_iter().map(cleaned).collect(), cleaned(folder), true))
-    }
-
-    /// Takes from `.env` what says which files are meant, `COMPOSE_FILE` and the like: it is needed before they are looked for.
-    fn read_settings(&mut self, request: &LoadRequest) -> Option<()> {
-        let named = self.env_files_named(request);
-        let first = request.files.first().map(|file| request.cwd.join(file)).filter(|file| !file.ends_with("-"));
-        let beside = first.and_then(|file| file.parent().map(Path::to_path_buf));
-        let folder = request.project_directory.as_ref().map(|directory| request.cwd.join(directory)).or(beside);
-        let default = folder.unwrap_or_else(|| request.cwd.clone()).join(".env");
-        let paths = if named.is_empty() && !self.env_file_is_off() { vec![default] } else { named.clone() };
-        let values = self.pairs_of(&paths, !named.is_empty())?;
-        for (key, value) in values.into_iter().filter(|(key, _)| key.starts_with("COMPOSE_")) {
-            self.environment.entry(key).or_insert(value);
-        }
-        Some(())
-    }
-
-    /// Puts `.env` or the named files under the process's environment. Returns the files that were named.
-    fn read_environment(&mut self, request: &LoadRequest, folder: &Path, was_searched: bool) -> Option<Vec<String>> {
-        let named = self.env_files_named(request);
-        let paths: Vec<PathBuf> = match named.is_empty() {
-            false => named.clone(),
-            true if self.env_file_is_off() => Vec::new(),
-            true if was_searched && request.cwd != folder => vec![folder.join(".env"), request.cwd.join(".env")],
-            true => vec![folder.join(".env")],
-        };
-        for (key, value) in self.pairs_of(&paths, !named.is_empty())? {
-            self.environment.entry(key).or_insert(value);
-        }
-        Some(named.into_iter().map(|path| cleaned(path).display().to_string()).collect())
-    }
-
-    fn env_files_named(&self, request: &LoadRequest) -> Vec<PathBuf> {
-        let listed = self.environment.get("COMPOSE_ENV_FILES").map(String::as_str).unwrap_or_default();
-        let named: Vec<&str> = match request.env_files.is_empty() {
-            false => request.env_files.iter().map(String::as_str).collect(),
-            true => listed.split(',').filter(|name| !name.is_empty()).collect(),
-        };
-        named.into_iter().map(|name| request.cwd.join(name)).collect()
-    }
-
-    fn env_file_is_off(&self) -> bool {
-        self.environment.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|value| value == "1" || value == "true")
-    }
-
-    /// What the files say together: the later one wins, and sees the earlier ones.
-    fn pairs_of(&mut self, paths: &[PathBuf], must_exist: bool) -> Option<BTreeMap<String, String>> {
-        let mut values = BTreeMap::new();
-        for path in paths {
-            if !self.files.exists(path) || self.files.is_dir(path) {
-                if must_exist {
-                    return self.fail(Diagnostic::placeless(format!("couldn't find env file: {}", path.display())));
-                }
-                continue;
-            }
-            let text = self.text(path, None)?;
-            let process = &self.environment;
-            let before = values.clone();
-            let known = |name: &str| process.get(name).or_else(|| before.get(name)).cloned();
-            match dotenv::parse(&text, &known) {
-                Ok(pairs) => values.extend(pairs),
-                Err(error) => {
-                    let span = self.line_span(path, &text, error.line);
-                    return self.fail(Diagnostic::error(span, error.message));
-                }
-            }
-        }
-        Some(values)
     }
 
     /// `span`: the place that names them.
@@ -567,41 +481,6 @@ impl Loader<'_> {
                 let place = error.utf8_error().valid_up_to();
                 self.fail(at(format!("{} is no UTF-8 text (byte {place})", path.display())))
             }
-        }
-    }
-
-    fn profiles(&self, request: &LoadRequest) -> Vec<String> {
-        if !request.profiles.is_empty() {
-            return request.profiles.clone();
-        }
-        let listed = self.environment.get("COMPOSE_PROFILES").cloned().unwrap_or_default();
-        // Where none is said that is the empty one, which a service may have.
-        listed.split(',').map(str::to_owned).collect()
-    }
-
-    fn name(&mut self, request: &LoadRequest, documents: &[(PathBuf, Vec<Node>)], folder: &Path) -> Option<ProjectName> {
-        let from_environment = self.environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned();
-        if let Some(name) = request.project_name.clone().or(from_environment) {
-            return match ProjectName::new(name) {
-                Ok(name) => Some(name),
-                Err(error) => self.fail(Diagnostic::placeless(error.to_string())),
-            };
-        }
-        let base = |path: &Path| path.file_name().map(|name| discover::normalised_name(&name.to_string_lossy()));
-        let mut names =
-            documents.iter().rev().flat_map(|(_, documents)| documents.iter().rev()).filter_map(|node| node.get("name"));
-        let name = match names.find(|name| name.as_str().is_some_and(|name| !name.is_empty())) {
-            Some(own) => {
-                let mut own = own.clone();
-                let environment = &self.environment;
-                interpolate(&mut own, &|name| environment.get(name).cloned(), &mut self.unset, &mut self.diagnostics);
-                own.as_str().map(discover::normalised_name)
-            }
-            None => [base(folder), base(&request.cwd)].into_iter().flatten().find(|name| !name.is_empty()),
-        };
-        match name.filter(|name| !name.is_empty()).map(ProjectName::new) {
-            Some(Ok(name)) => Some(name),
-            _ => self.fail(Diagnostic::placeless("project name must not be empty").hinted("give it one: -p NAME, or `name:`")),
         }
     }
 }

@@ -34,7 +34,7 @@ mod validate;
 mod variables;
 mod yaml;
 
-pub use load::{Files, LoadFailure, LoadOptions, LoadRequest, Loaded, Model, load, model};
+pub use load::{Files, LoadFailure, LoadOptions, LoadRequest, Loaded, Model, is_on, load, model, settings};
 pub use locate::render;
 pub use node::{Diagnostic, Entry, Map, Node, Note, Severity, Source, SourceId, Sources, Span, Tag, Value};
 pub use render::{hashes, images, models, names, to_json, to_yaml};

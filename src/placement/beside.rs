@@ -80,8 +80,8 @@ fn targets(service: &Service) -> Vec<Target<'_>> {
 
 /// The service of which `PROJECT-SERVICE-N` is a replica.
 fn replica_of(project: &Project, index: &BTreeMap<&str, usize>, container: &str) -> Option<usize> {
-    let rest = container.strip_prefix(project.name.as_str())?.strip_prefix('-')?;
-    let (service, number) = rest.rsplit_once('-')?;
+    let rest = container.strip_prefix(project.name.as_str())?.strip_prefix(project.separator())?;
+    let (service, number) = rest.rsplit_once(project.separator())?;
     number.parse::<u32>().ok()?;
     index.get(service).copied()
 }

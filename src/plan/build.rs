@@ -15,7 +15,7 @@ pub(super) fn plan(services: &Selection, building: &Building, inputs: &Inputs<'_
     let builder = images::builders(inputs.hosts, compose.world).into_iter().next();
     let mut planned: BTreeMap<String, ()> = BTreeMap::new();
     for (name, service) in order::services(compose.project, services, building.deps) {
-        let image = service.image_name(compose.project.name.as_str(), name.as_str());
+        let image = service.image_name(compose.project, name.as_str());
         let Some(build) = ImageBuild::of(service, &image) else { continue };
         let is_there = compose.meant(&image).is_some();
         if (building.missing_only && is_there && service.pull_policy.as_deref() != Some("build")) || planned.contains_key(&image)

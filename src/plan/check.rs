@@ -156,14 +156,15 @@ fn unasked(project: &Project, placement: &Placement, claims: &Claims<'_>) -> Vec
 fn judge(project: &Project, slot: &Slot, service: &Service, host: &HostName, container: &Container) -> Vec<Fault> {
     let mut faults = Vec::new();
     let (slot_, host_) = (|| slot.clone(), || host.clone());
-    let generated = format!("{}-{}-{}", project.name, slot.service, slot.number);
+    let separator = if project.compatibility { '_' } else { '-' };
+    let generated = format!("{}{separator}{}{separator}{}", project.name, slot.service, slot.number);
     let own = service.container_name.as_ref().unwrap_or(&generated);
     // One that was started beside its predecessor may have kept the name that it was made under.
     let beside = container.name.split_once('_').filter(|(id, _)| id.len() == 12).map(|(_, name)| name);
     if container.name != *own && !(container.state == State::Running && beside == Some(own)) {
         faults.push(Fault::WrongName { slot: slot_(), host: host_(), name: container.name.clone() });
     }
-    let built = format!("{}-{}", project.name, slot.service);
+    let built = format!("{}{separator}{}", project.name, slot.service);
     if container.image != *service.image.as_ref().unwrap_or(&built) {
         faults.push(Fault::WrongImage { slot: slot_(), host: host_(), image: container.image.clone() });
     }

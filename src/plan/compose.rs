@@ -64,14 +64,7 @@ impl<'a> Compose<'a> {
 
     /// `container_name`, else `PROJECT-SERVICE-N`.
     pub(super) fn container_name(&self, name: &ServiceName, service: &Service, number: u32) -> String {
-        if let Some(own) = &service.container_name {
-            return own.clone();
-        }
-        // Made for every slot of a plan, of which `format!` would be a visible part.
-        let (project, service) = (self.project.name.as_str(), name.as_str());
-        let mut name = String::with_capacity(project.len() + service.len() + "--4294967295".len());
-        name.extend([project, "-", service, "-", number.to_string().as_str()]);
-        name
+        service.container_name.clone().unwrap_or_else(|| self.project.replica_name(name, number))
     }
 
     /// Whether a container's name is that of the slot, without making the name.
@@ -79,8 +72,9 @@ impl<'a> Compose<'a> {
         if let Some(own) = &service.container_name {
             return own == container;
         }
-        let rest = container.strip_prefix(self.project.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
-        let rest = rest.and_then(|rest| rest.strip_prefix(name.as_str())).and_then(|rest| rest.strip_prefix('-'));
+        let separator = self.project.separator();
+        let rest = container.strip_prefix(self.project.name.as_str()).and_then(|rest| rest.strip_prefix(separator));
+        let rest = rest.and_then(|rest| rest.strip_prefix(name.as_str())).and_then(|rest| rest.strip_prefix(separator));
         rest.is_some_and(|rest| !rest.starts_with(['0', '+']) && rest.parse() == Ok(number))
     }
 

@@ -48,7 +48,7 @@ impl<'c, 'a> Template<'c, 'a> {
     pub(super) fn new(compose: &'c Compose<'a>, name: &'a ServiceName, service: &'a Service, hash: &SpecHash) -> Self {
         let project = compose.project;
         let mut spec = ContainerSpec {
-            image: service.image_name(project.name.as_str(), name.as_str()),
+            image: service.image_name(project, name.as_str()),
             platform: service.platform.clone(),
             hostname: service.hostname.clone(),
             domainname: service.domainname.clone(),
@@ -97,7 +97,8 @@ impl<'c, 'a> Template<'c, 'a> {
         let common = if self.is_as_all(&fill) { Arc::clone(&self.spec) } else { Arc::new(self.adapted(&fill)) };
         let further = if self.endpoints.len() > 1 { self.endpoints_of(fill.number).split_off(1) } else { Vec::new() };
         let beside = self.beside(&fill);
-        let replaced = || self.service.container_name.clone().unwrap_or_else(|| format!("{}-{}", self.name, fill.number));
+        let numbered = || format!("{}{}{}", self.name, self.compose.project.separator(), fill.number);
+        let replaced = || self.service.container_name.clone().unwrap_or_else(numbered);
         let own = Own {
             number: Some(fill.number),
             image_id: fill.image_id,

@@ -107,7 +107,7 @@ impl<'a> Wanted<'a> {
             name,
             service,
             hash: compose.spec_hash(name, service),
-            image: service.image_name(compose.project.name.as_str(), name.as_str()),
+            image: service.image_name(compose.project, name.as_str()),
             networks,
             copies: compose.for_each_place(OnceCell::new()),
             completes: service.mode().is_job() || compose.is_awaited_to_complete(name),

@@ -212,8 +212,7 @@ impl<'a> Down<'_, 'a> {
         let compose = self.compose;
         let services = compose.project.services.iter().filter(|(name, _)| self.goal.services.has(name.as_str()));
         let chosen = services.filter(|(_, service)| rmi == Rmi::All || service.image.is_none());
-        let images: BTreeSet<String> =
-            chosen.map(|(name, service)| service.image_name(compose.project.name.as_str(), name.as_str())).collect();
+        let images: BTreeSet<String> = chosen.map(|(name, service)| service.image_name(compose.project, name.as_str())).collect();
         for (host, seen) in compose.world.seen_hosts() {
             for image in images.iter().filter(|image| seen.images.contains_key(*image)) {
                 let users = seen.containers.iter().filter(|container| container.image == *image);

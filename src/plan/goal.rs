@@ -129,7 +129,8 @@ const SLUG_DIGITS: usize = 12;
 impl Run {
     /// What docker compose calls such a container: `PROJECT-SERVICE-run-HEX`.
     pub fn default_name(project: &Project, service: &ServiceName, slug: &str) -> String {
-        format!("{}-{service}-run-{}", project.name, short(slug))
+        let separator = project.separator();
+        format!("{}{separator}{service}{separator}run{separator}{}", project.name, short(slug))
     }
 
     /// The service whose one slot the container is while it is placed and planned.
@@ -149,7 +150,7 @@ impl Run {
         for (name, service) in joined.services.iter_mut().filter(|(_, service)| !service.mode().is_global()) {
             service.scale = Some(last.get(name).copied().unwrap_or_default());
         }
-        let image = self.made_from.image_name(project.name.as_str(), self.service.as_str());
+        let image = self.made_from.image_name(project, self.service.as_str());
         let mut made = Service { image: Some(image), container_name: Some(self.name.clone()), ..self.made_from.clone() };
         if !self.deps {
             made.depends_on.clear();
@@ -212,6 +213,8 @@ pub struct Up {
     /// `--no-start` and `create`: false.
     pub start: bool,
     pub remove_orphans: bool,
+    /// Orphans are left without a word.
+    pub ignore_orphans: bool,
     /// `--timeout`, for containers that are replaced.
     pub timeout_secs: Option<u64>,
     /// `--wait`: the plan ends with waits until every replica runs, or is healthy where it has a healthcheck.
@@ -244,6 +247,7 @@ impl Default for Up {
             renew_volumes: false,
             start: true,
             remove_orphans: false,
+            ignore_orphans: false,
             timeout_secs: None,
             wait_secs: None,
             pull: None,

@@ -61,21 +61,8 @@ mod tests {
         let needs = Dependency { condition: Condition::ServiceStarted, restart: false, required: true };
         let web = Service { depends_on: [(name("db"), needs)].into(), ..Service::default() };
         let services = [(name("web"), web), (name("db"), Service::default()), (name("cron"), Service::default())];
-        Project {
-            name: ProjectName::new("shop").expect("a good name"),
-            working_dir: "/".to_owned(),
-            config_files: Vec::new(),
-            environment_files: Vec::new(),
-            services: services.into(),
-            disabled_services: BTreeSet::new(),
-            networks: Default::default(),
-            volumes: Default::default(),
-            configs: Default::default(),
-            secrets: Default::default(),
-            contents: Default::default(),
-            data_folders: Default::default(),
-            config_hashes: Default::default(),
-        }
+        let bare = Project::bare(ProjectName::new("shop").expect("a good name"), "/".to_owned());
+        Project { services: services.into(), ..bare }
     }
 
     fn only(services: &[&str]) -> Selection {

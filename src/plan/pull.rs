@@ -43,7 +43,7 @@ pub(super) fn plan(asked: &Pulling<'_>, inputs: &Inputs<'_>) -> Plan {
         if is_built || service.provider.is_some() || policy == "build" || (policy == "never" && !always) {
             continue;
         }
-        let image = service.image_name(compose.project.name.as_str(), name.as_str());
+        let image = service.image_name(compose.project, name.as_str());
         let hosts: BTreeSet<&HostName> = compose.seats(name).map(|(_, host)| host).collect();
         for host in hosts {
             let Some(seen) = compose.seen(host) else { continue };

@@ -34,7 +34,7 @@ impl<'c, 'a> Refusals<'c, 'a> {
             everywhere: Vec::new(),
             remote: Vec::new(),
             has_neighbours: !order::shares(service).is_empty(),
-            image: service.image_name(compose.project.name.as_str(), name.as_str()),
+            image: service.image_name(compose.project, name.as_str()),
             verdicts: compose.for_each_place(None),
         };
         refusals.find_everywhere();

@@ -31,7 +31,7 @@ pub(super) fn of(compose: &Compose<'_>, name: &ServiceName, service: &Service) -
     for key in NOT_IN_A_CONTAINER {
         attributes.remove(*key);
     }
-    attributes.insert("image".to_owned(), service.image_name(compose.project.name.as_str(), name.as_str()).into());
+    attributes.insert("image".to_owned(), service.image_name(compose.project, name.as_str()).into());
     attributes.insert("deploy".to_owned(), deploy(service));
     attributes.insert("networks".to_owned(), network_parts(compose, name, service));
     let volumes = service.volumes.iter().filter_map(|mount| mount.source.as_deref().filter(|_| mount.kind == "volume"));

@@ -480,7 +480,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 };
                 let (stopped, removed) = leaving.leave(&mut self.draft, Vec::new());
                 self.frees((host, container), stopped, Some(removed));
-            } else {
+            } else if !self.goal.ignore_orphans {
                 self.draft.note(Note::Orphan {
                     host: host.clone(),
                     container: container.name.clone(),

@@ -75,9 +75,46 @@ pub struct Project {
     /// docker compose's own hash of each service, for `com.docker.compose.config-hash`.
     #[serde(default)]
     pub config_hashes: BTreeMap<ServiceName, ConfigHash>,
+    /// `--compatibility`: names of containers and built images are joined by `_`, as docker compose 1 had them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compatibility: bool,
 }
 
 impl Project {
+    /// One of which nothing is known but its name and where its files are.
+    pub fn bare(name: ProjectName, working_dir: String) -> Self {
+        Self {
+            name,
+            working_dir,
+            config_files: Vec::new(),
+            environment_files: Vec::new(),
+            services: BTreeMap::new(),
+            disabled_services: BTreeSet::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            data_folders: BTreeSet::new(),
+            config_hashes: BTreeMap::new(),
+            compatibility: false,
+        }
+    }
+
+    /// What stands between the words of a container's name.
+    pub fn separator(&self) -> &'static str {
+        if self.compatibility { "_" } else { "-" }
+    }
+
+    /// What the container of a slot is called where its service does not say: `PROJECT-SERVICE-N`.
+    pub fn replica_name(&self, service: &ServiceName, number: u32) -> String {
+        // Made for every slot of a plan, of which `format!` would be a visible part.
+        let (project, service, separator) = (self.name.as_str(), service.as_str(), self.separator());
+        let mut name = String::with_capacity(project.len() + service.len() + "--4294967295".len());
+        name.extend([project, separator, service, separator, number.to_string().as_str()]);
+        name
+    }
+
     /// Every slot that replicated services ask for, in order of service and number.
     /// Global services have one slot per host that fits; placement names those.
     pub fn replicated_slots(&self) -> impl Iterator<Item = Slot> + '_ {

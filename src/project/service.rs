@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Project;
 use super::duration::GoDuration;
 use super::names::{NetworkName, ServiceName};
 use super::resource::ByteSize;
@@ -172,8 +173,8 @@ impl Service {
     }
 
     /// What docker compose names the image of a service: `image`, else `PROJECT-SERVICE` of a build.
-    pub fn image_name(&self, project: &str, service: &str) -> String {
-        self.image.clone().unwrap_or_else(|| format!("{project}-{service}"))
+    pub fn image_name(&self, project: &Project, service: &str) -> String {
+        self.image.clone().unwrap_or_else(|| format!("{}{}{service}", project.name, project.separator()))
     }
 }
 

@@ -19,6 +19,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 pub struct Ui {
     pub color: bool,
     pub progress: Mode,
+    /// Progress goes to standard output, too.
+    pub status_on_stdout: bool,
 }
 
 /// `--progress`
@@ -50,8 +52,8 @@ pub struct Report {
 
 impl Ui {
     /// `progress` as given to `--progress`; nothing or `auto` asks the terminal.
-    pub fn new(ansi: Ansi, progress: Option<&str>, no_color: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+    pub fn new(ansi: Ansi, progress: Option<&str>, no_color: bool, status_on_stdout: bool) -> Self {
+        let terminal = if status_on_stdout { std::io::stdout().is_terminal() } else { std::io::stderr().is_terminal() };
         let color = match ansi {
             Ansi::Always => true,
             Ansi::Never => false,
@@ -65,7 +67,7 @@ impl Ui {
             _ if terminal && ansi != Ansi::Never => Mode::Tty,
             _ => Mode::Plain,
         };
-        Self { color, progress }
+        Self { color, progress, status_on_stdout }
     }
 
     /// The answer. A reader that has gone away ends the program quietly.
@@ -137,6 +139,11 @@ impl Ui {
         let _ = write!(std::io::stderr(), "{question} [yN] ");
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+
+    /// A line of progress.
+    pub(super) fn status(&self, line: &str) {
+        if self.status_on_stdout { self.data(line) } else { say(line) }
     }
 
     /// Text that was rendered for people already: excerpts of files.

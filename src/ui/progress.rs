@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{Mode, Ui, harmless};
@@ -24,7 +24,8 @@ pub struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     pub fn new(ui: Ui, plan: &'a Plan) -> Self {
-        Self { ui, plan, bars: MultiProgress::new(), running: BTreeMap::new() }
+        let target = if ui.status_on_stdout { ProgressDrawTarget::stdout() } else { ProgressDrawTarget::stderr() };
+        Self { ui, plan, bars: MultiProgress::with_draw_target(target), running: BTreeMap::new() }
     }
 
     pub fn show(&mut self, event: &Event) {
@@ -56,7 +57,7 @@ impl<'a> Progress<'a> {
         }
         let (name, words) = (subject(step), words(&step.op));
         let line = json!({ "id": name, "host": step.host, "action": words.1, "status": status, "text": text });
-        self.ui.excerpt(&line.to_string());
+        self.ui.status(&line.to_string());
     }
 
     fn plain(&self, event: &Event) {
@@ -67,7 +68,7 @@ impl<'a> Progress<'a> {
         if is_quiet_gate || matches!(end, StepEnd::Skipped { .. }) {
             return;
         }
-        self.ui.excerpt(&format!(" {}", ended_line(step, end, *took)));
+        self.ui.status(&format!(" {}", ended_line(step, end, *took)));
     }
 
     fn tty(&mut self, event: &Event) {

@@ -21,19 +21,10 @@ pub fn shop(services: &[(&str, Service)], volumes: &[&str]) -> Project {
         (VolumeName::new(*key).expect("a good name"), volume)
     };
     Project {
-        name: ProjectName::new("shop").expect("a good name"),
-        working_dir: "/srv".to_owned(),
         config_files: vec!["/srv/compose.yaml".to_owned()],
-        environment_files: Vec::new(),
         services: services.iter().map(service).collect(),
-        disabled_services: BTreeSet::new(),
-        networks: BTreeMap::new(),
         volumes: volumes.iter().map(volume).collect(),
-        configs: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        contents: BTreeMap::new(),
-        data_folders: BTreeSet::new(),
-        config_hashes: BTreeMap::new(),
+        ..Project::bare(ProjectName::new("shop").expect("a good name"), "/srv".to_owned())
     }
 }
 

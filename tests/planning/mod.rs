@@ -63,19 +63,13 @@ pub fn project(text: &str) -> Project {
         volume.name = full(key.as_str(), &volume.name, volume.external);
     }
     Project {
-        name: ProjectName::new("shop").expect("it is a word"),
-        working_dir: "/srv/shop".to_owned(),
         config_files: vec!["/srv/shop/compose.yaml".to_owned()],
-        environment_files: Vec::new(),
         services,
-        disabled_services: BTreeSet::new(),
         networks,
         volumes,
         configs: serde_json::from_value(part("configs")).expect("configs"),
         secrets: serde_json::from_value(part("secrets")).expect("secrets"),
-        contents: BTreeMap::new(),
-        data_folders: Default::default(),
-        config_hashes: BTreeMap::new(),
+        ..Project::bare(ProjectName::new("shop").expect("it is a word"), "/srv/shop".to_owned())
     }
 }
 
@@ -147,7 +141,7 @@ impl Bed {
 
     pub fn look(&self) -> World {
         let services = self.project.services.iter();
-        let images = services.map(|(name, service)| service.image_name(self.project.name.as_str(), name.as_str()));
+        let images = services.map(|(name, service)| service.image_name(&self.project, name.as_str()));
         self.fake.snapshot_of(&Question::about(images.collect()))
     }
 

@@ -20,19 +20,9 @@ pub fn name(text: &str) -> ProjectName {
 pub fn project(project: &str, image: &str) -> Project {
     let service = Service { image: Some(image.to_owned()), ..Service::default() };
     Project {
-        name: name(project),
-        working_dir: "/srv".to_owned(),
         config_files: vec!["/srv/compose.yaml".to_owned()],
-        environment_files: Vec::new(),
         services: BTreeMap::from([(ServiceName::new("web").expect("a good name"), service)]),
-        disabled_services: Default::default(),
-        networks: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        configs: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        contents: BTreeMap::new(),
-        data_folders: Default::default(),
-        config_hashes: BTreeMap::new(),
+        ..Project::bare(name(project), "/srv".to_owned())
     }
 }
 

@@ -22,10 +22,12 @@ pub fn names(model: &Model, section: &str) -> Vec<String> {
     model.document.entries(section).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// The image of every service: its own, else `PROJECT-SERVICE`.
+/// The image of every service: its own, else `PROJECT-SERVICE`, or `PROJECT_SERVICE` with `--compatibility`.
 pub fn images(model: &Model) -> Vec<String> {
     let project = model.document.text_at("name").unwrap_or_default();
-    let image = |name: &str, service: &Node| service.text_at("image").map_or_else(|| format!("{project}-{name}"), str::to_owned);
+    let separator = if model.compatibility { '_' } else { '-' };
+    let built = |name: &str| format!("{project}{separator}{name}");
+    let image = |name: &str, service: &Node| service.text_at("image").map_or_else(|| built(name), str::to_owned);
     model.document.entries("services").map(|(name, service)| image(name, service)).collect()
 }
 

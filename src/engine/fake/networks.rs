@@ -74,7 +74,12 @@ impl Cluster {
             )));
         }
         let until_ms = self.now_ms + FADES_MS;
-        let shown: Vec<HostName> = self.hosts.keys().filter(|host| self.known_networks(host).iter().any(|known| known.id == network.id)).cloned().collect();
+        let shown: Vec<HostName> = self
+            .hosts
+            .keys()
+            .filter(|host| self.known_networks(host).iter().any(|known| known.id == network.id))
+            .cloned()
+            .collect();
         self.manager_of(host)?.networks.remove(name);
         for host in &shown {
             self.host_mut(host)?.fading.push((network.clone(), until_ms));
@@ -167,7 +172,8 @@ impl Cluster {
 
     /// Moves the clock on to when the host shows no network of that name any more, or to `at_most_ms` from now.
     pub(super) fn network_gone(&mut self, host: &HostName, name: &str, at_most_ms: u64) -> Result<(), Fail> {
-        let fades = self.host(host)?.fading.iter().filter(|(network, _)| network.name == name).map(|(_, until_ms)| *until_ms).max();
+        let fades =
+            self.host(host)?.fading.iter().filter(|(network, _)| network.name == name).map(|(_, until_ms)| *until_ms).max();
         let deadline_ms = self.now_ms.saturating_add(at_most_ms);
         let until_ms = fades.unwrap_or(self.now_ms).clamp(self.now_ms, deadline_ms);
         self.advance(until_ms - self.now_ms);
@@ -182,7 +188,8 @@ impl Cluster {
         let mut networks = self.known_networks(host);
         let fading = self.host(host).map(|state| state.fading.as_slice()).unwrap_or_default();
         let is_known = |id: &str| networks.iter().any(|network| network.id == id);
-        let fading: Vec<_> = fading.iter().filter(|(network, until_ms)| *until_ms > self.now_ms && !is_known(&network.id)).collect();
+        let fading: Vec<_> =
+            fading.iter().filter(|(network, until_ms)| *until_ms > self.now_ms && !is_known(&network.id)).collect();
         networks.extend(fading.into_iter().map(|(network, _)| network.clone()));
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         networks

@@ -14,6 +14,6 @@ pub(in crate::placement) fn misfit(scene: &Scene, query: Query) -> Option<Misfit
     if query.stance == Stance::Keep || !site.has_similar_stranger {
         return None;
     }
-    let name = format!("{}-{}-{}", scene.project.name, ask.name, query.number);
+    let name = scene.project.replica_name(ask.name, query.number);
     site.strangers.contains(name.as_str()).then_some(Misfit::ContainerName { name })
 }
