@@ -19,8 +19,8 @@ services:
     networks: {front: {aliases: [www]}, back: null}
     ports: ["127.0.0.1:18070-18072:80"]
     depends_on: {db: {condition: service_healthy, restart: true}}
-    secrets: [pass]
-    configs: [{source: pass, target: /etc/pass}]
+    secrets: [pass, token]
+    configs: [{source: pass, target: /etc/pass}, {source: motd, target: /etc/motd, mode: 0440}]
     healthcheck: {test: "true", interval: 1s, timeout: 90s}
     deploy: {resources: {limits: {memory: 64m, cpus: "0.5"}}, restart_policy: {condition: on-failure, max_attempts: 3}}
     pull_policy: missing
@@ -50,10 +50,11 @@ volumes: {data: {labels: {volume.label: v}}}
 networks:
   front: {driver_opts: {com.docker.network.bridge.enable_icc: "true"}, labels: {network.label: n}}
   back: {internal: true, ipam: {config: [{subnet: 10.251.0.0/24}]}}
-secrets: {pass: {file: web.env}}
-configs: {pass: {file: web.env}}
+secrets: {pass: {file: web.env}, token: {environment: TOKEN}}
+configs: {pass: {file: web.env}, motd: {content: "hello ${TOKEN}"}}
 "#;
-const FILES: &[(&str, &str)] = &[("compose.yaml", COMPOSE), ("web.env", "B=from a file\n"), ("web.labels", "c=d\n")];
+const FILES: &[(&str, &str)] =
+    &[("compose.yaml", COMPOSE), ("web.env", "B=from a file\n"), ("web.labels", "c=d\n"), (".env", "TOKEN=of-the-env-file\n")];
 
 #[test]
 fn what_docker_compose_made_is_taken_over_as_it_is() {
