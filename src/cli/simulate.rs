@@ -47,8 +47,7 @@ pub async fn run(args: &SimulateArgs, globals: &Globals, ui: Ui) -> Result<u8, F
     let mut rows = Vec::new();
     for name in names {
         let Some(record) = store.latest(&name).await? else { continue };
-        let images = record.project.services.iter().map(|(service, of)| of.image_name(&record.project, service.as_str()));
-        let seen = super::hosts::look_for(&session.engines, &Question::about(images.collect())).await;
+        let seen = super::hosts::look_for(&session.engines, &Question::about(record.project.images())).await;
         let fates = fates(&record, &session, without(seen, &failing), &failing, &fabric);
         rows.extend(fates.into_iter().map(|(slot, fate)| (name.clone(), slot, fate)));
     }

@@ -6,6 +6,7 @@ use super::compose::Compose;
 use super::contents;
 use super::draft::Draft;
 use super::order;
+use super::pre_start::is_hook;
 use super::relocate::marks_of;
 use super::teardown::Leaving;
 use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject, networks};
@@ -76,7 +77,7 @@ impl<'a> Down<'_, 'a> {
         let oneoffs: Vec<_> = compose.view.oneoffs.iter().filter(|(_, container)| is_chosen(container)).copied().collect();
         for (host, container) in oneoffs {
             // As docker compose (2.40.3) does: somebody may wait for what it does.
-            if self.goal.remove_orphans {
+            if self.goal.remove_orphans || is_hook(container) {
                 self.leave(host, container, None, None, Cause::Requested, Vec::new());
             } else {
                 let name = &container.name;

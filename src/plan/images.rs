@@ -20,12 +20,18 @@ pub(super) struct Meant<'a> {
 pub(super) fn meant<'a>(compose: &Compose<'a>) -> BTreeMap<String, Meant<'a>> {
     let mut found = BTreeMap::new();
     let order = builders(compose.inventory, compose.world);
-    for (name, service) in &compose.project.services {
-        let image = service.image_name(compose.project, name.as_str());
+    let built: BTreeSet<String> = compose
+        .project
+        .services
+        .iter()
+        .filter(|(_, service)| service.build.is_some())
+        .map(|(name, service)| service.image_name(compose.project, name.as_str()))
+        .collect();
+    for image in compose.project.images() {
         let holders = order.iter().filter_map(|host| Some(Meant { host, image: compose.seen(host)?.images.get(&image)? }));
         let holders: Vec<Meant<'a>> = holders.collect();
         let Some(first) = holders.first().copied() else { continue };
-        if service.build.is_some() || comes_from_hosts(compose, &holders) {
+        if built.contains(&image) || comes_from_hosts(compose, &holders) {
             found.insert(image, first);
         }
     }

@@ -21,6 +21,7 @@ mod networks;
 mod order;
 mod outdated;
 mod ports;
+mod pre_start;
 mod pull;
 mod push;
 mod redact;

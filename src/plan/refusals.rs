@@ -67,10 +67,6 @@ impl<'c, 'a> Refusals<'c, 'a> {
     fn find_everywhere(&mut self) {
         let service = self.service;
         let mut found = Vec::new();
-        if !service.pre_start.is_empty() {
-            let hint = "make it a service of its own and depend on it with `condition: service_completed_successfully`";
-            found.push(self.refused("pre_start", "hooks before the start are not supported yet", hint));
-        }
         if service.provider.is_some() {
             found.push(self.refused("provider", "providers are programs beside docker compose", "run the provider by hand"));
         }

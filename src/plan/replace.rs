@@ -12,6 +12,7 @@ use super::diff::{Action, Turn, Wake, Wanted};
 use super::images;
 use super::mounts;
 use super::order;
+use super::pre_start;
 use super::roll;
 use super::teardown::{Leaving, Stopped};
 use super::up::{Rise, RiseSteps, Started, Upping};
@@ -38,11 +39,13 @@ pub(super) struct Stage<'x, 'a> {
     pub(super) name: Arc<str>,
     /// What all new containers of the service on its host have in common.
     common: &'x OnceCell<OnHost>,
-    template: Option<&'x Template<'x, 'a>>,
+    pub(super) template: Option<&'x Template<'x, 'a>>,
     /// What a start waits for.
     ready: &'x [StepId],
     /// Steps after which neighbours, whose namespaces it shares, are the new ones.
     neighbours: Vec<StepId>,
+    /// Hooks run before the first replica of the service starts.
+    pub(super) prepares: bool,
     /// A service with which it is to restart is replaced: it stops before that one does.
     restarts: bool,
     /// Stops of other containers for the slot, and their removals on its host.
@@ -58,7 +61,9 @@ impl<'a, 'c> Upping<'a, 'c> {
     pub(super) fn emit_service(&mut self, before: &[Rise<'a>], rise: &mut Rise<'a>, ready: &[StepId]) {
         let compose: &'c super::compose::Compose<'a> = self.compose;
         let Rise { wanted, turns, surplus, steps } = rise;
-        let needs_template = turns.iter().any(|turn| turn.is_new() || !turn.unconnected.is_empty());
+        let prepares = pre_start::is_due(&wanted.service.pre_start, turns);
+        let has_hooks = !wanted.service.pre_start.is_empty();
+        let needs_template = has_hooks || turns.iter().any(|turn| turn.is_new() || !turn.unconnected.is_empty());
         let template = needs_template.then(|| Template::new(compose, wanted.name, wanted.service, &wanted.hash));
         let rolling = self.rolling(before, wanted, turns);
         let goes_on = rolling.is_some() && turns.iter().any(roll::is_update);
@@ -77,6 +82,7 @@ impl<'a, 'c> Upping<'a, 'c> {
                 template: template.as_ref(),
                 ready,
                 neighbours: self.new_neighbours(before, wanted, turn),
+                prepares,
                 restarts,
                 extras_stopped: Vec::new(),
                 extras_removed: Vec::new(),
@@ -297,6 +303,9 @@ impl<'a, 'c> Upping<'a, 'c> {
         after.extend(stage.ready);
         after.extend(&stage.neighbours);
         after.extend(&stage.extras_stopped);
+        if !stage.wanted.service.pre_start.is_empty() {
+            after = self.pre_start(stage, &container, &after, steps);
+        }
         let subject = Subject::Slot(stage.slot.clone());
         let start = self.draft.step(host, subject.clone(), Op::Start { container: container.clone() }, cause.clone(), after);
         let mut end = start;

@@ -78,16 +78,41 @@ impl<'a> Resources<'a> {
         let new_on = each_once(compose, rise.turns.iter().filter(|turn| turn.is_new()));
         self.deliveries.require(compose, draft, service, &new_on.iter().map(|(host, _)| *host).collect::<Vec<_>>());
         for (host, seen) in new_on {
-            let image = &rise.wanted.image;
-            if images::is_there(compose, seen, image) || self.shipments.require(compose, draft, image, host).is_some() {
-                continue;
-            }
-            let image = image.clone();
-            self.pulls.entry((image.clone(), platform, host)).or_insert_with(|| {
-                let op = Op::Pull { image: image.clone(), platform: platform.map(str::to_owned) };
-                draft.step(host, Subject::Image(image), op, Cause::Missing, Vec::new())
-            });
+            self.bring_image(compose, draft, &rise.wanted.image, platform, (host, seen));
         }
+    }
+
+    /// The step that brings an image to a host; nothing where it is there.
+    pub(super) fn bring(
+        &mut self,
+        compose: &Compose<'a>,
+        draft: &mut Draft,
+        image: &str,
+        platform: Option<&'a str>,
+        host: &'a HostName,
+    ) -> Option<StepId> {
+        self.bring_image(compose, draft, image, platform, (host, compose.seen(host)?))
+    }
+
+    fn bring_image(
+        &mut self,
+        compose: &Compose<'a>,
+        draft: &mut Draft,
+        image: &str,
+        platform: Option<&'a str>,
+        (host, seen): (&'a HostName, &'a SeenHost),
+    ) -> Option<StepId> {
+        if images::is_there(compose, seen, image) {
+            return None;
+        }
+        if let Some(shipment) = self.shipments.require(compose, draft, image, host) {
+            return Some(shipment);
+        }
+        let pull = self.pulls.entry((image.to_owned(), platform, host)).or_insert_with(|| {
+            let op = Op::Pull { image: image.to_owned(), platform: platform.map(str::to_owned) };
+            draft.step(host, Subject::Image(image.to_owned()), op, Cause::Missing, Vec::new())
+        });
+        Some(*pull)
     }
 
     /// Once every service has what it needs: what only one host would have goes to a second one.

@@ -138,7 +138,8 @@ fn verbs(steps: &[&Step]) -> String {
     let creates = steps.iter().any(|step| matches!(step.op, Op::Create { .. }));
     let removes = steps.iter().any(|step| matches!(step.op, Op::Remove { .. }));
     if creates && removes {
-        return "replace".to_owned();
+        let runs = steps.iter().all(|step| matches!(step.cause, Cause::Hook { .. }));
+        return if runs { "run" } else { "replace" }.to_owned();
     }
     let mut verbs: Vec<String> = Vec::new();
     for step in steps {

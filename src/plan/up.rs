@@ -57,6 +57,8 @@ pub(super) struct RiseSteps {
     pub(super) leaves: Vec<StepId>,
     /// Names of new containers that keep the one that they are made under.
     pub(super) names: BTreeMap<u32, Arc<str>>,
+    /// The end of the hooks that run once before any replica starts, where they run.
+    pub(super) prepared: Option<StepId>,
     /// The last tally of a rolling update.
     pub(super) rolled: Option<StepId>,
     /// The step from which on the slot's new container has the slot's name.

@@ -101,6 +101,13 @@ impl Project {
         }
     }
 
+    /// The images of its services and of what runs before they start, each once.
+    pub fn images(&self) -> BTreeSet<String> {
+        let hooks = self.services.values().flat_map(|service| &service.pre_start);
+        let services = self.services.iter().map(|(name, service)| service.image_name(self, name.as_str()));
+        services.chain(hooks.filter_map(|hook| hook.image.clone())).collect()
+    }
+
     /// What stands between the words of a container's name.
     pub fn separator(&self) -> &'static str {
         if self.compatibility { "_" } else { "-" }

@@ -69,6 +69,7 @@ impl OneOff {
         }
         made.pull_policy = self.pull_policy.clone().or(made.pull_policy);
         // The hooks are those of a replica's life.
+        made.pre_start.clear();
         made.post_start.clear();
         made.pre_stop.clear();
         if self.host.is_some() || made.deploy.is_some() {

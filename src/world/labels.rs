@@ -13,6 +13,8 @@ pub mod keys {
     pub const SERVICE: &str = "com.docker.compose.service";
     pub const NUMBER: &str = "com.docker.compose.container-number";
     pub const ONEOFF: &str = "com.docker.compose.oneoff";
+    /// Of a container that is no replica: the hook that it runs.
+    pub const HOOK: &str = "io.mcompose.hook";
     pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
     pub const IMAGE: &str = "com.docker.compose.image";
     pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";

@@ -29,6 +29,7 @@ mod many;
 mod moves;
 mod one_off;
 mod policies;
+mod pre_start;
 mod program;
 mod push;
 mod reference;

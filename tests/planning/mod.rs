@@ -140,9 +140,7 @@ impl Bed {
     }
 
     pub fn look(&self) -> World {
-        let services = self.project.services.iter();
-        let images = services.map(|(name, service)| service.image_name(&self.project, name.as_str()));
-        self.fake.snapshot_of(&Question::about(images.collect()))
+        self.fake.snapshot_of(&Question::about(self.project.images()))
     }
 
     /// Overlay once the first host is in a swarm.

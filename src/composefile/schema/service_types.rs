@@ -127,7 +127,7 @@ pub(in crate::composefile) const SERVICE: Type = Type::new(&[
     text_set("volumes_from"),
     text("working_dir"),
     objects("pre_start", Shape::List(&Shape::Object(&PRE_START)), &PRE_START)
-        .refused("hooks before the start are not supported yet"),
+        .note("on the host of the replica that starts first"),
     objects("post_start", Shape::List(&Shape::Object(&HOOK)), &HOOK),
     objects("pre_stop", Shape::List(&Shape::Object(&HOOK)), &HOOK),
 ]);
