@@ -334,7 +334,7 @@ fn goal(verb: &str, options: &[&str]) -> Goal {
             remove_orphans: has("--remove-orphans"),
             timeout_secs,
         },
-        "start" => Goal::Start { services },
+        "start" => Goal::Start { services, wait_secs: has("--wait").then_some(60) },
         "stop" => Goal::Stop { services, timeout_secs },
         "restart" => Goal::Restart { services, timeout_secs, no_deps: has("--no-deps") },
         "kill" => Goal::Kill { services, signal: "SIGKILL".to_owned(), remove_orphans: has("--remove-orphans") },

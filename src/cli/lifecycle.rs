@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::session::Keep;
 use super::settings::Settings;
+use super::up::WAIT_SECS_MAX;
 use super::{Failure, Globals, exit, load, updates};
 use crate::plan::{Goal, Selection};
 use crate::ui::Ui;
@@ -11,6 +12,12 @@ use crate::ui::Ui;
 /// Start services
 #[derive(Debug, clap::Args)]
 pub struct StartArgs {
+    /// Wait for services to be running|healthy
+    #[arg(long)]
+    wait: bool,
+    /// Maximum duration in seconds to wait for the project to be running|healthy
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    wait_timeout: Option<u64>,
     services: Vec<String>,
 }
 
@@ -102,7 +109,8 @@ pub struct PullArgs {
 }
 
 pub async fn start(args: &StartArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
-    run(globals, ui, "start", &args.services, |services| Goal::Start { services }).await
+    let wait_secs = args.wait.then(|| args.wait_timeout.unwrap_or(WAIT_SECS_MAX));
+    run(globals, ui, "start", &args.services, |services| Goal::Start { services, wait_secs }).await
 }
 
 pub async fn stop(args: &StopArgs, globals: &Globals, ui: Ui) -> Result<u8, Failure> {

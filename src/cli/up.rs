@@ -13,7 +13,7 @@ use crate::ui::{Mode, Ui};
 use crate::world::World;
 
 /// `--wait` without `--wait-timeout` ends after this long.
-const WAIT_SECS_MAX: u64 = 3600;
+pub const WAIT_SECS_MAX: u64 = 3600;
 
 /// Create and start containers
 #[derive(Debug, clap::Args)]

@@ -83,7 +83,10 @@ impl Cast<'_> {
                 let count = int_of(&node).filter(|count| *count >= 0).map(Value::Int);
                 count.or_else(|| self.wrong(&node, path, "a whole number that is not negative"))
             }
-            Form::Float => float_of(&node).map(Value::Float).or_else(|| self.wrong(&node, path, "a number")),
+            Form::Float => {
+                let number = float_of(&node).filter(|number| number.is_finite()).map(Value::Float);
+                number.or_else(|| self.wrong(&node, path, "a number"))
+            }
             Form::Bytes => self.bytes(&node, path),
             Form::Duration => {
                 let duration = node.as_str().and_then(GoDuration::parse);

@@ -82,15 +82,14 @@ pub(super) fn substitute(text: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(
             out.push_str(&plain(name, lookup, unset));
             rest = &rest[name.len()..];
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after).ok_or_else(|| invalid(text))?;
+            let end = closing(after).map_err(|why| unbalanced(text, &why))?;
             out.push_str(&braced(&after[..end], lookup, unset)?);
             rest = &after[end + 1..];
         } else {
             out.push('$');
         }
         if out.len() > FILLED_BYTES_MAX {
-            let message =
-                format!("what its variables stand for has more than {} MiB: {}", FILLED_BYTES_MAX >> 20, invalid(text).message);
+            let message = format!("what its variables stand for has more than {} MiB: {}", FILLED_BYTES_MAX >> 20, shown(text));
             return Err(TemplateError { message, is_missing: false });
         }
     }
@@ -120,7 +119,7 @@ pub(super) fn asked(text: &str, tell: &mut dyn FnMut(&str, Asked, &str)) {
             tell(name, Asked::Plainly, "");
             rest = &rest[name.len()..];
         } else if let Some(after) = rest.strip_prefix('{') {
-            let Some(end) = closing(after) else { return };
+            let Ok(end) = closing(after) else { return };
             let inner = &after[..end];
             let name = name_at(inner);
             let operators = [
@@ -155,20 +154,27 @@ fn name_at(text: &str) -> &str {
     if text.starts_with(|c: char| c.is_ascii_digit()) { "" } else { &text[..end] }
 }
 
-/// Where the brace that balances the opened one is; a line's end within is none, nor is one in too many others.
-fn closing(text: &str) -> Option<usize> {
+/// Why an opened brace has none that balances it.
+enum Unbalanced {
+    Never,
+    /// One in too many others.
+    TooDeep,
+}
+
+/// Where the brace that balances the opened one is; behind a line's end is none.
+fn closing(text: &str) -> Result<usize, Unbalanced> {
     let mut depth = 0;
     for (at, c) in text.char_indices() {
         match c {
-            '{' if depth == NESTED_MAX => return None,
+            '{' if depth == NESTED_MAX => return Err(Unbalanced::TooDeep),
             '{' => depth += 1,
-            '}' if depth == 0 => return Some(at),
+            '}' if depth == 0 => return Ok(at),
             '}' => depth -= 1,
-            '\n' => return None,
+            '\n' => break,
             _ => {}
         }
     }
-    None
+    Err(Unbalanced::Never)
 }
 
 fn braced(inner: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> Result<String, TemplateError> {
@@ -198,25 +204,22 @@ fn braced(inner: &str, lookup: &Lookup<'_>, unset: &mut dyn FnMut(&str)) -> Resu
 }
 
 fn invalid(text: &str) -> TemplateError {
-    let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    let rest = if shown.len() < text.len() { "…" } else { "" };
-    let is_deep = text.matches("${").count() > NESTED_MAX && closing_depth(text) > NESTED_MAX;
-    let why = if is_deep { format!("more than {NESTED_MAX} templates stand within each other: ") } else { String::new() };
-    TemplateError { message: format!("{why}`{shown}{rest}`"), is_missing: false }
+    TemplateError { message: shown(text), is_missing: false }
 }
 
-/// How many braces are open at most.
-fn closing_depth(text: &str) -> usize {
-    let (mut depth, mut most) = (0_usize, 0);
-    for c in text.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        most = most.max(depth);
-    }
-    most
+fn unbalanced(text: &str, why: &Unbalanced) -> TemplateError {
+    let why = match why {
+        Unbalanced::Never => String::new(),
+        Unbalanced::TooDeep => format!("more than {NESTED_MAX} templates stand within each other: "),
+    };
+    TemplateError { message: format!("{why}{}", shown(text)), is_missing: false }
+}
+
+/// The beginning of a template.
+fn shown(text: &str) -> String {
+    let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("`{shown}{rest}`")
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub enum Goal {
     },
     Start {
         services: Selection,
+        /// `--wait`: the plan ends with waits until every replica runs, or is healthy where it has a healthcheck.
+        wait_secs: Option<u64>,
     },
     Stop {
         services: Selection,

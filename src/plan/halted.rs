@@ -24,7 +24,7 @@ impl Goal {
         };
         match self {
             Self::Up(up) if up.start => wake(&up.services, up.deps),
-            Self::Start { services } => wake(services, false),
+            Self::Start { services, .. } => wake(services, false),
             Self::Restart { services, .. } => wake(services, false),
             Self::Stop { services, .. } | Self::Down { services, .. } => halt(&mut halted, project, services),
             Self::Remove { services, stop: true, .. } => halt(&mut halted, project, services),
@@ -90,7 +90,7 @@ mod tests {
                 create(Selection::All),
                 up(only(&["web"])),
                 Goal::Stop { services: only(&["db"]), timeout_secs: None },
-                Goal::Start { services: only(&["cron"]) },
+                Goal::Start { services: only(&["cron"]), wait_secs: None },
                 create(Selection::All),
                 up(Selection::All),
             ],

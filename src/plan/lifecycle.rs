@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::compose::Compose;
 use super::draft::Draft;
 use super::order::{self, Chosen};
+use super::pre_start;
 use super::teardown::Leaving;
 use super::view::Filler;
 use super::waits::{self, longest};
 use super::{Cause, ContainerRef, Goal, Inputs, Note, Op, Plan, Selection, StepId, Subject};
-use crate::project::{Condition, ServiceName, Slot, Until};
+use crate::project::{Condition, Service, ServiceName, Slot, Until};
 use crate::world::{Container, State};
 
 /// The plan for a goal other than up, down and pull; those give nothing here.
@@ -20,7 +21,7 @@ pub(super) fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
         life.draft.note(Note::HostUnreachable { host: host.clone(), why: why.to_owned() });
     }
     match goal {
-        Goal::Start { services } => life.start(services),
+        Goal::Start { services, wait_secs } => life.start(services, *wait_secs),
         Goal::Stop { services, timeout_secs } => life.stop(services, *timeout_secs, None),
         Goal::Remove { services, stop, volumes } => life.remove(services, *stop, *volumes),
         Goal::Restart { services, timeout_secs, no_deps } => life.restart(services, *timeout_secs, !no_deps),
@@ -67,7 +68,7 @@ impl<'a> Life<'_, 'a> {
     }
 
     /// Needed services first; what depends on them waits as `depends_on` says. A replica that is done stays so.
-    fn start(&mut self, services: &Selection) {
+    fn start(&mut self, services: &Selection, wait_secs: Option<u64>) {
         let mut ended: BTreeMap<&str, Vec<(Filler<'a>, Option<StepId>)>> = BTreeMap::new();
         let mut ready: BTreeMap<(&str, Condition, bool), Vec<StepId>> = BTreeMap::new();
         for (name, service) in order::services(self.compose.project, services, false) {
@@ -92,10 +93,30 @@ impl<'a> Life<'_, 'a> {
             }
             let mut ends = Vec::new();
             for filler in fillers {
-                ends.push((*filler, self.start_one((name, service), filler, &before)));
+                if pre_start::is_pending(service, fillers, filler) {
+                    self.draft.note(Note::Refused {
+                        subject: name.to_string(),
+                        attribute: "start".to_owned(),
+                        why: "what runs before its start (`pre_start`) has not ended well".to_owned(),
+                        hint: "`mcompose up` runs it".to_owned(),
+                    });
+                    continue;
+                }
+                let started = self.start_one((name, service), filler, &before);
+                if let Some(secs) = wait_secs {
+                    self.await_ready(name, service, filler, started, secs);
+                }
+                ends.push((*filler, started));
             }
             ended.insert(name.as_str(), ends);
         }
+    }
+
+    fn await_ready(&mut self, name: &ServiceName, service: &Service, filler: &Filler<'a>, started: Option<StepId>, secs: u64) {
+        let completes = service.mode().is_job() || self.compose.is_awaited_to_complete(name);
+        let until = if completes { Until::Completed } else { Until::Ready };
+        let op = Op::Await { container: reference(filler), until, at_most_secs: secs };
+        self.draft.step(filler.host, subject(name, filler), op, Cause::Requested, started.into_iter().collect());
     }
 
     fn start_one(&mut self, (name, service): Chosen<'a>, filler: &Filler<'a>, before: &[StepId]) -> Option<StepId> {

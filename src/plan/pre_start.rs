@@ -12,9 +12,10 @@ use super::diff::Turn;
 use super::images;
 use super::replace::Stage;
 use super::up::{RiseSteps, Upping};
+use super::view::Filler;
 use super::waits::longest;
 use super::{Cause, ContainerRef, Op, StepId, Subject};
-use crate::project::{ContainerSpec, Endpoint, HealthConfig, Hook, Project, ServiceName, Until};
+use crate::project::{ContainerSpec, Endpoint, HealthConfig, Hook, Project, Service, ServiceName, Until};
 use crate::world::{Container, State, keys};
 
 const PRE_START: &str = "pre_start";
@@ -27,6 +28,14 @@ pub(super) fn is_due(hooks: &[Hook], turns: &[Turn<'_>]) -> bool {
 /// A replica that is made anew, or was made and never started.
 fn is_fresh(turn: &Turn<'_>) -> bool {
     turn.is_new() || turn.filler.is_none_or(|filler| filler.container.state == State::Created)
+}
+
+/// The same for the replicas that are there, where nothing is made: whether this one may not start before its hooks have run.
+pub(super) fn is_pending(service: &Service, fillers: &[Filler<'_>], filler: &Filler<'_>) -> bool {
+    let has_begun = |filler: &Filler<'_>| filler.container.state != State::Created;
+    let each = service.pre_start.iter().any(|hook| hook.per_replica == Some(true));
+    let once = !service.pre_start.is_empty() && !fillers.iter().any(has_begun);
+    (once || each) && !has_begun(filler)
 }
 
 /// Whether a container was made for a hook.

@@ -74,3 +74,29 @@ impl Deliberate {
         DELIBERATE.iter().find(|difference| difference.section == section && difference.case == case)
     }
 }
+
+/// Where docker compose 2.40.3 and the versions after it (5.5) differ in what `config` and the command line do, and which of them
+/// mcompose follows.
+pub const LATER: &[(&str, &str)] = &[
+    ("`pre_start`, `build.no_cache_filter`", "2.40.3 refuses them; read, as later."),
+    ("`ipam.options`", "2.40.3 loses them in what it prints; printed, as later."),
+    (
+        "`--no-env-resolution`, services that are included and here too, defaults that are not used",
+        "as later: see the list above.",
+    ),
+    ("`include` and `extends`", "2.40.3 extends first; here as later, so that a service of an included file can be extended."),
+    (
+        "`bind.create_host_path`",
+        "later versions print it only where it is false; printed where it is true, as 2.40.3 does, so that hashes are equal.",
+    ),
+    (
+        "`config --hash`",
+        "later versions have values of env files in it; not here, as in 2.40.3, whose version the containers' label names.",
+    ),
+    ("Aliases in YAML", "2.40.3 expands as many as there are; limited, as later: 250,000 values in all files."),
+    ("A date as a label", "2.40.3 refuses it, as here; later versions print Go's text of it."),
+    ("`.inf` and `.nan`", "2.40.3 cannot print them as JSON; refused as a number of a service, and a text elsewhere."),
+    ("Quotes in YAML that is printed", "they differ; what is printed loads back to the same."),
+    ("`run --no-TTY`", "`--no-tty` in later versions; both are understood."),
+    ("`start --wait`, `--wait-timeout`", "in later versions only; understood."),
+];

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use mcompose::composefile::{Support, support};
 
 use super::containers::DIFFERENCES;
-use super::differences::{DELIBERATE, Deliberate};
+use super::differences::{DELIBERATE, Deliberate, LATER};
 use super::script::Script;
 
 pub fn of(scripts: &[Script]) -> String {
@@ -16,6 +16,7 @@ pub fn of(scripts: &[Script]) -> String {
     );
     attributes(&mut page);
     parity(&mut page, scripts);
+    later(&mut page);
     containers(&mut page);
     page
 }
@@ -70,6 +71,16 @@ fn parity(page: &mut String, scripts: &[Script]) {
     page.push_str("\nWhere the two differ, it is on purpose:\n\n");
     for difference in DELIBERATE {
         let _ = writeln!(page, "- {}, “{}”: {}", difference.section, difference.case, difference.reason);
+    }
+}
+
+fn later(page: &mut String) {
+    page.push_str(
+        "\n## Later versions of docker compose\n\n\
+        2.40.3 is what is compared with, since its version stands in the labels of containers. Later ones differ from it in a few places:\n\n",
+    );
+    for (what, which) in LATER {
+        let _ = writeln!(page, "- {what}: {which}");
     }
 }
 

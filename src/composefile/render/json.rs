@@ -132,6 +132,8 @@ impl Writer {
             Value::Null => self.text.push_str("null"),
             Value::Bool(flag) => self.text.push_str(if *flag { "true" } else { "false" }),
             Value::Int(number) => self.text.push_str(&number.to_string()),
+            // JSON has no number for these.
+            Value::Float(number) if !number.is_finite() => self.string(&go::float(*number)),
             Value::Float(number) => self.text.push_str(&go::json_float(*number)),
             Value::Text(text) | Value::Timestamp(text) => self.string(text),
             Value::List(items) => {
