@@ -1,17 +1,24 @@
 //! The context of a build as an archive, without what .dockerignore names.
 #![expect(clippy::disallowed_methods, reason = "files are what it packs")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use glob::{MatchOptions, Pattern};
 
+use super::lent_folder::{Directory, Files};
 use super::pack::{Kept, PackError, pack_folder};
+use crate::engine::Folder;
 use crate::project::ImageBuild;
 
 /// What a Dockerfile is called that is not in its context.
 const OWN_NAME: &str = ".mcompose.Dockerfile";
+const USUAL_NAME: &str = "Dockerfile";
+/// Also the end of the name of a file that counts for one Dockerfile alone.
+const IGNORE: &str = ".dockerignore";
 
 /// The context of one build: what is sent of it.
 pub struct Context {
@@ -48,6 +55,38 @@ impl Context {
     }
 }
 
+/// The folders of a build that reads them as it goes, by BuildKit's names for them, and the Dockerfile's path in `dockerfile`, or in the
+/// context that the engine fetches. BuildKit itself applies .dockerignore.
+pub fn lent_folders(build: &ImageBuild) -> Result<(BTreeMap<String, Arc<dyn Folder>>, String), PackError> {
+    let mut folders: BTreeMap<String, Arc<dyn Folder>> = BTreeMap::new();
+    for (name, context) in build.contexts.iter().filter(|(_, context)| ImageBuild::is_folder(context)) {
+        folders.insert(ImageBuild::local_name(name), Arc::new(directory(context)?));
+    }
+    if !build.is_remote() {
+        folders.insert("context".to_owned(), Arc::new(directory(&build.context)?));
+    }
+    let (name, files) = match &build.dockerfile_inline {
+        None if build.is_remote() => return Ok((folders, build.dockerfile.clone())),
+        Some(text) => (USUAL_NAME.to_owned(), BTreeMap::from([(USUAL_NAME.to_owned(), text.clone().into_bytes())])),
+        None => {
+            let path = Path::new(&build.context).join(&build.dockerfile);
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let text = fs::read(&path).map_err(|error| unreadable(&path, error))?;
+            let ignore = format!("{name}{IGNORE}");
+            let own = fs::read(path.with_file_name(&ignore)).ok().map(|text| (ignore, text));
+            (name.clone(), own.into_iter().chain([(name, text)]).collect())
+        }
+    };
+    folders.insert("dockerfile".to_owned(), Arc::new(Files(files)));
+    Ok((folders, name))
+}
+
+fn directory(path: &str) -> Result<Directory, PackError> {
+    let path = Path::new(path);
+    let folder = fs::canonicalize(path).and_then(|folder| fs::read_dir(&folder).map(|_| folder));
+    folder.map(Directory).map_err(|error| unreadable(path, error))
+}
+
 /// The text of a Dockerfile that is not a file of the context.
 fn outside(context: &Path, build: &ImageBuild) -> Result<Option<Vec<u8>>, PackError> {
     if let Some(text) = &build.dockerfile_inline {
@@ -75,8 +114,8 @@ pub struct Ignore {
 
 impl Ignore {
     fn of(context: &Path, dockerfile: &str) -> Self {
-        let own = format!("{dockerfile}.dockerignore");
-        let name = if context.join(&own).is_file() { own } else { ".dockerignore".to_owned() };
+        let own = format!("{dockerfile}{IGNORE}");
+        let name = if context.join(&own).is_file() { own } else { IGNORE.to_owned() };
         let text = fs::read_to_string(context.join(&name)).unwrap_or_default();
         let mut ignore = Self::parse(&text);
         ignore.always = vec![dockerfile.into(), name.into()];
@@ -85,7 +124,7 @@ impl Ignore {
 
     /// The file of a build's context whose Dockerfile has the usual name.
     pub fn of_context(context: &Path) -> Self {
-        Self { always: Vec::new(), ..Self::of(context, "Dockerfile") }
+        Self { always: Vec::new(), ..Self::of(context, USUAL_NAME) }
     }
 
     /// A pattern a line. What is no pattern is passed over.
@@ -119,7 +158,7 @@ impl Ignore {
         self.keeps(folder, true) != Kept::Nothing
     }
 
-    fn keeps(&self, path: &Path, is_folder: bool) -> Kept {
+    pub(super) fn keeps(&self, path: &Path, is_folder: bool) -> Kept {
         if self.always.iter().any(|always| always == path || (is_folder && always.starts_with(path))) {
             return if is_folder { Kept::Within } else { Kept::Whole };
         }

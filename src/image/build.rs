@@ -3,7 +3,9 @@
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::delivery::{Cargo, Context, PackError, Pipe, packed_into};
+use sha2::{Digest, Sha256};
+
+use crate::delivery::{Cargo, Context, PackError, Pipe, lent_folders, packed_into};
 use crate::engine::{Engine, EngineError, ErrorKind, Lent};
 use crate::project::ImageBuild;
 
@@ -20,7 +22,13 @@ pub async fn build(
         kind: ErrorKind::Refused,
         message,
     };
-    let lent = lent(build, cargo).map_err(refused)?;
+    let mut lent = lent(build, cargo).map_err(refused)?;
+    if build.asks_buildkit() {
+        let (folders, dockerfile) = lent_folders(build).map_err(|error| refused(chain(&error)))?;
+        lent.folders = folders;
+        lent.folders_key = Some(key(build));
+        return engine.build(build, &dockerfile, None, &lent, progress).await;
+    }
     if build.is_remote() {
         return engine.build(build, &build.dockerfile, None, &lent, progress).await;
     }
@@ -29,6 +37,12 @@ pub async fn build(
     let pack = move |writer: &mut Pipe| context.pack(writer);
     let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), &lent, progress)).await;
     built.unwrap_or_else(|error| Err(refused(chain(&error))))
+}
+
+/// The same for each build of one image from one place.
+fn key(build: &ImageBuild) -> String {
+    let text = format!("{}\0{}", build.context, build.tags.first().map(String::as_str).unwrap_or_default());
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// BuildKit takes no larger secret.

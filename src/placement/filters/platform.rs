@@ -2,12 +2,18 @@
 
 use crate::placement::Misfit;
 use crate::placement::site::Site;
+use crate::world::EngineInfo;
 
 /// Whether the engine runs such images: the same system, and an architecture that its CPU has (32-bit ones on their 64-bit
 /// successors among them). Variants above the base are the CPU's secret, so they are no reason against a host.
 /// The only host of an inventory is always tried, as docker compose does, since it may emulate.
 pub(in crate::placement) fn is_met(platform: &str, site: &Site) -> bool {
     let Some(seen) = site.seen else { return false };
+    site.is_only_host || runs_natively(platform, &seen.engine)
+}
+
+/// As `is_met`, of an engine alone.
+pub fn runs_natively(platform: &str, engine: &EngineInfo) -> bool {
     let mut parts = platform.split('/');
     let (os, arch) = (parts.next().unwrap_or_default(), parts.next());
     // `platform: arm64` names the architecture alone, `platform: linux` the system alone.
@@ -16,9 +22,8 @@ pub(in crate::placement) fn is_met(platform: &str, site: &Site) -> bool {
         None if matches!(os, "linux" | "windows" | "darwin" | "freebsd") => (Some(os), None),
         None => (None, Some(os)),
     };
-    site.is_only_host
-        || (os.is_none_or(|os| seen.engine.os.is_empty() || os.eq_ignore_ascii_case(&seen.engine.os))
-            && arch.is_none_or(|arch| seen.engine.arch.is_empty() || runs(&seen.engine.arch, arch)))
+    os.is_none_or(|os| engine.os.is_empty() || os.eq_ignore_ascii_case(&engine.os))
+        && arch.is_none_or(|arch| engine.arch.is_empty() || runs(&engine.arch, arch))
 }
 
 pub(in crate::placement) fn misfit(platform: &str, site: &Site) -> Misfit {
