@@ -39,7 +39,9 @@ impl Context {
             Some(_) => OWN_NAME.to_owned(),
             None => build.dockerfile.trim_start_matches("./").to_owned(),
         };
-        let ignore = Ignore::of(&folder, &dockerfile);
+        // Where another text is in the place of a file of the context, what the file's own .dockerignore says still holds.
+        let named = if build.dockerfile.is_empty() { &dockerfile } else { &build.dockerfile };
+        let ignore = Ignore::of(&folder, named.trim_start_matches("./"));
         Ok(Self { folder, dockerfile, extra, ignore })
     }
 
@@ -55,30 +57,41 @@ impl Context {
     }
 }
 
-/// The folders of a build that reads them as it goes, by BuildKit's names for them, and the Dockerfile's path in `dockerfile`, or in the
-/// context that the engine fetches. BuildKit itself applies .dockerignore.
-pub fn lent_folders(build: &ImageBuild) -> Result<(BTreeMap<String, Arc<dyn Folder>>, String), PackError> {
-    let mut folders: BTreeMap<String, Arc<dyn Folder>> = BTreeMap::new();
+/// By BuildKit's names for them.
+pub type LentFolders = BTreeMap<String, Arc<dyn Folder>>;
+
+/// The folders of a build that reads them as it goes, and the Dockerfile's path in `dockerfile`, or in the context that the engine
+/// fetches. BuildKit itself applies .dockerignore.
+pub fn lent_folders(build: &ImageBuild) -> Result<(LentFolders, String), PackError> {
+    let mut folders = LentFolders::new();
     for (name, context) in build.contexts.iter().filter(|(_, context)| ImageBuild::is_folder(context)) {
         folders.insert(ImageBuild::local_name(name), Arc::new(directory(context)?));
+    }
+    if build.is_remote() && build.dockerfile_inline.is_none() {
+        return Ok((folders, build.dockerfile.clone()));
     }
     if !build.is_remote() {
         folders.insert("context".to_owned(), Arc::new(directory(&build.context)?));
     }
-    let (name, files) = match &build.dockerfile_inline {
-        None if build.is_remote() => return Ok((folders, build.dockerfile.clone())),
-        Some(text) => (USUAL_NAME.to_owned(), BTreeMap::from([(USUAL_NAME.to_owned(), text.clone().into_bytes())])),
-        None => {
-            let path = Path::new(&build.context).join(&build.dockerfile);
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let text = fs::read(&path).map_err(|error| unreadable(&path, error))?;
-            let ignore = format!("{name}{IGNORE}");
-            let own = fs::read(path.with_file_name(&ignore)).ok().map(|text| (ignore, text));
-            (name.clone(), own.into_iter().chain([(name, text)]).collect())
-        }
-    };
+    let path = Path::new(&build.context).join(&build.dockerfile);
+    let name = path.file_name().filter(|_| !build.dockerfile.is_empty());
+    let name = name.map_or(USUAL_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut files = BTreeMap::from([(name.clone(), dockerfile_text(build)?)]);
+    let ignore = format!("{name}{IGNORE}");
+    if let (false, Ok(own)) = (build.dockerfile.is_empty(), fs::read(path.with_file_name(&ignore))) {
+        files.insert(ignore, own);
+    }
     folders.insert("dockerfile".to_owned(), Arc::new(Files(files)));
     Ok((folders, name))
+}
+
+/// The Dockerfile of a build that is not in a context which the engine fetches.
+pub fn dockerfile_text(build: &ImageBuild) -> Result<Vec<u8>, PackError> {
+    if let Some(text) = &build.dockerfile_inline {
+        return Ok(text.clone().into_bytes());
+    }
+    let path = Path::new(&build.context).join(&build.dockerfile);
+    fs::read(&path).map_err(|error| unreadable(&path, error))
 }
 
 fn directory(path: &str) -> Result<Directory, PackError> {

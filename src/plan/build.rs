@@ -8,7 +8,7 @@ use super::goal::Building;
 use super::images::Shipments;
 use super::{Cause, Inputs, Note, Op, Plan, Selection, StepId, Subject, images, order};
 use crate::placement::runs_natively;
-use crate::project::{HostName, ImageBuild, Service, ServiceName, Unbuildable};
+use crate::project::{HostName, ImageBuild, Naming, Service, ServiceName, Unbuildable};
 
 /// With `missing_only`, those images that some host has are left as they are.
 pub(super) fn plan(services: &Selection, building: &Building, inputs: &Inputs<'_>) -> Plan {
@@ -65,6 +65,9 @@ impl<'a> Yard<'_, 'a> {
         let after = self.take_bases(draft, &mut build, builder)?;
         for (attribute, why) in ImageBuild::inert(service) {
             draft.note(Note::Inert { service: name.to_string(), attribute, why: why.to_owned() });
+        }
+        if self.compose.seen(builder).is_some_and(|seen| !seen.engine.speaks(Naming::SINCE)) {
+            build.naming = Naming::ByStages;
         }
         build.no_cache |= self.building.no_cache;
         build.pull |= self.building.pull;

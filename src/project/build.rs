@@ -15,7 +15,7 @@ pub struct ImageBuild {
     pub tags: Vec<String>,
     /// A folder of this machine, or a URL that the engine fetches.
     pub context: String,
-    /// Within the context, or the path of a file elsewhere on this machine.
+    /// Within the context, or the path of a file elsewhere on this machine; of an inline one, the file in whose place it is, if any.
     pub dockerfile: String,
     /// The Dockerfile itself, in its place.
     pub dockerfile_inline: Option<String>,
@@ -46,12 +46,32 @@ pub struct ImageBuild {
     /// image that is built for another service.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub contexts: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Naming::is_usual")]
+    pub naming: Naming,
     /// What the Dockerfile calls a secret, and its name below the project's `secrets`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     /// What the Dockerfile calls an SSH agent, and the path of its socket; nothing: the agent of who builds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<String, Option<String>>,
+}
+
+/// How a Dockerfile comes to know further contexts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Naming {
+    #[default]
+    ByBuildKit,
+    /// As stages, since the engine's BuildKit knows no names of contexts.
+    ByStages,
+}
+
+impl Naming {
+    /// The first API version of engines whose BuildKit knows names of contexts (Docker 23).
+    pub const SINCE: (u32, u32) = (1, 42);
+
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 const DOCKER_IMAGE: &str = "docker-image://";
@@ -140,12 +160,14 @@ impl ImageBuild {
         // Insecure steps are all that `privileged` allows, as with docker compose.
         let insecure = flag("privileged").then(|| "security.insecure".to_owned());
         let entitlements: BTreeSet<String> = strings(document.get("entitlements")).into_iter().chain(insecure).collect();
+        let dockerfile = text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+        let dockerfile_inline = text("dockerfile_inline");
         let shm_size = document.get("shm_size");
         Some(Ok(Self {
             tags: Self::tags_of(service, image),
             context: text("context").unwrap_or_else(|| ".".to_owned()),
-            dockerfile: text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned()),
-            dockerfile_inline: text("dockerfile_inline"),
+            dockerfile: if dockerfile_inline.is_some() { String::new() } else { dockerfile },
+            dockerfile_inline,
             args: map(document.get("args")),
             labels: map(document.get("labels")),
             target: text("target").filter(|target| !target.is_empty()),
@@ -161,6 +183,7 @@ impl ImageBuild {
             inline_cache: !cache_to.is_empty(),
             entitlements: entitlements.into_iter().collect(),
             contexts,
+            naming: Naming::default(),
             secrets: secrets(document.get("secrets")),
             agents: agents(document.get("ssh")),
         }))
@@ -188,7 +211,12 @@ impl ImageBuild {
         self.contexts.iter().filter_map(|(name, context)| Some((name.clone(), service(context)?))).collect()
     }
 
-    /// The image is there, so that it can be a context.
+    /// The image that a context is.
+    pub fn image_of(context: &str) -> Option<&str> {
+        context.strip_prefix(DOCKER_IMAGE)
+    }
+
+    /// An image as a context.
     pub fn image_context(image: &str) -> String {
         format!("{DOCKER_IMAGE}{image}")
     }
@@ -198,7 +226,8 @@ impl ImageBuild {
         let lists = [&self.ulimits, &self.no_cache_filter, &self.entitlements];
         // The engine would take the Dockerfile that it fetches.
         let has_own_dockerfile = self.is_remote() && self.dockerfile_inline.is_some();
-        has_own_dockerfile || !self.contexts.is_empty() || lists.iter().any(|list| !list.is_empty())
+        let names_contexts = !self.contexts.is_empty() && self.naming == Naming::ByBuildKit;
+        has_own_dockerfile || names_contexts || lists.iter().any(|list| !list.is_empty())
     }
 }
 

@@ -16,7 +16,9 @@ mod service;
 mod spec_hash;
 mod suggest;
 
-pub use build::{BUILDKIT_OWNS, FOR_WINDOWS, ImageBuild, LINUX_HAS_NONE, NO_ATTESTATIONS, NOT_KEPT, SECRET_OWNER, Unbuildable};
+pub use build::{
+    BUILDKIT_OWNS, FOR_WINDOWS, ImageBuild, LINUX_HAS_NONE, NO_ATTESTATIONS, NOT_KEPT, Naming, SECRET_OWNER, Unbuildable,
+};
 pub use config_hash::{ConfigHash, HashPart};
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
