@@ -245,6 +245,7 @@ fn project_of_containers(name: &ProjectName, world: &World) -> Project {
         environment_files: Vec::new(),
         services: services.into_iter().map(|service| (service, Default::default())).collect(),
         disabled_services: BTreeSet::new(),
+        bases: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         configs: BTreeMap::new(),

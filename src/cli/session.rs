@@ -87,7 +87,7 @@ impl Session {
 
     /// As `look`, a moment after another: engines and swarm are as they were `before`, where they were seen.
     async fn look_again(&self, project: Option<&Project>, before: &World) -> World {
-        let images = project.map(images_of).unwrap_or_default();
+        let images = project.map(Project::images).unwrap_or_default();
         look_again(&self.engines, &Question::about(images), before).await
     }
 
@@ -423,11 +423,6 @@ fn small_enough(project: &Project) -> Result<(), Failure> {
     let error = format!("the project asks for {replicas} replicas, {REPLICAS_MAX} are the most");
     let hint = format!("look at `deploy.replicas` and `scale` of `{}`", most.unwrap_or_default());
     Err(Failure::said(error, hint, exit::COMPOSE_FILE))
-}
-
-fn images_of(project: &Project) -> BTreeSet<String> {
-    let services = project.services.iter();
-    services.map(|(name, service)| service.image_name(project.name.as_str(), name.as_str())).collect()
 }
 
 /// Puts steps in front of a plan, all others after the last of them.

@@ -209,6 +209,7 @@ mod tests {
             environment_files: Vec::new(),
             services: BTreeMap::from([(name, service)]),
             disabled_services: BTreeSet::new(),
+            bases: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             configs: BTreeMap::new(),

@@ -36,6 +36,7 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
         environment_files: surroundings.environment_files.to_vec(),
         services: Default::default(),
         disabled_services: Default::default(),
+        bases: Default::default(),
         networks: section(document, "networks", &mut faults),
         volumes: section(document, "volumes", &mut faults),
         configs: section(document, "configs", &mut faults),
@@ -47,6 +48,10 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
     project.services = section(document, "services", &mut faults);
     for name in surroundings.disabled.into_iter().flat_map(Map::keys) {
         project.disabled_services.extend(ServiceName::new(name.as_str()).ok());
+    }
+    for (name, service) in surroundings.disabled.into_iter().flat_map(|disabled| super::profiles::bases(document, disabled)) {
+        let service = read(service, &format!("services.{name}"), &mut faults);
+        project.bases.extend(ServiceName::new(name).ok().zip(service));
     }
     for (name, service) in document.entries("services") {
         faults.extend(nameless(name, service));

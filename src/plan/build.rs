@@ -87,7 +87,7 @@ impl<'a> Yard<'_, 'a> {
     ) -> Result<Vec<StepId>, Unbuildable> {
         let mut after = Vec::new();
         for (context, needed) in build.services() {
-            let found = self.compose.project.services.get_key_value(needed.as_str());
+            let found = self.compose.project.built(&needed);
             let image = found.map(|(name, service)| self.image(name, service)).unwrap_or_default();
             let Some(base) = self.bases.get(&image).copied() else {
                 return Err(Unbuildable {

@@ -68,6 +68,7 @@ mod tests {
             environment_files: Vec::new(),
             services: services.into(),
             disabled_services: BTreeSet::new(),
+            bases: Default::default(),
             networks: Default::default(),
             volumes: Default::default(),
             configs: Default::default(),

@@ -20,7 +20,7 @@ pub(super) struct Meant<'a> {
 pub(super) fn meant<'a>(compose: &Compose<'a>) -> BTreeMap<String, Meant<'a>> {
     let mut found = BTreeMap::new();
     let order = builders(compose.inventory, compose.world);
-    for (name, service) in &compose.project.services {
+    for (name, service) in compose.project.services.iter().chain(&compose.project.bases) {
         let image = service.image_name(compose.project.name.as_str(), name.as_str());
         let holders = order.iter().filter_map(|host| Some(Meant { host, image: compose.seen(host)?.images.get(&image)? }));
         let holders: Vec<Meant<'a>> = holders.collect();

@@ -52,7 +52,9 @@ impl<'a> Order<'a, '_> {
             let bases = if self.bases { ImageBuild::bases(service) } else { BTreeSet::new() };
             let needed: BTreeSet<&str> = needs(service).into_iter().chain(bases.iter().copied()).collect();
             for needed in needed.into_iter().rev() {
-                let Some((name, service)) = self.project.services.get_key_value(needed) else { continue };
+                let found = self.project.services.get_key_value(needed);
+                let base = || self.project.bases.get_key_value(needed).filter(|_| bases.contains(needed));
+                let Some((name, service)) = found.or_else(base) else { continue };
                 let is_chosen = self.deps || self.selection.has(needed) || bases.contains(needed);
                 if !self.done.contains(name.as_str()) && is_chosen {
                     stack.push((name, service, false));

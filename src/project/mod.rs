@@ -60,6 +60,9 @@ pub struct Project {
     /// Services left out because none of their profiles is active. Their containers are no orphans.
     #[serde(default)]
     pub disabled_services: BTreeSet<ServiceName>,
+    /// Services among those left out whose images the build of another service has as contexts: they are built, and not run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bases: BTreeMap<ServiceName, Service>,
     #[serde(default)]
     pub networks: BTreeMap<NetworkName, Network>,
     #[serde(default)]
@@ -80,6 +83,17 @@ pub struct Project {
 }
 
 impl Project {
+    /// A service that is built, whether or not it is run.
+    pub fn built(&self, name: &str) -> Option<(&ServiceName, &Service)> {
+        self.services.get_key_value(name).or_else(|| self.bases.get_key_value(name))
+    }
+
+    /// The images of all services that are run or built.
+    pub fn images(&self) -> BTreeSet<String> {
+        let services = self.services.iter().chain(&self.bases);
+        services.map(|(name, service)| service.image_name(self.name.as_str(), name.as_str())).collect()
+    }
+
     /// Every slot that replicated services ask for, in order of service and number.
     /// Global services have one slot per host that fits; placement names those.
     pub fn replicated_slots(&self) -> impl Iterator<Item = Slot> + '_ {

@@ -203,7 +203,9 @@ fn a_build_that_is_interrupted_ends_on_its_host() {
         found.expect("pgrep is there").status.success()
     };
     let running = project.start(&["build"]);
-    wait_until("the build is under way", || sleeps());
+    wait_until("the build is under way", sleeps);
+    running.interrupt();
+    wait_until("it says what a second time does", || running.stderr().contains("once more ends at once"));
     running.interrupt();
     assert_ne!(running.wait().code, Some(0));
     wait_until("the build has ended on its host", || !sleeps());

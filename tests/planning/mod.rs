@@ -69,6 +69,7 @@ pub fn project(text: &str) -> Project {
         environment_files: Vec::new(),
         services,
         disabled_services: BTreeSet::new(),
+        bases: Default::default(),
         networks,
         volumes,
         configs: serde_json::from_value(part("configs")).expect("configs"),

@@ -26,6 +26,7 @@ pub fn project(project: &str, image: &str) -> Project {
         environment_files: Vec::new(),
         services: BTreeMap::from([(ServiceName::new("web").expect("a good name"), service)]),
         disabled_services: Default::default(),
+        bases: Default::default(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         configs: BTreeMap::new(),

@@ -102,8 +102,7 @@ impl Moving<'_> {
 
     /// The hosts with what they have of the project's images.
     pub(in crate::cli) async fn look(&self, project: &Project) -> World {
-        let images = project.services.iter().map(|(name, service)| service.image_name(project.name.as_str(), name.as_str()));
-        look_for(self.engines, &Question::about(images.collect())).await
+        look_for(self.engines, &Question::about(project.images())).await
     }
 
     pub(in crate::cli) fn scene<'x>(&'x self, record: &Record, project: &'x Project, world: &'x World) -> Scene<'x> {

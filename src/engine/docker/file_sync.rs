@@ -208,8 +208,8 @@ mod tests {
 
     /// The packets of an answer: kind, id, bytes.
     async fn sync(headers: &[(&str, &str)], asks: &[Message]) -> Vec<(u64, u64, usize)> {
-        let mut lent = Lent::default();
-        lent.folders = BTreeMap::from([("context".to_owned(), Arc::new(Two) as Arc<dyn Folder>)]);
+        let folders = BTreeMap::from([("context".to_owned(), Arc::new(Two) as Arc<dyn Folder>)]);
+        let lent = Lent { folders, ..Lent::default() };
         let mut request = Request::post("http://session/");
         for (name, value) in headers {
             request = request.header(*name, *value);
