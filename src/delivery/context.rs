@@ -14,8 +14,6 @@ use super::pack::{Kept, PackError, pack_folder};
 use crate::engine::Folder;
 use crate::project::ImageBuild;
 
-/// What a Dockerfile is called that is not in its context.
-const OWN_NAME: &str = ".mcompose.Dockerfile";
 const USUAL_NAME: &str = "Dockerfile";
 /// Also the end of the name of a file that counts for one Dockerfile alone.
 const IGNORE: &str = ".dockerignore";
@@ -24,25 +22,26 @@ const IGNORE: &str = ".dockerignore";
 pub struct Context {
     folder: PathBuf,
     dockerfile: String,
-    /// A Dockerfile that is no file of the context.
-    extra: Option<Vec<u8>>,
     ignore: Ignore,
 }
 
 impl Context {
-    /// Reads what there is to know before it is packed. The context is a folder of this machine.
-    pub fn of(build: &ImageBuild) -> Result<Self, PackError> {
+    /// Reads what there is to know before it is packed. The context is a folder of this machine. Nothing where the Dockerfile is no file
+    /// of it: an archive has no place for such a one.
+    pub fn of(build: &ImageBuild) -> Result<Option<Self>, PackError> {
         let path = Path::new(&build.context);
         let folder = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-        let extra = outside(&folder, build)?;
-        let dockerfile = match extra {
-            Some(_) => OWN_NAME.to_owned(),
-            None => build.dockerfile.trim_start_matches("./").to_owned(),
-        };
-        // Where another text is in the place of a file of the context, what the file's own .dockerignore says still holds.
-        let named = if build.dockerfile.is_empty() { &dockerfile } else { &build.dockerfile };
-        let ignore = Ignore::of(&folder, named.trim_start_matches("./"));
-        Ok(Self { folder, dockerfile, extra, ignore })
+        if build.dockerfile_inline.is_some() || Path::new(&build.dockerfile).is_absolute() {
+            return Ok(None);
+        }
+        let path = folder.join(&build.dockerfile);
+        let real = fs::canonicalize(&path).map_err(|error| unreadable(&path, error))?;
+        if !real.starts_with(&folder) {
+            return Ok(None);
+        }
+        let dockerfile = build.dockerfile.trim_start_matches("./").to_owned();
+        let ignore = Ignore::of(&folder, &dockerfile);
+        Ok(Some(Self { folder, dockerfile, ignore }))
     }
 
     /// The Dockerfile's path in the archive.
@@ -52,8 +51,7 @@ impl Context {
 
     /// Writes the archive: root's files, as docker's own client sends them.
     pub fn pack(&self, out: impl Write) -> Result<(), PackError> {
-        let extra = self.extra.clone().map(|text| (OWN_NAME, text));
-        pack_folder(&self.folder, &|path, is_folder| self.ignore.keeps(path, is_folder), extra, out)
+        pack_folder(&self.folder, &|path, is_folder| self.ignore.keeps(path, is_folder), out)
     }
 }
 
@@ -98,19 +96,6 @@ fn directory(path: &str) -> Result<Directory, PackError> {
     let path = Path::new(path);
     let folder = fs::canonicalize(path).and_then(|folder| fs::read_dir(&folder).map(|_| folder));
     folder.map(Directory).map_err(|error| unreadable(path, error))
-}
-
-/// The text of a Dockerfile that is not a file of the context.
-fn outside(context: &Path, build: &ImageBuild) -> Result<Option<Vec<u8>>, PackError> {
-    if let Some(text) = &build.dockerfile_inline {
-        return Ok(Some(text.clone().into_bytes()));
-    }
-    let path = context.join(&build.dockerfile);
-    let real = fs::canonicalize(&path).map_err(|error| unreadable(&path, error))?;
-    if real.starts_with(context) && !Path::new(&build.dockerfile).is_absolute() {
-        return Ok(None);
-    }
-    fs::read(&real).map(Some).map_err(|error| unreadable(&path, error))
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> PackError {

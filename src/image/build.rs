@@ -59,20 +59,21 @@ async fn once(
     mut lent: Lent,
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(), EngineError> {
-    if build.asks_buildkit() {
-        let (folders, dockerfile) = lent_folders(build).map_err(|error| refused(engine, build, chain(&error)))?;
+    if build.is_remote() && !build.asks_buildkit() {
+        return engine.build(build, &build.dockerfile, None, &lent, progress).await;
+    }
+    let unreadable = |error| refused(engine, build, chain(&error));
+    let context = if build.asks_buildkit() { None } else { Context::of(build).map_err(unreadable)? };
+    let Some(context) = context else {
+        let (folders, dockerfile) = lent_folders(build).map_err(unreadable)?;
         lent.folders = folders;
         lent.folders_key = Some(key(build));
         return engine.build(build, &dockerfile, None, &lent, progress).await;
-    }
-    if build.is_remote() {
-        return engine.build(build, &build.dockerfile, None, &lent, progress).await;
-    }
-    let context = Context::of(build).map_err(|error| refused(engine, build, chain(&error)))?;
+    };
     let dockerfile = context.dockerfile().to_owned();
     let pack = move |writer: &mut Pipe| context.pack(writer);
     let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), &lent, progress)).await;
-    built.unwrap_or_else(|error| Err(refused(engine, build, chain(&error))))
+    built.unwrap_or_else(|error| Err(unreadable(error)))
 }
 
 fn refused(engine: &dyn Engine, build: &ImageBuild, message: String) -> EngineError {

@@ -68,6 +68,17 @@ impl<'a> Yard<'_, 'a> {
         }
         if self.compose.seen(builder).is_some_and(|seen| !seen.engine.speaks(Naming::SINCE)) {
             build.naming = Naming::ByStages;
+            let (major, minor) = Naming::SINCE;
+            let why = format!("the engine on {builder} is older than API {major}.{minor}; its builds have the engine's own");
+            for (attribute, is_set) in [("shm_size", build.shm_bytes.is_some()), ("ulimits", !build.ulimits.is_empty())] {
+                if is_set {
+                    draft.note(Note::Inert {
+                        service: name.to_string(),
+                        attribute: format!("build.{attribute}"),
+                        why: why.clone(),
+                    });
+                }
+            }
         }
         build.no_cache |= self.building.no_cache;
         build.pull |= self.building.pull;

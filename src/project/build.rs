@@ -66,7 +66,7 @@ pub enum Naming {
 }
 
 impl Naming {
-    /// The first API version of engines whose BuildKit knows names of contexts (Docker 23).
+    /// The first API version of engines whose BuildKit knows names of contexts, and limits of a build (Docker 23).
     pub const SINCE: (u32, u32) = (1, 42);
 
     fn is_usual(&self) -> bool {

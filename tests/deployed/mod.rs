@@ -27,6 +27,7 @@ pub fn shop(services: &[(&str, Service)], volumes: &[&str]) -> Project {
         environment_files: Vec::new(),
         services: services.iter().map(service).collect(),
         disabled_services: BTreeSet::new(),
+        bases: Default::default(),
         networks: BTreeMap::new(),
         volumes: volumes.iter().map(volume).collect(),
         configs: BTreeMap::new(),

@@ -120,7 +120,8 @@ RUN --mount=type=bind,from=more,source=/sub,target=/mnt cat /mnt/inner > /inner
         .assert_says(&["build image built-as-context:1", "build image built-of-contexts:1"]);
     let read = |expected: &str| {
         project.ok(&["up", "-d", "--build"]);
-        let script = "cat /app/kept /more/kept /inner /made; cd /; ls app/left.log app/tool more/secret 2>/dev/null";
+        let script =
+            "cat /app/kept /more/kept /inner /made; cd /; ls app/left.log app/tool more/secret more/.mcompose* 2>/dev/null";
         let (_, seen) = project.exec("web-1", &["sh", "-c", script]);
         assert_eq!(seen, expected);
     };
@@ -168,12 +169,15 @@ secrets:
         let (_, anew) = project.exec("web-1", &["cat", "/anew"]);
         (cached, anew)
     };
-    let (first, second) = (build(), build());
-    assert_eq!(first.0, second.0, "it comes out of the cache");
-    assert_ne!(first.1, second.1, "it is built anew");
+    // An engine that builds other images at the same time may miss what it has in its cache.
+    wait_until("the other stage comes out of the cache", || {
+        let (first, second) = (build(), build());
+        assert_ne!(first.1, second.1, "it is built anew");
+        first.0 == second.0
+    });
     let sum = crate::harness::run("sha256sum", &[&folder.join("token").display().to_string()]);
     let (_, seen) = project.exec("web-1", &["cut", "-d", " ", "-f", "1", "/sum"]);
-    assert_eq!(Some(seen.as_str()), sum.split(' ').next());
+    assert_eq!(Some(seen.trim_end()), sum.split(' ').next());
 
     // What fails says what it said.
     project.rewrite(&compose("echo these were; echo the last words >&2; exit 3"));

@@ -93,7 +93,7 @@ impl Docker {
     ) -> Result<(), EngineError> {
         let image = build.tags.first().map(String::as_str).unwrap_or_default();
         let what = format!("build image `{image}`");
-        if build.asks_buildkit() {
+        if build.asks_buildkit() || !lent.folders.is_empty() {
             return self.solve(&what, build, dockerfile, lent, progress).await;
         }
         let session = if lent.is_empty() { None } else { Some(self.lend(lent).await?) };
