@@ -1,13 +1,13 @@
 //! The goal `Build`: images of services with a `build`, made on one host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::compose::Compose;
 use super::draft::Draft;
 use super::goal::Building;
 use super::images::Shipments;
 use super::{Cause, Inputs, Note, Op, Plan, Selection, StepId, Subject, images, order};
-use crate::placement::runs_natively;
+use crate::placement::{native_of, runs_natively};
 use crate::project::{HostName, ImageBuild, Naming, Service, ServiceName, Unbuildable};
 
 /// With `missing_only`, those images that some host has are left as they are.
@@ -52,7 +52,7 @@ impl<'a> Yard<'_, 'a> {
         if self.bases.contains_key(&image) {
             return Ok(());
         }
-        let Some(build) = ImageBuild::of(service, &image, &|platform| self.native(platform).is_some()) else { return Ok(()) };
+        let Some(build) = ImageBuild::of(service, &image, &|platforms| self.natives(platforms)) else { return Ok(()) };
         let is_there = self.compose.meant(&image).is_some();
         if self.building.missing_only && is_there && service.pull_policy.as_deref() != Some("build") {
             self.bases.insert(image, Base::There);
@@ -127,6 +127,12 @@ impl<'a> Yard<'_, 'a> {
 
     fn image(&self, name: &ServiceName, service: &Service) -> String {
         service.image_name(self.compose.project.name.as_str(), name.as_str())
+    }
+
+    /// Of several platforms, the best one of each host that answers.
+    fn natives(&self, platforms: &[String]) -> BTreeSet<String> {
+        let seen = self.builders.iter().filter_map(|host| self.compose.seen(host));
+        seen.filter_map(|seen| native_of(platforms, &seen.engine)).cloned().collect()
     }
 
     /// The first builder that runs images of this platform.

@@ -77,6 +77,9 @@ impl Naming {
 const DOCKER_IMAGE: &str = "docker-image://";
 const OF_SERVICE: &str = "service:";
 
+/// Chooses among the platforms of a build.
+pub type Natives<'n> = dyn Fn(&[String]) -> BTreeSet<String> + 'n;
+
 /// What of a `build` cannot be honoured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unbuildable {
@@ -126,9 +129,8 @@ impl ImageBuild {
         contexts.filter_map(|context| context.as_str()?.strip_prefix(OF_SERVICE)).collect()
     }
 
-    /// The build of a service's image; nothing for a service without `build`.
-    /// `is_native`: whether some host runs images of a platform.
-    pub fn of(service: &Service, image: &str, is_native: &dyn Fn(&str) -> bool) -> Option<Result<Self, Unbuildable>> {
+    /// The build of a service's image; nothing for a service without `build`. `natives`: those of several platforms that hosts have.
+    pub fn of(service: &Service, image: &str, natives: &Natives<'_>) -> Option<Result<Self, Unbuildable>> {
         let document = &service.build.as_ref()?.document;
         let is_set = |key: &&str| document.get(*key).is_some_and(|value| !is_empty(value));
         if let Some(key) = NOT_KEPT.iter().copied().find(|key| is_set(key)) {
@@ -151,7 +153,7 @@ impl ImageBuild {
             let (why, hint) = ("an engine takes layers out of images only", "name an image, or `type=registry,ref=IMAGE`");
             return Some(Err(Unbuildable { attribute: "build.cache_from".to_owned(), why: why.to_owned(), hint }));
         };
-        let platform = match platform(service, &strings(document.get("platforms")), is_native) {
+        let platform = match platform(service, &strings(document.get("platforms")), natives) {
             Ok(platform) => platform,
             Err(unbuildable) => return Some(Err(unbuildable)),
         };
@@ -249,19 +251,18 @@ fn ulimits(value: Option<&Value>) -> Vec<String> {
 }
 
 /// The one platform to build for: the service's own, or that of several which the hosts have.
-fn platform(service: &Service, platforms: &[String], is_native: &dyn Fn(&str) -> bool) -> Result<Option<String>, Unbuildable> {
+fn platform(service: &Service, platforms: &[String], natives: &Natives<'_>) -> Result<Option<String>, Unbuildable> {
     let own = service.platform.clone().filter(|platform| !platform.is_empty());
     let (why, hint) = match platforms {
         [] => return Ok(own),
         [one] => return Ok(Some(one.clone())),
         _ if own.is_some() => return Ok(own),
-        _ => match platforms.iter().filter(|platform| is_native(platform)).collect::<Vec<_>>().as_slice() {
-            [one] => return Ok(Some((*one).clone())),
+        _ => match natives(platforms).into_iter().collect::<Vec<_>>().as_slice() {
+            [one] => return Ok(Some(one.clone())),
             [] => {
                 ("no host that answers runs any of them".to_owned(), "name one of them alone, which the builder then may emulate")
             }
             several => {
-                let several: Vec<&str> = several.iter().map(|platform| platform.as_str()).collect();
                 let hint = "say with `platform:` which one the service is for, or push an image that was built with `docker buildx build`";
                 (format!("an image is built for one platform, and hosts run {}", several.join(" and ")), hint)
             }
