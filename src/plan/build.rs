@@ -62,31 +62,41 @@ impl<'a> Yard<'_, 'a> {
         // Where none runs it, the first may emulate it.
         let native = build.platform.as_deref().and_then(|platform| self.native(platform));
         let Some(builder) = native.or(self.builders.first().copied()) else { return Ok(()) };
+        build.no_cache |= self.building.no_cache;
+        build.pull |= self.building.pull;
+        build.args.extend(self.building.args.clone());
+        let unsuited = self.suit(&mut build, builder);
         let after = self.take_bases(draft, &mut build, builder)?;
         for (attribute, why) in ImageBuild::inert(service) {
             draft.note(Note::Inert { service: name.to_string(), attribute, why: why.to_owned() });
         }
-        if self.compose.seen(builder).is_some_and(|seen| !seen.engine.speaks(Naming::SINCE)) {
-            build.naming = Naming::ByStages;
-            let (major, minor) = Naming::SINCE;
-            let why = format!("the engine on {builder} is older than API {major}.{minor}; its builds have the engine's own");
-            for (attribute, is_set) in [("shm_size", build.shm_bytes.is_some()), ("ulimits", !build.ulimits.is_empty())] {
-                if is_set {
-                    draft.note(Note::Inert {
-                        service: name.to_string(),
-                        attribute: format!("build.{attribute}"),
-                        why: why.clone(),
-                    });
-                }
-            }
+        for (attribute, why) in unsuited {
+            draft.note(Note::Inert { service: name.to_string(), attribute: format!("build.{attribute}"), why });
         }
-        build.no_cache |= self.building.no_cache;
-        build.pull |= self.building.pull;
-        build.args.extend(self.building.args.clone());
         let cause = if is_there { Cause::Requested } else { Cause::Missing };
         let step = draft.step(builder, Subject::Image(image.clone()), Op::Build(Box::new(build)), cause, after);
         self.bases.insert(image, Base::BuiltBy(step));
         Ok(())
+    }
+
+    /// Makes the build one that the builder's engine can do. Returns what has no effect there, and why.
+    fn suit(&self, build: &mut ImageBuild, builder: &HostName) -> Vec<(&'static str, String)> {
+        let mut inert = Vec::new();
+        if self.compose.seen(builder).is_some_and(|seen| !seen.engine.speaks(Naming::SINCE)) {
+            build.naming = Naming::ByStages;
+            let (major, minor) = Naming::SINCE;
+            let why = format!("the engine on {builder} is older than API {major}.{minor}; its builds have the engine's own");
+            let limits = [("shm_size", build.shm_bytes.is_some()), ("ulimits", !build.ulimits.is_empty())];
+            inert.extend(limits.into_iter().filter(|(_, is_set)| *is_set).map(|(attribute, _)| (attribute, why.clone())));
+        }
+        if build.pull && build.has_own_images() {
+            build.pull = false;
+            inert.push((
+                "pull",
+                "among its contexts are images that no registry has, and BuildKit would pull these, too".to_owned(),
+            ));
+        }
+        inert
     }
 
     /// Sees to it that the builder has the images that are contexts of the build, and names them there. Returns what it waits for.
@@ -100,16 +110,22 @@ impl<'a> Yard<'_, 'a> {
         for (context, needed) in build.services() {
             let found = self.compose.project.built(&needed);
             let image = found.map(|(name, service)| self.image(name, service)).unwrap_or_default();
-            let Some(base) = self.bases.get(&image).copied() else {
-                return Err(Unbuildable {
-                    attribute: format!("build.additional_contexts.{context}"),
-                    why: format!("the image of `{needed}` is not built before it"),
-                    hint: "see what is said of that service; images cannot be made of each other",
-                });
+            let refused = |why: String, hint: &'static str| Unbuildable {
+                attribute: format!("build.additional_contexts.{context}"),
+                why,
+                hint,
             };
-            after.extend(match base {
-                Base::BuiltBy(step) => Some(step),
-                Base::There => self.bring(draft, &image, builder),
+            after.extend(match self.bases.get(&image).copied() {
+                Some(Base::BuiltBy(step)) if draft.host_of(step).as_ref() == Some(builder) => Some(step),
+                Some(Base::BuiltBy(_)) => {
+                    let hint = "give both the same `platform`";
+                    return Err(refused(format!("the image of `{needed}` is built for another platform, on another host"), hint));
+                }
+                Some(Base::There) => self.bring(draft, &image, builder),
+                None => {
+                    let hint = "see what is said of that service; images cannot be made of each other";
+                    return Err(refused(format!("the image of `{needed}` is not built before it"), hint));
+                }
             });
             build.contexts.insert(context, ImageBuild::image_context(&image));
         }

@@ -213,6 +213,15 @@ impl ImageBuild {
         self.contexts.iter().filter_map(|(name, context)| Some((name.clone(), service(context)?))).collect()
     }
 
+    /// Whether some of its contexts are images that this project makes.
+    pub fn has_own_images(&self) -> bool {
+        let is_made = |context: &String| match self.naming {
+            Naming::ByBuildKit => context.starts_with(OF_SERVICE),
+            Naming::ByStages => !context.starts_with(DOCKER_IMAGE),
+        };
+        self.contexts.values().any(is_made)
+    }
+
     /// The image that a context is.
     pub fn image_of(context: &str) -> Option<&str> {
         context.strip_prefix(DOCKER_IMAGE)
