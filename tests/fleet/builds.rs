@@ -181,7 +181,12 @@ secrets:
 
     // What fails says what it said.
     project.rewrite(&compose("echo these were; echo the last words >&2; exit 3"));
-    project.run(&["build"]).assert_refused(&["cannot build image built-anew:1 on h1", "exit code: 3", "these were", "the last words"]);
+    project.run(&["build"]).assert_refused(&[
+        "cannot build image built-anew:1 on h1",
+        "exit code: 3",
+        "these were",
+        "the last words",
+    ]);
     project.ok(&["down", "--rmi", "all"]);
     project.assert_gone();
 }
