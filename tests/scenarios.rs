@@ -137,6 +137,10 @@ impl Stage {
             ["containerd", host] => {
                 self.bed().fake.host(host).set_info(|info| info.storage_driver = "overlayfs".to_owned());
             }
+            ["arch", host, arch] => {
+                let arch = (*arch).to_owned();
+                self.bed().fake.host(host).set_info(|info| info.arch = arch);
+            }
             ["keeps", digests @ ..] => {
                 self.bed().kept = Some(digests.iter().map(|digest| digest.repeat(40)).collect());
             }

@@ -84,6 +84,7 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["no basic auth credentials"], NO_LOGIN),
     (&["could not attach to network"], NOT_ATTACHABLE),
     (&["not manually attachable"], NOT_ATTACHABLE),
+    (&["entitlement", "not allowed"], ENTITLED),
     (&["has active endpoints"], "containers of others use it: `docker network inspect` on HOST shows which"),
     (&["volume is in use"], "a container of others uses it: `docker ps -a --filter volume=NAME` on HOST shows which"),
 ];
@@ -93,6 +94,8 @@ const NAME_TAKEN: &str = "a container that is not of this project has the name o
                           project name (`-p`)";
 const POOLS_USED_UP: &str = "HOST has no addresses left for networks: `docker network prune` there frees some, or give the network a \
                              subnet with `ipam`";
+const ENTITLED: &str = "the engine on HOST allows it once its daemon.json says `{\"builder\": {\"Entitlements\": {\"security-insecure\": true}}}` \
+                        (or `network-host`)";
 const NO_LOGIN: &str = "the registry does not give it without a password, or has no such image: `docker login` on this machine is what \
                         mcompose pulls with on every host";
 const NOT_ATTACHABLE: &str = "the network is not attachable: networks made by others need `--attachable`";

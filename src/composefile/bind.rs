@@ -46,6 +46,10 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
     for name in surroundings.disabled.into_iter().flat_map(Map::keys) {
         project.disabled_services.extend(ServiceName::new(name.as_str()).ok());
     }
+    for (name, service) in surroundings.disabled.into_iter().flat_map(|disabled| super::profiles::bases(document, disabled)) {
+        let service = read(service, &format!("services.{name}"), &mut faults);
+        project.bases.extend(ServiceName::new(name).ok().zip(service));
+    }
     for (name, service) in document.entries("services") {
         faults.extend(nameless(name, service));
         let label_files = surroundings.label_files.and_then(|files| files.get(name)).map(|entry| &entry.node);

@@ -82,7 +82,7 @@ pub(super) fn finish(
     environment::merge_label_files(&mut document, request.environment, files, faults);
     profiles::select(&mut document, &mut disabled, request.selection, faults);
     if !options.all_resources {
-        profiles::prune(&mut document);
+        profiles::prune(&mut document, &disabled);
     }
     if has_errors(faults) { None } else { Some(Finished { document, disabled, label_files, profiles: all_profiles }) }
 }

@@ -1,6 +1,6 @@
 //! Which services are meant: by profile and by name; and which networks, volumes, configs and secrets are left without a user.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Diagnostic, Map, Node};
 use crate::project::nearest;
@@ -94,8 +94,30 @@ pub(super) fn select(document: &mut Node, disabled: &mut Map, selection: &[Strin
     }
 }
 
+/// The services among those that are left out whose images the builds of those that stay need, and what these need.
+pub(super) fn bases<'a>(document: &'a Node, disabled: &'a Map) -> BTreeMap<&'a str, &'a Node> {
+    let mut found = BTreeMap::new();
+    let mut open: Vec<&Node> = document.entries("services").map(|(_, service)| service).collect();
+    while let Some(service) = open.pop() {
+        let contexts = service.get("build").into_iter().flat_map(|build| build.entries("additional_contexts"));
+        let needed = contexts.filter_map(|(_, context)| context.as_str()?.strip_prefix("service:"));
+        for (name, entry) in needed.filter_map(|name| Some((name, disabled.get(name)?))) {
+            if found.insert(name, &entry.node).is_none() {
+                open.push(&entry.node);
+            }
+        }
+    }
+    found
+}
+
 /// Takes out what no service uses.
-pub(super) fn prune(document: &mut Node) {
+pub(super) fn prune(document: &mut Node, disabled: &Map) {
+    let granted = |service: &Node| -> Vec<String> {
+        let build = service.get("build").map(|build| build.items("secrets")).unwrap_or_default();
+        let grants = service.items("secrets").iter().chain(build);
+        grants.filter_map(|grant| grant.text_at("source")).map(str::to_owned).collect()
+    };
+    let of_bases: Vec<String> = bases(document, disabled).into_values().flat_map(granted).collect();
     let mut used: [(&str, BTreeSet<String>); 5] =
         ["networks", "volumes", "secrets", "configs", "models"].map(|section| (section, BTreeSet::new()));
     for (_, service) in document.entries("services") {
@@ -104,11 +126,10 @@ pub(super) fn prune(document: &mut Node) {
         models.1.extend(service.entries("models").map(|(name, _)| name.to_owned()));
         let mounts = service.items("volumes").iter().filter(|mount| mount.text_at("type") == Some("volume"));
         volumes.1.extend(mounts.filter_map(|mount| mount.text_at("source")).map(str::to_owned));
-        let build = service.get("build").map(|build| build.items("secrets")).unwrap_or_default();
-        let granted = service.items("secrets").iter().chain(build);
-        secrets.1.extend(granted.filter_map(|grant| grant.text_at("source")).map(str::to_owned));
+        secrets.1.extend(granted(service));
         configs.1.extend(service.items("configs").iter().filter_map(|grant| grant.text_at("source")).map(str::to_owned));
     }
+    used[2].1.extend(of_bases);
     for (section, used) in &used {
         if let Some(objects) = document.get_mut(section).and_then(Node::as_map_mut) {
             objects.retain(|name, _| used.contains(name));

@@ -1,39 +1,47 @@
 //! The context of a build as an archive, without what .dockerignore names.
 #![expect(clippy::disallowed_methods, reason = "files are what it packs")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use glob::{MatchOptions, Pattern};
 
+use super::lent_folder::{Directory, Files};
 use super::pack::{Kept, PackError, pack_folder};
+use crate::engine::Folder;
 use crate::project::ImageBuild;
 
-/// What a Dockerfile is called that is not in its context.
-const OWN_NAME: &str = ".mcompose.Dockerfile";
+const USUAL_NAME: &str = "Dockerfile";
+/// Also the end of the name of a file that counts for one Dockerfile alone.
+const IGNORE: &str = ".dockerignore";
 
 /// The context of one build: what is sent of it.
 pub struct Context {
     folder: PathBuf,
     dockerfile: String,
-    /// A Dockerfile that is no file of the context.
-    extra: Option<Vec<u8>>,
     ignore: Ignore,
 }
 
 impl Context {
-    /// Reads what there is to know before it is packed. The context is a folder of this machine.
-    pub fn of(build: &ImageBuild) -> Result<Self, PackError> {
+    /// Reads what there is to know before it is packed. The context is a folder of this machine. Nothing where the Dockerfile is no file
+    /// of it: an archive has no place for such a one.
+    pub fn of(build: &ImageBuild) -> Result<Option<Self>, PackError> {
         let path = Path::new(&build.context);
         let folder = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-        let extra = outside(&folder, build)?;
-        let dockerfile = match extra {
-            Some(_) => OWN_NAME.to_owned(),
-            None => build.dockerfile.trim_start_matches("./").to_owned(),
-        };
+        if build.dockerfile_inline.is_some() || Path::new(&build.dockerfile).is_absolute() {
+            return Ok(None);
+        }
+        let path = folder.join(&build.dockerfile);
+        let real = fs::canonicalize(&path).map_err(|error| unreadable(&path, error))?;
+        if !real.starts_with(&folder) {
+            return Ok(None);
+        }
+        let dockerfile = build.dockerfile.trim_start_matches("./").to_owned();
         let ignore = Ignore::of(&folder, &dockerfile);
-        Ok(Self { folder, dockerfile, extra, ignore })
+        Ok(Some(Self { folder, dockerfile, ignore }))
     }
 
     /// The Dockerfile's path in the archive.
@@ -43,22 +51,51 @@ impl Context {
 
     /// Writes the archive: root's files, as docker's own client sends them.
     pub fn pack(&self, out: impl Write) -> Result<(), PackError> {
-        let extra = self.extra.clone().map(|text| (OWN_NAME, text));
-        pack_folder(&self.folder, &|path, is_folder| self.ignore.keeps(path, is_folder), extra, out)
+        pack_folder(&self.folder, &|path, is_folder| self.ignore.keeps(path, is_folder), out)
     }
 }
 
-/// The text of a Dockerfile that is not a file of the context.
-fn outside(context: &Path, build: &ImageBuild) -> Result<Option<Vec<u8>>, PackError> {
+/// By BuildKit's names for them.
+pub type LentFolders = BTreeMap<String, Arc<dyn Folder>>;
+
+/// The folders of a build that reads them as it goes, and the Dockerfile's path in `dockerfile`, or in the context that the engine
+/// fetches. BuildKit itself applies .dockerignore.
+pub fn lent_folders(build: &ImageBuild) -> Result<(LentFolders, String), PackError> {
+    let mut folders = LentFolders::new();
+    for (name, context) in build.contexts.iter().filter(|(_, context)| ImageBuild::is_folder(context)) {
+        folders.insert(ImageBuild::local_name(name), Arc::new(directory(context)?));
+    }
+    if build.is_remote() && build.dockerfile_inline.is_none() {
+        return Ok((folders, build.dockerfile.clone()));
+    }
+    if !build.is_remote() {
+        folders.insert("context".to_owned(), Arc::new(directory(&build.context)?));
+    }
+    let path = Path::new(&build.context).join(&build.dockerfile);
+    let name = path.file_name().filter(|_| !build.dockerfile.is_empty());
+    let name = name.map_or(USUAL_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut files = BTreeMap::from([(name.clone(), dockerfile_text(build)?)]);
+    let ignore = format!("{name}{IGNORE}");
+    if let (false, Ok(own)) = (build.dockerfile.is_empty(), fs::read(path.with_file_name(&ignore))) {
+        files.insert(ignore, own);
+    }
+    folders.insert("dockerfile".to_owned(), Arc::new(Files(files)));
+    Ok((folders, name))
+}
+
+/// The Dockerfile of a build that is not in a context which the engine fetches.
+pub fn dockerfile_text(build: &ImageBuild) -> Result<Vec<u8>, PackError> {
     if let Some(text) = &build.dockerfile_inline {
-        return Ok(Some(text.clone().into_bytes()));
+        return Ok(text.clone().into_bytes());
     }
-    let path = context.join(&build.dockerfile);
-    let real = fs::canonicalize(&path).map_err(|error| unreadable(&path, error))?;
-    if real.starts_with(context) && !Path::new(&build.dockerfile).is_absolute() {
-        return Ok(None);
-    }
-    fs::read(&real).map(Some).map_err(|error| unreadable(&path, error))
+    let path = Path::new(&build.context).join(&build.dockerfile);
+    fs::read(&path).map_err(|error| unreadable(&path, error))
+}
+
+fn directory(path: &str) -> Result<Directory, PackError> {
+    let path = Path::new(path);
+    let folder = fs::canonicalize(path).and_then(|folder| fs::read_dir(&folder).map(|_| folder));
+    folder.map(Directory).map_err(|error| unreadable(path, error))
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> PackError {
@@ -75,8 +112,8 @@ pub struct Ignore {
 
 impl Ignore {
     fn of(context: &Path, dockerfile: &str) -> Self {
-        let own = format!("{dockerfile}.dockerignore");
-        let name = if context.join(&own).is_file() { own } else { ".dockerignore".to_owned() };
+        let own = format!("{dockerfile}{IGNORE}");
+        let name = if context.join(&own).is_file() { own } else { IGNORE.to_owned() };
         let text = fs::read_to_string(context.join(&name)).unwrap_or_default();
         let mut ignore = Self::parse(&text);
         ignore.always = vec![dockerfile.into(), name.into()];
@@ -85,7 +122,7 @@ impl Ignore {
 
     /// The file of a build's context whose Dockerfile has the usual name.
     pub fn of_context(context: &Path) -> Self {
-        Self { always: Vec::new(), ..Self::of(context, "Dockerfile") }
+        Self { always: Vec::new(), ..Self::of(context, USUAL_NAME) }
     }
 
     /// A pattern a line. What is no pattern is passed over.
@@ -119,7 +156,7 @@ impl Ignore {
         self.keeps(folder, true) != Kept::Nothing
     }
 
-    fn keeps(&self, path: &Path, is_folder: bool) -> Kept {
+    pub(super) fn keeps(&self, path: &Path, is_folder: bool) -> Kept {
         if self.always.iter().any(|always| always == path || (is_folder && always.starts_with(path))) {
             return if is_folder { Kept::Within } else { Kept::Whole };
         }

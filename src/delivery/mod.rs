@@ -6,6 +6,7 @@ mod context;
 mod copy;
 mod entries;
 mod folders;
+mod lent_folder;
 mod pack;
 mod pipe;
 mod profile;
@@ -15,7 +16,7 @@ mod volume;
 
 pub use backup::{load_volume, save_volume};
 pub use carry::{Freight, carry};
-pub use context::{Context, Ignore};
+pub use context::{Context, Ignore, LentFolders, dockerfile_text, lent_folders};
 pub use copy::{CopyError, copy_in, copy_out, sync_in};
 pub use folders::{adopt, written};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};

@@ -118,20 +118,12 @@ pub(super) enum Kept {
 /// By path within the folder, and whether that is a folder too.
 type Keeping<'k> = dyn Fn(&Path, bool) -> Kept + 'k;
 
-/// Writes an archive of what is in a folder, as root's, and of one more file. Sockets are left out.
-pub(super) fn pack_folder(
-    folder: &Path,
-    kept: &Keeping<'_>,
-    extra: Option<(&str, Vec<u8>)>,
-    out: impl Write,
-) -> Result<(), PackError> {
+/// Writes an archive of what is in a folder, as root's. Sockets are left out.
+pub(super) fn pack_folder(folder: &Path, kept: &Keeping<'_>, out: impl Write) -> Result<(), PackError> {
     let owner = Owner { uid: Some(0), gid: Some(0), mode: None };
     let builder = Builder::new(Tally { out, hash: Sha256::new(), bytes: 0 });
     let mut packer = Packer { builder, limit: u64::MAX, read: 0, top: folder.display().to_string(), owner, kept: Some(kept) };
     packer.folder(folder, Path::new(""), 0)?;
-    if let Some((name, text)) = extra {
-        packer.text(Path::new(name), &text, Owner { mode: Some(0o644), ..owner })?;
-    }
     packer.builder.into_inner().map(drop).map_err(PackError::Unwanted)
 }
 

@@ -3,10 +3,12 @@
 pub mod docker;
 mod error;
 pub mod fake;
+mod folder;
 mod storage;
 mod turns;
 
 pub use error::{EngineError, ErrorKind};
+pub use folder::{Folder, FolderEntry, Wanted};
 pub use storage::{df_command, free_of_df};
 pub use turns::Turns;
 
@@ -31,11 +33,21 @@ pub type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
 pub type Engines = BTreeMap<HostName, Arc<dyn Engine>>;
 
 /// What a build may ask for while it runs, by the names that its Dockerfile has for it. Never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Lent {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Sockets of SSH agents on this machine.
     pub agents: BTreeMap<String, PathBuf>,
+    /// `context`, where the Dockerfile is (`dockerfile`), and further contexts.
+    pub folders: BTreeMap<String, Arc<dyn Folder>>,
+    /// Whose folders they are: builds with one key are told apart by what changed since the last of them.
+    pub folders_key: Option<String>,
+}
+
+impl Lent {
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.agents.is_empty() && self.folders.is_empty()
+    }
 }
 
 /// What is to be said of an image that is made of a container.
@@ -184,7 +196,8 @@ pub trait Engine: Send + Sync {
     async fn images(&self) -> Result<Vec<String>, EngineError>;
     /// What an image consists of.
     async fn image(&self, image: &str) -> Result<ImageParts, EngineError>;
-    /// Builds an image. `context`: its archive, unless the engine fetches it. `dockerfile`: its path there.
+    /// Builds an image. `context`: its archive, unless the engine fetches it or reads it as a folder that is lent. `dockerfile`: its path
+    /// there.
     async fn build(
         &self,
         build: &ImageBuild,

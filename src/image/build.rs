@@ -3,32 +3,92 @@
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::delivery::{Cargo, Context, PackError, Pipe, packed_into};
-use crate::engine::{Engine, EngineError, ErrorKind, Lent};
-use crate::project::ImageBuild;
+use sha2::{Digest, Sha256};
 
-/// Sends the context, unless the engine fetches it, and waits for the image. `progress` is told each line of the build's output.
+use super::stages::{Staged, names_its_reader, staged};
+use crate::delivery::{Cargo, Context, PackError, Pipe, dockerfile_text, lent_folders, packed_into};
+use crate::engine::{Engine, EngineError, ErrorKind, Lent};
+use crate::project::{ImageBuild, Naming};
+
+/// Builds an image, with what it needs of this machine. `progress` is told each line of the build's output.
 pub async fn build(
     engine: &dyn Engine,
     build: &ImageBuild,
     cargo: &Cargo,
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(), EngineError> {
-    let refused = |message: String| EngineError {
+    let lent = lent(build, cargo).map_err(|message| refused(engine, build, message))?;
+    if build.naming == Naming::ByBuildKit || build.contexts.is_empty() {
+        return once(engine, build, lent, progress).await;
+    }
+    if build.is_remote() && build.dockerfile_inline.is_none() {
+        return Err(refused(engine, build, format!("{TOO_OLD}, and the Dockerfile is not on this machine")));
+    }
+    let text = dockerfile_text(build).map_err(|error| refused(engine, build, chain(&error)))?;
+    let text = String::from_utf8_lossy(&text);
+    if names_its_reader(&text) {
+        return once(engine, &ImageBuild { naming: Naming::ByBuildKit, ..build.clone() }, lent, progress).await;
+    }
+    let staged = staged(build, &text).map_err(|why| refused(engine, build, format!("{TOO_OLD}, and {why}")))?;
+    let built = in_turn(engine, &staged, lent, progress).await;
+    for image in staged.contexts.iter().flat_map(|context| &context.tags) {
+        // One that was not built is not there, and one that is left is overwritten by the next build.
+        let _ = engine.remove_image(image).await;
+    }
+    built
+}
+
+const TOO_OLD: &str = "the engine's BuildKit knows no `additional_contexts` (Docker 23 and newer do)";
+
+async fn in_turn(
+    engine: &dyn Engine,
+    staged: &Staged,
+    lent: Lent,
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<(), EngineError> {
+    for context in &staged.contexts {
+        once(engine, context, Lent::default(), progress).await?;
+    }
+    once(engine, &staged.build, lent, progress).await
+}
+
+/// Sends the context, lends it, or leaves it to the engine to fetch it, and waits for the image.
+async fn once(
+    engine: &dyn Engine,
+    build: &ImageBuild,
+    mut lent: Lent,
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<(), EngineError> {
+    if build.is_remote() && !build.asks_buildkit() {
+        return engine.build(build, &build.dockerfile, None, &lent, progress).await;
+    }
+    let unreadable = |error| refused(engine, build, chain(&error));
+    let context = if build.asks_buildkit() { None } else { Context::of(build).map_err(unreadable)? };
+    let Some(context) = context else {
+        let (folders, dockerfile) = lent_folders(build).map_err(unreadable)?;
+        lent.folders = folders;
+        lent.folders_key = Some(key(build));
+        return engine.build(build, &dockerfile, None, &lent, progress).await;
+    };
+    let dockerfile = context.dockerfile().to_owned();
+    let pack = move |writer: &mut Pipe| context.pack(writer);
+    let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), &lent, progress)).await;
+    built.unwrap_or_else(|error| Err(unreadable(error)))
+}
+
+fn refused(engine: &dyn Engine, build: &ImageBuild, message: String) -> EngineError {
+    EngineError {
         host: engine.host().clone(),
         call: format!("build image `{}`", build.tags.first().map(String::as_str).unwrap_or_default()),
         kind: ErrorKind::Refused,
         message,
-    };
-    let lent = lent(build, cargo).map_err(refused)?;
-    if build.is_remote() {
-        return engine.build(build, &build.dockerfile, None, &lent, progress).await;
     }
-    let context = Context::of(build).map_err(|error| refused(chain(&error)))?;
-    let dockerfile = context.dockerfile().to_owned();
-    let pack = move |writer: &mut Pipe| context.pack(writer);
-    let built = packed_into(pack, |pieces| engine.build(build, &dockerfile, Some(pieces), &lent, progress)).await;
-    built.unwrap_or_else(|error| Err(refused(chain(&error))))
+}
+
+/// The same for each build of one image from one place.
+fn key(build: &ImageBuild) -> String {
+    let text = format!("{}\0{}", build.context, build.tags.first().map(String::as_str).unwrap_or_default());
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// BuildKit takes no larger secret.

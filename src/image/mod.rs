@@ -7,6 +7,7 @@ mod login;
 mod reference;
 mod saved;
 mod ship;
+mod stages;
 
 pub use build::build;
 pub use convoy::Harbour;

@@ -18,6 +18,7 @@ mod site;
 mod unlisted;
 mod unmet;
 
+pub use filters::platform::{native_of, runs_natively};
 pub use filters::resources::reservation;
 pub use place::{misfits, place, seats_to_remember};
 pub use rebalance::{Move, Rebalance, rebalance};

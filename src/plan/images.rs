@@ -24,6 +24,7 @@ pub(super) fn meant<'a>(compose: &Compose<'a>) -> BTreeMap<String, Meant<'a>> {
         .project
         .services
         .iter()
+        .chain(&compose.project.bases)
         .filter(|(_, service)| service.build.is_some())
         .map(|(name, service)| service.image_name(compose.project, name.as_str()))
         .collect();

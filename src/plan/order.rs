@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Selection;
-use crate::project::{Project, Service, ServiceName};
+use crate::project::{ImageBuild, Project, Service, ServiceName};
 
 /// A service of the selection with what it is needed for.
 pub(super) type Chosen<'a> = (&'a ServiceName, &'a Service);
@@ -11,22 +11,32 @@ pub(super) type Chosen<'a> = (&'a ServiceName, &'a Service);
 /// The services of the selection, with `deps` those that they need too, each behind the ones that it needs; by name else.
 /// A circle is cut where it is met: the loader refuses them.
 pub(super) fn services<'a>(project: &'a Project, selection: &Selection, deps: bool) -> Vec<Chosen<'a>> {
-    let mut order = Order { project, deps, selection, done: BTreeSet::new(), list: Vec::new() };
-    for (name, service) in project.services.iter().filter(|(name, _)| selection.has(name.as_str())) {
-        order.visit(name, service);
-    }
-    order.list
+    Order { project, deps, selection, bases: false, done: BTreeSet::new(), list: Vec::new() }.of_all()
+}
+
+/// As `services`, with those whose images a service's build has as contexts, too: each behind them.
+pub(super) fn with_bases<'a>(project: &'a Project, selection: &Selection, deps: bool) -> Vec<Chosen<'a>> {
+    Order { project, deps, selection, bases: true, done: BTreeSet::new(), list: Vec::new() }.of_all()
 }
 
 struct Order<'a, 's> {
     project: &'a Project,
     deps: bool,
     selection: &'s Selection,
+    bases: bool,
     done: BTreeSet<&'a str>,
     list: Vec<Chosen<'a>>,
 }
 
 impl<'a> Order<'a, '_> {
+    fn of_all(mut self) -> Vec<Chosen<'a>> {
+        let (project, selection) = (self.project, self.selection);
+        for (name, service) in project.services.iter().filter(|(name, _)| selection.has(name.as_str())) {
+            self.visit(name, service);
+        }
+        self.list
+    }
+
     /// Depth first, on a stack of its own: a chain of services may be longer than a thread's stack.
     fn visit(&mut self, name: &'a ServiceName, service: &'a Service) {
         let mut stack = vec![(name, service, false)];
@@ -39,9 +49,14 @@ impl<'a> Order<'a, '_> {
                 continue;
             }
             stack.push((name, service, true));
-            for needed in needs(service).into_iter().rev() {
-                let Some((name, service)) = self.project.services.get_key_value(needed) else { continue };
-                if !self.done.contains(name.as_str()) && (self.deps || self.selection.has(name.as_str())) {
+            let bases = if self.bases { ImageBuild::bases(service) } else { BTreeSet::new() };
+            let needed: BTreeSet<&str> = needs(service).into_iter().chain(bases.iter().copied()).collect();
+            for needed in needed.into_iter().rev() {
+                let found = self.project.services.get_key_value(needed);
+                let base = || self.project.bases.get_key_value(needed).filter(|_| bases.contains(needed));
+                let Some((name, service)) = found.or_else(base) else { continue };
+                let is_chosen = self.deps || self.selection.has(needed) || bases.contains(needed);
+                if !self.done.contains(name.as_str()) && is_chosen {
                     stack.push((name, service, false));
                 }
             }

@@ -30,8 +30,7 @@ pub(super) fn plan(services: &Selection, include_deps: bool, tolerant: bool, inp
             });
             continue;
         };
-        let tags = ImageBuild::of(service, image).and_then(Result::ok).map(|build| build.tags).unwrap_or_default();
-        for image in [image.clone()].into_iter().chain(tags) {
+        for image in ImageBuild::tags_of(service, image) {
             if pushed.insert(image.clone()) {
                 let subject = Subject::Image(image.clone());
                 let step = draft.step(meant.host, subject, Op::Push { image }, Cause::Requested, Vec::new());

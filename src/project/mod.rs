@@ -16,7 +16,9 @@ mod service;
 mod spec_hash;
 mod suggest;
 
-pub use build::{BUILDKIT_OWNS, ENGINE_IS_NOT_TOLD, ImageBuild, NEEDS_A_CLIENT, NOT_BUILT_WITH, SECRET_OWNER, Unbuildable};
+pub use build::{
+    BUILDKIT_OWNS, FOR_WINDOWS, ImageBuild, LINUX_HAS_NONE, NO_ATTESTATIONS, NOT_KEPT, Naming, SECRET_OWNER, Unbuildable,
+};
 pub use config_hash::{ConfigHash, HashPart};
 pub use container::{
     ContainerSpec, EmptyObject, Endpoint, EndpointIpam, EngineRestartPolicy, HealthConfig, HostConfig, MountSpec, NetworkSpec,
@@ -58,6 +60,9 @@ pub struct Project {
     /// Services left out because none of their profiles is active. Their containers are no orphans.
     #[serde(default)]
     pub disabled_services: BTreeSet<ServiceName>,
+    /// Services among those left out whose images the build of another service has as contexts: they are built, and not run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bases: BTreeMap<ServiceName, Service>,
     #[serde(default)]
     pub networks: BTreeMap<NetworkName, Network>,
     #[serde(default)]
@@ -90,6 +95,7 @@ impl Project {
             environment_files: Vec::new(),
             services: BTreeMap::new(),
             disabled_services: BTreeSet::new(),
+            bases: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             configs: BTreeMap::new(),
@@ -101,10 +107,15 @@ impl Project {
         }
     }
 
-    /// The images of its services and of what runs before they start, each once.
+    /// A service that is built, whether or not it is run.
+    pub fn built(&self, name: &str) -> Option<(&ServiceName, &Service)> {
+        self.services.get_key_value(name).or_else(|| self.bases.get_key_value(name))
+    }
+
+    /// The images of all services that are run or built, and of what runs before they start.
     pub fn images(&self) -> BTreeSet<String> {
         let hooks = self.services.values().flat_map(|service| &service.pre_start);
-        let services = self.services.iter().map(|(name, service)| service.image_name(self, name.as_str()));
+        let services = self.services.iter().chain(&self.bases).map(|(name, service)| service.image_name(self, name.as_str()));
         services.chain(hooks.filter_map(|hook| hook.image.clone())).collect()
     }
 

@@ -6,10 +6,8 @@ use super::{
     objects, options, text, text_or_texts, text_set, texts, words,
 };
 
-use crate::project::{BUILDKIT_OWNS, ENGINE_IS_NOT_TOLD};
+use crate::project::{BUILDKIT_OWNS, LINUX_HAS_NONE, NO_ATTESTATIONS};
 
-/// As `NEEDS_A_CLIENT` of `project/build.rs`.
-const CLIENT: &str = "it needs docker's own client during the build";
 const MODELS: &str = "models are run by Docker's model runner, which mcompose does not drive";
 
 pub(in crate::composefile) const SERVICE: Type = Type::new(&[
@@ -146,30 +144,31 @@ const BUILD: Type = Type::new(&[
     text("context"),
     text("dockerfile"),
     text("dockerfile_inline"),
-    texts("entitlements").refused(CLIENT),
+    texts("entitlements").note("as far as the engine allows them"),
     env("args"),
-    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(CLIENT),
-    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(CLIENT),
+    field("provenance", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(NO_ATTESTATIONS),
+    field("sbom", Shape::AnyOf(&[TEXT, Shape::Bool]), Form::Text).refused(NO_ATTESTATIONS),
     field("ssh", Shape::AnyOf(&[Shape::Map(&SCALAR_OR_NULL), Shape::Unique(&SSH_KEY)]), Form::Ssh)
         .note("agents; a key goes into one with `ssh-add`"),
     dict("labels"),
     texts("cache_from").note("images"),
     texts("cache_to").note("`type=inline`"),
     flag("no_cache"),
-    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts).inert(ENGINE_IS_NOT_TOLD),
-    field("additional_contexts", Shape::AnyOf(&[Shape::Keyed(&TEXT), Shape::Unique(&PAIR)]), Form::Dict).refused(CLIENT),
+    field("no_cache_filter", Shape::AnyOf(&[TEXT, TEXT_SET]), Form::Texts),
+    field("additional_contexts", Shape::AnyOf(&[Shape::Keyed(&TEXT), Shape::Unique(&PAIR)]), Form::Dict)
+        .note("folders, URLs, images and services; no `oci-layout://`"),
     flag("pull"),
     field("extra_hosts", EXTRA_HOSTS, Form::ExtraHosts),
-    text("isolation").inert(ENGINE_IS_NOT_TOLD),
+    text("isolation").inert(LINUX_HAS_NONE),
     text("network"),
     text("target"),
     objects("secrets", Shape::Unique(&Shape::AnyOf(&[TEXT, Shape::Object(&BUILD_GRANT)])), &BUILD_GRANT)
         .note("`file` and `environment`"),
     bytes("shm_size").shape(TEXT_OR_INTEGER),
     texts("tags"),
-    field("ulimits", ULIMITS, Form::Ulimits).inert(ENGINE_IS_NOT_TOLD),
-    texts("platforms").note("one; an engine builds for one platform"),
-    flag("privileged").inert(ENGINE_IS_NOT_TOLD),
+    field("ulimits", ULIMITS, Form::Ulimits),
+    texts("platforms").note("the one that the hosts have"),
+    flag("privileged").note("allows `RUN --security=insecure`, where the engine does"),
 ]);
 
 const DEVELOP: Type = Type::new(&[objects("watch", Shape::List(&Shape::Object(&WATCH_RULE)), &WATCH_RULE)]);

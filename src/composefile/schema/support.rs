@@ -101,12 +101,12 @@ mod tests {
 
     use super::{Support, support};
     use crate::project::newer::NEWER;
-    use crate::project::{NEEDS_A_CLIENT, NOT_BUILT_WITH, SECRET_OWNER};
+    use crate::project::{FOR_WINDOWS, NOT_KEPT, SECRET_OWNER};
 
     #[test]
     fn of_a_build_that_is_refused_or_inert_which_the_planner_takes_for_it() {
-        let refused = NEEDS_A_CLIENT.iter().map(|key| ((*key).to_owned(), "refused"));
-        let inert = NOT_BUILT_WITH.iter().map(|key| ((*key).to_owned(), "inert"));
+        let refused = NOT_KEPT.iter().map(|key| ((*key).to_owned(), "refused"));
+        let inert = FOR_WINDOWS.iter().map(|key| ((*key).to_owned(), "inert"));
         let owners = SECRET_OWNER.iter().map(|key| (format!("secrets[].{key}"), "inert"));
         let planned: BTreeSet<(String, &str)> = refused.chain(inert).chain(owners).collect();
         let rows = support();

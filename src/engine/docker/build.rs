@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::escape;
+use super::proto::Fields;
 use super::streams::Messages;
 use crate::project::ImageBuild;
 
@@ -41,36 +42,55 @@ pub(super) fn query(build: &ImageBuild, dockerfile: &str, session: Option<&str>)
 
 /// Reads a build to its end and tells its steps and their output. A failure comes with the last lines of output.
 pub(super) async fn follow(mut messages: Messages, progress: &(dyn Fn(String) + Send + Sync)) -> Result<(), String> {
-    let mut lines: VecDeque<String> = VecDeque::new();
+    let mut output = Output::new(progress);
     while let Some(message) = messages.next().await? {
         if let Some(error) = message["error"].as_str() {
-            let output = lines.into_iter().map(|line| format!("\n{line}")).collect::<String>();
-            return Err(format!("{error}{output}"));
+            return Err(output.with(error));
         }
-        for line in told(&message) {
-            progress(line.clone());
-            lines.push_back(line);
-            if lines.len() > LINES_KEPT {
-                lines.pop_front();
-            }
-        }
+        output.tell(&told(&message));
     }
     Ok(())
 }
 
-/// The lines of a message: steps and output of BuildKit's trace, or plain text.
-fn told(message: &Value) -> Vec<String> {
-    let text = match (message["id"].as_str(), message["aux"].as_str(), message["stream"].as_str()) {
+/// What a build says, passed on line by line.
+pub(super) struct Output<'p> {
+    last: VecDeque<String>,
+    progress: &'p (dyn Fn(String) + Send + Sync),
+}
+
+impl<'p> Output<'p> {
+    pub(super) fn new(progress: &'p (dyn Fn(String) + Send + Sync)) -> Self {
+        Self { last: VecDeque::new(), progress }
+    }
+
+    pub(super) fn tell(&mut self, text: &str) {
+        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            (self.progress)(line.to_owned());
+            self.last.push_back(line.to_owned());
+            if self.last.len() > LINES_KEPT {
+                self.last.pop_front();
+            }
+        }
+    }
+
+    /// An error with the last lines behind it.
+    pub(super) fn with(&self, error: &str) -> String {
+        self.last.iter().fold(error.to_owned(), |text, line| text + "\n" + line)
+    }
+}
+
+/// The text of a message: steps and output of BuildKit's trace, or plain text.
+fn told(message: &Value) -> String {
+    match (message["id"].as_str(), message["aux"].as_str(), message["stream"].as_str()) {
         (Some("moby.buildkit.trace"), Some(trace), _) => BASE64.decode(trace).map(|trace| trace_text(&trace)).unwrap_or_default(),
         (_, _, Some(text)) => text.to_owned(),
         _ => String::new(),
-    };
-    text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
 }
 
 /// Of a `moby.buildkit.v1.StatusResponse`: names of steps that began (vertexes 1: name 3, started 5, completed 6) and output (logs 3:
 /// msg 4).
-fn trace_text(trace: &[u8]) -> String {
+pub(super) fn trace_text(trace: &[u8]) -> String {
     let mut text = String::new();
     for (field, value) in Fields(trace) {
         match field {
@@ -87,54 +107,4 @@ fn trace_text(trace: &[u8]) -> String {
         }
     }
     text
-}
-
-/// The fields of a protobuf message that have a length; others are passed over, and a damaged message ends.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-/// The key of a field that has a length.
-pub(super) fn key_of(field: u8) -> u8 {
-    field << 3 | 2
-}
-
-impl<'a> Fields<'a> {
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, count: u64) -> Option<&'a [u8]> {
-        let count = usize::try_from(count).ok().filter(|count| *count <= self.0.len())?;
-        let (taken, rest) = self.0.split_at(count);
-        self.0 = rest;
-        Some(taken)
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let key = self.varint()?;
-            match key & 7 {
-                0 => drop(self.varint()?),
-                1 => drop(self.take(8)?),
-                5 => drop(self.take(4)?),
-                2 => {
-                    let count = self.varint()?;
-                    return Some((key >> 3, self.take(count)?));
-                }
-                _ => return None,
-            }
-        }
-    }
 }

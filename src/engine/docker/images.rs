@@ -93,7 +93,10 @@ impl Docker {
     ) -> Result<(), EngineError> {
         let image = build.tags.first().map(String::as_str).unwrap_or_default();
         let what = format!("build image `{image}`");
-        let session = self.lend(lent).await?;
+        if build.asks_buildkit() || !lent.folders.is_empty() {
+            return self.solve(&what, build, dockerfile, lent, progress).await;
+        }
+        let session = if lent.is_empty() { None } else { Some(self.lend(lent).await?) };
         let path = format!("/build?{}", build::query(build, dockerfile, session.as_ref().map(|session| session.id.as_str())));
         let call = Call { what, method: Method::POST, path, body: None, bound: ARCHIVE_MAX };
         let body = context.unwrap_or_else(|| stream::empty().boxed());

@@ -2,26 +2,25 @@
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Body, Frame};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
-use super::build::{Fields, key_of};
+use super::file_sync::{DIFF_COPY, diff_copy};
+use super::grpc::{Answer, FINE, Messages, NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED, framed, reply, respond, status, with_status};
 use super::http::Call;
+use super::proto::{Message, bytes_of};
 use super::{Docker, QUICK_MAX};
 use crate::engine::{EngineError, Lent};
 
@@ -34,19 +33,8 @@ const AGENT_ID: &str = "buildkit.ssh.id";
 /// The agent that is meant where none is named.
 const DEFAULT_AGENT: &str = "default";
 /// A question is a name, and an agent's message is smaller than this (RFC draft-miller-ssh-agent: 256 KiB).
-const MESSAGE_BYTES_MAX: usize = 1 << 20;
+const QUESTION_BYTES_MAX: usize = 1 << 20;
 const PIECE_BYTES: usize = 32 * 1024;
-/// Of a gRPC message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
-
-// Codes of gRPC.
-const FINE: u8 = 0;
-const NOT_FOUND: u8 = 5;
-const UNIMPLEMENTED: u8 = 12;
-const UNAVAILABLE: u8 = 14;
-
-type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
-
 /// An engine may ask for what is lent as long as this lives.
 pub(super) struct Session {
     pub(super) id: String,
@@ -60,22 +48,25 @@ impl Drop for Session {
 }
 
 impl Docker {
-    /// Nothing where nothing is lent: a build needs no session then.
-    pub(super) async fn lend(&self, lent: &Lent) -> Result<Option<Session>, EngineError> {
-        if lent.secrets.is_empty() && lent.agents.is_empty() {
-            return Ok(None);
-        }
-        let id = format!("{:016x}{:016x}", RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8));
+    pub(super) async fn lend(&self, lent: &Lent) -> Result<Session, EngineError> {
+        let id = random_id();
         let what = "lend a build what it asks for".to_owned();
         let call = Call { what, method: Method::POST, path: "/session".to_owned(), body: None, bound: QUICK_MAX };
         let mut headers = vec![("x-docker-expose-session-uuid", id.as_str()), ("x-docker-expose-session-name", "mcompose")];
-        for method in [GET_SECRET, CHECK_AGENT, FORWARD_AGENT, HEALTH] {
+        if let Some(key) = &lent.folders_key {
+            headers.push(("x-docker-expose-session-sharedkey", key));
+        }
+        for method in [GET_SECRET, CHECK_AGENT, FORWARD_AGENT, DIFF_COPY, HEALTH] {
             headers.push(("x-docker-expose-session-grpc-method", method));
         }
         let connection = self.http.hijack_as(Some(self.version().await?), &call, "h2c", &headers).await?;
         let task = tokio::spawn(serve(connection, Arc::new(lent.clone())));
-        Ok(Some(Session { id, task }))
+        Ok(Session { id, task })
     }
+}
+
+pub(super) fn random_id() -> String {
+    format!("{:016x}{:016x}", RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8))
 }
 
 async fn serve(connection: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static, lent: Arc<Lent>) {
@@ -94,13 +85,13 @@ where
 {
     match request.uri().path() {
         // SERVING
-        HEALTH => reply(vec![8, 1]),
+        HEALTH => reply(&[8, 1]),
         GET_SECRET => match question(request).await.and_then(|id| lent.secrets.get(&id).cloned()) {
-            Some(value) => reply(bytes_field(1, &value)),
+            Some(value) => reply(&Message::default().bytes(1, &value).0),
             None => status(NOT_FOUND),
         },
         CHECK_AGENT => match question(request).await.is_some_and(|id| agent(lent, &id).is_some()) {
-            true => reply(Vec::new()),
+            true => reply(&[]),
             false => status(NOT_FOUND),
         },
         FORWARD_AGENT => {
@@ -110,6 +101,7 @@ where
                 None => status(NOT_FOUND),
             }
         }
+        DIFF_COPY => diff_copy(lent, request),
         _ => status(UNIMPLEMENTED),
     }
 }
@@ -125,14 +117,11 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let body = Limited::new(request.into_body(), MESSAGE_BYTES_MAX).collect().await.ok()?.to_bytes();
-    let mut messages = Messages(BytesMut::from(body.as_ref()));
+    let body = Limited::new(request.into_body(), QUESTION_BYTES_MAX).collect().await.ok()?.to_bytes();
+    let mut messages = Messages::default();
+    messages.add(&body);
     let message = messages.next().ok()??;
-    Some(first_field(&message).map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default())
-}
-
-fn first_field(message: &[u8]) -> Option<&[u8]> {
-    Fields(message).find(|(field, _)| *field == 1).map(|(_, value)| value)
+    Some(bytes_of(&message, 1).map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default())
 }
 
 /// Passes on what is said between a build and an agent of this machine, until either has had enough.
@@ -144,16 +133,16 @@ where
     let Ok(connection) = UnixStream::connect(agent).await else { return status(UNAVAILABLE) };
     let (reader, mut writer) = connection.into_split();
     tokio::spawn(async move {
-        let mut messages = Messages(BytesMut::new());
+        let mut messages = Messages::default();
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(data) = frame.into_data() else { continue };
-            messages.0.extend_from_slice(&data);
+            messages.add(&data);
             while let Ok(Some(message)) = messages.next() {
-                if writer.write_all(first_field(&message).unwrap_or_default()).await.is_err() {
+                if writer.write_all(bytes_of(&message, 1).unwrap_or_default()).await.is_err() {
                     return;
                 }
             }
-            if messages.0.len() > MESSAGE_BYTES_MAX {
+            if messages.len() > QUESTION_BYTES_MAX {
                 return;
             }
         }
@@ -164,76 +153,10 @@ where
         let count = reader.read(&mut piece).await.unwrap_or_default();
         Some(match count {
             0 => (Ok(Frame::trailers(with_status(FINE))), None),
-            _ => (Ok(Frame::data(framed(&bytes_field(1, &piece[..count])))), Some(reader)),
+            _ => (Ok(Frame::data(framed(&Message::default().bytes(1, &piece[..count]).0))), Some(reader)),
         })
     });
     respond(StreamBody::new(said).boxed_unsync())
-}
-
-fn reply(message: Vec<u8>) -> Answer {
-    let frames = [Frame::data(framed(&message)), Frame::trailers(with_status(FINE))];
-    respond(StreamBody::new(stream::iter(frames.map(Ok))).boxed_unsync())
-}
-
-fn status(code: u8) -> Answer {
-    let end = Frame::trailers(with_status(code));
-    respond(StreamBody::new(stream::iter([Ok(end)])).boxed_unsync())
-}
-
-fn respond(body: UnsyncBoxBody<Bytes, io::Error>) -> Answer {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
-}
-
-fn with_status(code: u8) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)));
-    trailers
-}
-
-/// A message with its prefix.
-fn framed(message: &[u8]) -> Bytes {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut framed = vec![0];
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(message);
-    framed.into()
-}
-
-/// A field of a protobuf message that has a length.
-fn bytes_field(field: u8, value: &[u8]) -> Vec<u8> {
-    let mut message = vec![key_of(field)];
-    let mut length = value.len();
-    while length > 0x7f {
-        message.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    message.push(length as u8);
-    message.extend_from_slice(value);
-    message
-}
-
-/// Messages with their prefixes, as far as they have come.
-struct Messages(BytesMut);
-
-/// No message is compressed: nobody said that it may be.
-struct Compressed;
-
-impl Messages {
-    fn next(&mut self) -> Result<Option<Bytes>, Compressed> {
-        let Some((prefix, rest)) = self.0.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-        let [kind, length @ ..] = *prefix;
-        if kind != 0 {
-            return Err(Compressed);
-        }
-        let length = u32::from_be_bytes(length) as usize;
-        if rest.len() < length {
-            return Ok(None);
-        }
-        let _ = self.0.split_to(PREFIX_BYTES);
-        Ok(Some(self.0.split_to(length).freeze()))
-    }
 }
 
 #[cfg(test)]
@@ -261,7 +184,8 @@ mod tests {
         let request = Request::post(format!("http://session{path}")).body(Full::new(framed(message))).expect("a request");
         let body = asks.send_request(request).await.expect("it answers").into_body().collect().await.expect("it ends");
         let code = body.trailers().map(|trailers| trailers["grpc-status"].to_str().unwrap_or_default().to_owned());
-        let mut messages = Messages(BytesMut::from(body.to_bytes().as_ref()));
+        let mut messages = Messages::default();
+        messages.add(&body.to_bytes());
         let message = messages.next().ok().flatten().map(|message| message.to_vec()).unwrap_or_default();
         (code.unwrap_or_default(), message)
     }
@@ -270,11 +194,11 @@ mod tests {
     async fn a_build_gets_the_secrets_that_it_has_names_of_and_nothing_else() {
         let long = vec![b'x'; 100_000];
         let secrets = BTreeMap::from([("key".to_owned(), b"value".to_vec()), ("long".to_owned(), long.clone())]);
-        let mut asks = session(Lent { secrets, agents: BTreeMap::new() }).await;
+        let mut asks = session(Lent { secrets, ..Lent::default() }).await;
         let said = |code: &str, message: Vec<u8>| (code.to_owned(), message);
         assert_eq!(ask(&mut asks, GET_SECRET, b"\x0a\x03key").await, said("0", b"\x0a\x05value".to_vec()));
         let message = ask(&mut asks, GET_SECRET, b"\x0a\x04long").await.1;
-        assert_eq!(first_field(&message), Some(long.as_slice()));
+        assert_eq!(bytes_of(&message, 1), Some(long.as_slice()));
         assert_eq!(ask(&mut asks, GET_SECRET, b"\x0a\x05other").await, said("5", Vec::new()));
         assert_eq!(ask(&mut asks, CHECK_AGENT, b"").await, said("5", Vec::new()));
         assert_eq!(ask(&mut asks, HEALTH, b"").await, said("0", vec![8, 1]));
@@ -292,7 +216,7 @@ mod tests {
             connection.write_all(&asked.map(|byte| byte.to_ascii_uppercase())).await.expect("it answers");
         });
         let agents = BTreeMap::from([(DEFAULT_AGENT.to_owned(), path.clone())]);
-        let mut asks = session(Lent { secrets: BTreeMap::new(), agents }).await;
+        let mut asks = session(Lent { agents, ..Lent::default() }).await;
         assert_eq!(ask(&mut asks, CHECK_AGENT, b"").await.0, "0");
         assert_eq!(ask(&mut asks, FORWARD_AGENT, b"\x0a\x05hello").await, ("0".to_owned(), b"\x0a\x05HELLO".to_vec()));
         std::fs::remove_file(path).expect("it is ours");

@@ -2,12 +2,16 @@
 
 mod build;
 mod exec;
+mod file_sync;
+mod grpc;
 mod http;
 mod images;
 mod lend;
 mod look;
+mod proto;
 mod pulse;
 mod session;
+mod solve;
 mod streams;
 mod swarm;
 mod waits;

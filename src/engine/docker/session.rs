@@ -152,7 +152,7 @@ impl Docker {
 }
 
 /// The name of an image, and its tag.
-fn tagged(image: &str) -> (&str, &str) {
+pub(super) fn tagged(image: &str) -> (&str, &str) {
     let last = image.rsplit('/').next().unwrap_or(image);
     match last.split_once(':') {
         Some((_, tag)) => (&image[..image.len() - tag.len() - 1], tag),

@@ -173,8 +173,7 @@ impl Machine {
 
     /// Images that the projects use, to be asked about when a host is looked at.
     pub fn images(&self) -> BTreeSet<String> {
-        let projects = self.cares.values().map(|care| &care.deployment.project);
-        projects.flat_map(|project| project.images()).collect()
+        self.cares.values().flat_map(|care| care.deployment.project.images()).collect()
     }
 
     pub fn watch(&self, host: &str) -> Option<&Watch> {
