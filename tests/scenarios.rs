@@ -190,7 +190,7 @@ impl Stage {
     fn brought(&mut self, shape: &str, name: &str, digest: &str) -> Content {
         let source = Source::Text { text: digest.into(), owner: Owner::default() };
         let found = self.bed().cargo.add(digest.repeat(40), source, 1 << 20).expect("a text is packed");
-        Content { name: name.to_owned(), digest: digest.repeat(40), bytes: found.bytes, is_folder: shape == "folder" }
+        Content { name: name.to_owned(), digest: digest.repeat(40), bytes: found.bytes, is_folder: shape == "folder", sealed: None }
     }
 
     fn bed(&mut self) -> &mut Bed {

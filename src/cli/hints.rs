@@ -63,6 +63,11 @@ const ADVICE: &[(&[&str], &str)] = &[
     ),
     (&["mcompose needs one of"], "HOST needs Docker 20.10 or newer"),
     (&["needs to be unlocked"], "the swarm of HOST is locked: `docker swarm unlock` there"),
+    (
+        &["bind source path does not exist: /run/mcompose/secrets"],
+        "the secret lies encrypted on HOST: `mcompose start`, `up` or `supervise` where its key is, `mcompose.key` beside hosts.toml or \
+         MCOMPOSE_KEY, opens it",
+    ),
     (&["bind source path does not exist"], "the path must be there on HOST; a named volume is made by itself"),
     (&["no such image"], "no registry gave it and HOST does not have it: `mcompose image ship` brings it there"),
     (

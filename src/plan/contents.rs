@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::compose::Compose;
 use super::draft::Draft;
 use super::volumes::volume_spec;
-use super::{Cause, Note, Op, Plan, StepId, Subject};
+use super::{Cause, Note, Op, Plan, StepId, Subject, sealed};
 use crate::project::{
     Content, HostName, Mount, Project, Service, ServiceName, Volume, VolumeName, VolumeSpec, bind_key, grant_key,
 };
@@ -123,10 +123,11 @@ fn holders<'a>(compose: &Compose<'a>, content: &Content) -> impl Iterator<Item =
 }
 
 fn step(compose: &Compose<'_>, draft: &mut Draft, content: &Content, host: &HostName, from: Origin<'_>, cause: Cause) -> StepId {
-    let labels = BTreeMap::from([
+    let mut labels = BTreeMap::from([
         (keys::CONTENT.to_owned(), content.digest.clone()),
         (keys::CONTENT_PROJECT.to_owned(), compose.project.name.to_string()),
     ]);
+    labels.extend(content.sealed.as_ref().map(|key| (keys::SEALED.to_owned(), key.clone())));
     let from = match from {
         Origin::Here => None,
         Origin::Host(host) => Some(host.clone()),
@@ -180,12 +181,18 @@ pub(super) fn lacking(
     host: &HostName,
     seen: &SeenHost,
 ) -> Option<Note> {
-    let mut needed = of_service(compose.project, service).into_iter();
-    let is_lacking = |needed: &Needed<'_>| {
-        let content = needed.content;
-        (needed.is_value || !compose.is_local(host)) && !seen.holds(content) && origin(compose, content).is_none()
-    };
-    let lacking = needed.find(is_lacking)?;
+    let needed = of_service(compose.project, service);
+    let mut needed = needed.iter().filter(|needed| needed.is_value || !compose.is_local(host));
+    let mut sealed = needed.clone();
+    if let Some((needed, key)) = sealed.find_map(|needed| Some((needed, sealed::unknown_key(compose, needed.content, seen)?))) {
+        return Some(Note::Refused {
+            subject: name.to_string(),
+            attribute: needed.attribute.to_owned(),
+            why: format!("{} is encrypted on {host} with key {key}, which is not here", needed.content.name),
+            hint: "put the key into `mcompose.key` beside hosts.toml, or into MCOMPOSE_KEY".to_owned(),
+        });
+    }
+    let lacking = needed.find(|needed| !seen.holds(needed.content) && origin(compose, needed.content).is_none())?;
     Some(Note::Refused {
         subject: name.to_string(),
         attribute: lacking.attribute.to_owned(),
@@ -217,10 +224,11 @@ fn of_project<'a>(compose: &'a Compose<'_>, seen: &'a SeenHost) -> impl Iterator
     seen.volumes.iter().filter(is_ours).filter_map(|volume| Some((volume, volume.labels.get(keys::CONTENT)?)))
 }
 
-/// Whether a container mounts a volume, or a file in it.
+/// Whether a container mounts a volume, a file in it, or what was unsealed from it.
 fn mounts(container: &Container, volume: &str) -> bool {
     let in_volume = format!("/volumes/{volume}/");
-    container.mounts.iter().any(|mount| mount.name == volume || mount.source.contains(&in_volume))
+    let is_unsealed = |source: &str| Content::volume_of_unsealed(source).is_some_and(|of| of == volume);
+    container.mounts.iter().any(|mount| mount.name == volume || mount.source.contains(&in_volume) || is_unsealed(&mount.source))
 }
 
 /// Volumes of contents that the project is done with when it goes: on hosts where no container that stays mounts them, with the

@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::order;
 use super::relocate::marks_of;
 use super::teardown::Leaving;
-use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject};
+use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject, sealed};
 use crate::project::{HostName, Service, Slot};
 use crate::world::{Container, keys};
 
@@ -36,6 +36,7 @@ pub(super) fn plan(goal: &Downing<'_>, inputs: &Inputs<'_>) -> Plan {
         contents::leave(&compose, &mut down.draft, &down.removed);
     }
     down.images();
+    sealed::arrange(&compose, &mut down.draft);
     down.draft.finish(&compose.project.name)
 }
 

@@ -8,7 +8,7 @@ use super::order::{self, Chosen};
 use super::teardown::Leaving;
 use super::view::Filler;
 use super::waits::{self, longest};
-use super::{Cause, ContainerRef, Goal, Inputs, Note, Op, Plan, Selection, StepId, Subject};
+use super::{Cause, ContainerRef, Goal, Inputs, Note, Op, Plan, Selection, StepId, Subject, sealed};
 use crate::project::{Condition, ServiceName, Slot, Until};
 use crate::world::{Container, State};
 
@@ -35,6 +35,7 @@ pub(super) fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
         }),
         Goal::Up(_) | Goal::Down { .. } | Goal::Pull { .. } | Goal::Build { .. } | Goal::Run(_) | Goal::Push { .. } => {}
     }
+    sealed::arrange(&compose, &mut life.draft);
     life.draft.finish(&compose.project.name)
 }
 

@@ -128,6 +128,14 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<String>,
     },
+    /// Opens what lies encrypted in its volume on the host, into the memory of the host, for containers to mount. Needs its key.
+    Unseal {
+        content: Content,
+    },
+    /// Takes what was unsealed out of the memory of the host.
+    Wipe {
+        content: Content,
+    },
     /// What the host `from` has of the volume. `in_use`: while it may still be written to, so that some of it may be missing; else
     /// all that differs, and it ends well only if both are the same.
     CopyVolume {
