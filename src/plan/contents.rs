@@ -11,6 +11,8 @@ use crate::project::{
 };
 use crate::world::{Container, SeenHost, VolumeSeen, keys};
 
+const KEY_HINT: &str = "put the key into `mcompose.key` beside hosts.toml, or into MCOMPOSE_KEY";
+
 /// A content that a service mounts, and the attribute that asks for it.
 pub(super) struct Needed<'a> {
     pub(super) attribute: &'static str,
@@ -189,7 +191,18 @@ pub(super) fn lacking(
             subject: name.to_string(),
             attribute: needed.attribute.to_owned(),
             why: format!("{} is encrypted on {host} with key {key}, which is not here", needed.content.name),
-            hint: "put the key into `mcompose.key` beside hosts.toml, or into MCOMPOSE_KEY".to_owned(),
+            hint: KEY_HINT.to_owned(),
+        });
+    }
+    // What lies on a host as it is, of an older record, may go on to do so.
+    let is_from_here = |content: &Content| !seen.holds(content) && matches!(origin(compose, content), Some(Origin::Here));
+    let mut open = needed.clone().filter(|needed| needed.attribute == "secrets" && needed.content.sealed.is_none());
+    if let Some(needed) = open.find(|needed| is_from_here(needed.content)).filter(|_| compose.has_sealed()) {
+        return Some(Note::Refused {
+            subject: name.to_string(),
+            attribute: needed.attribute.to_owned(),
+            why: format!("the project's secrets lie encrypted on its hosts, and without a key {} would lie there as it is", needed.content.name),
+            hint: format!("{KEY_HINT}; after `mcompose down` it goes without"),
         });
     }
     let lacking = needed.find(|needed| !seen.holds(needed.content) && origin(compose, needed.content).is_none())?;

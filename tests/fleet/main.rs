@@ -35,6 +35,7 @@ mod reference;
 mod refusals;
 mod registry;
 mod same_container;
+mod secrets;
 mod supervise;
 mod swarm;
 mod take_over;

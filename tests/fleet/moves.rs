@@ -1,4 +1,5 @@
 //! Volumes that move from host to host while something writes into them.
+#![expect(clippy::disallowed_methods, reason = "a test reads the disks of hosts")]
 
 use serde_json::Value;
 
@@ -179,6 +180,84 @@ fn a_move_that_is_killed_leaves_the_data_whole_in_one_place_and_goes_on() {
     assert_eq!(moved.host(), to);
     moved.assert_goes_on(before);
     assert!(!has(&from, "killed_data") && !has(&from, "mcompose"), "{:?}", volumes(fleet.host(&from)));
+    project.ok(&["down", "-v"]);
+    project.assert_gone();
+}
+
+/// When a move is killed.
+#[derive(Debug, Clone, Copy)]
+enum Point {
+    /// It has said so many of the ten parts of what a whole one says.
+    Said(usize),
+    /// The new host has received so many MiB of it.
+    Received(u64),
+}
+
+/// What is on a host's disk of the volume is whole: what stays as it was, and a journal without a gap.
+fn assert_whole(host: &FleetHost, volume: &str, bulk: &[u8], least: u64) {
+    let folder = host.folder.join("data/volumes").join(volume).join("_data");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name} on {}: {error}", host.name));
+    assert!(read("bulk") == bulk, "bulk on {} is another", host.name);
+    assert_eq!(read("a/b c/file"), b"text\n");
+    let journal = String::from_utf8(read("journal")).expect("they are numbers");
+    // The last line may be under way.
+    let lines: Vec<&str> = journal.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+    let is_next = |(index, line): (usize, &&str)| line.trim_end().parse() == Ok(index + 1);
+    assert!(lines.iter().enumerate().all(is_next), "the journal on {} has a gap: {journal}", host.name);
+    assert!(lines.len() as u64 >= least, "{} lines on {}, and there were {least}", lines.len(), host.name);
+}
+
+#[test]
+fn a_move_that_is_killed_anywhere_leaves_one_whole_copy_and_is_finished_by_the_next() {
+    let fleet = own(2);
+    let moved = Moved::new(&fleet, "points");
+    let project = &moved.project;
+    let has = |host: &FleetHost, name: &str| volumes(host).iter().any(|volume| volume.starts_with(name));
+    let ends = || {
+        let from = moved.host();
+        let to = others(&fleet, &from).remove(0);
+        (fleet.host(&from), fleet.host(&to))
+    };
+    let (from, to) = ends();
+    let bulk = std::fs::read(from.folder.join("data/volumes/points_data/_data/bulk")).expect("tests run as root");
+    let whole = project.ok(&["volume", "mv", "data", "--to", &to.name]).stderr.lines().count();
+    let points = [
+        Point::Said(0),
+        Point::Said(2),
+        Point::Received(8),
+        Point::Received(24),
+        Point::Said(4),
+        Point::Said(5),
+        Point::Said(6),
+        Point::Said(7),
+        Point::Said(8),
+        Point::Said(9),
+    ];
+    for (number, point) in points.into_iter().enumerate() {
+        let (from, to) = ends();
+        let (before, received) = (moved.lines(), to.received_bytes());
+        let running = project.start(&["volume", "mv", "data", "--to", &to.name]);
+        wait_until(&format!("{point:?} of {whole} lines"), || match point {
+            Point::Said(tenths) => running.stderr().lines().count() >= whole * tenths / 10,
+            Point::Received(mib) => to.received_bytes() - received >= mib << 20,
+        });
+        let said = running.stderr();
+        drop(running);
+        // Where the data lives is said by the mark; while there is a copy on one host alone, it lives there.
+        let home = if has(from, "mcompose_outgoing") || !has(from, "points_data") { to } else { from };
+        assert_whole(home, "points_data", &bulk, before);
+        if number % 2 == 1 {
+            project.ok(&["up", "-d"]);
+            assert_eq!(moved.host(), home.name, "{point:?}: {said}");
+            moved.assert_goes_on(before);
+        }
+        let ended = project.ok(&["volume", "mv", "data", "--to", &to.name]);
+        assert_eq!(moved.host(), to.name, "{point:?}: {}", ended.everything());
+        assert_whole(to, "points_data", &bulk, before);
+        moved.assert_goes_on(before);
+        let left = (has(from, "points"), has(from, "mcompose"), volumes(to));
+        assert_eq!(left, (false, false, vec!["points_data".to_owned()]), "{point:?}: {}", ended.everything());
+    }
     project.ok(&["down", "-v"]);
     project.assert_gone();
 }
