@@ -125,7 +125,9 @@ pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) ->
     }
     let is_open = |content: &Content| content.sealed.is_none();
     if to_others && found.contents.iter().any(|(key, content)| key.starts_with("secret ") && is_open(content)) {
-        session.ui.note("secrets lie on the hosts as they are: `mcompose secret init` makes a key, with which they are encrypted there");
+        session.ui.note(
+            "secrets lie on the hosts as they are: `mcompose secret init` makes a key, with which they are encrypted there",
+        );
     }
     loaded.project.contents = found.contents;
     for (key, content) in found.folders {

@@ -1,5 +1,4 @@
 //! `mcompose secret init`
-#![expect(clippy::disallowed_methods, reason = "it writes the key's file")]
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -21,7 +20,8 @@ pub struct InitArgs {}
 pub fn run(SecretVerb::Init(_): &SecretVerb, globals: &Globals, ui: Ui) -> Result<u8, Failure> {
     let fleet = load::fleet(globals, ui, None)?;
     let Some(file) = &fleet.file else {
-        let hint = format!("`mcompose hosts add` begins one; without it, {} may have a key (`openssl rand -hex 32`)", keys::VARIABLE);
+        let hint =
+            format!("`mcompose hosts add` begins one; without it, {} may have a key (`openssl rand -hex 32`)", keys::VARIABLE);
         return Err(Failure::said("there is no hosts.toml that the key could be beside".to_owned(), hint, exit::INVENTORY));
     };
     let path = keys::beside(file);

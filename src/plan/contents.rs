@@ -201,7 +201,10 @@ pub(super) fn lacking(
         return Some(Note::Refused {
             subject: name.to_string(),
             attribute: needed.attribute.to_owned(),
-            why: format!("the project's secrets lie encrypted on its hosts, and without a key {} would lie there as it is", needed.content.name),
+            why: format!(
+                "the project's secrets lie encrypted on its hosts, and without a key {} would lie there as it is",
+                needed.content.name
+            ),
             hint: format!("{KEY_HINT}; after `mcompose down` it goes without"),
         });
     }

@@ -72,7 +72,8 @@ struct Mounting<'a> {
 
 impl<'a> Mounting<'a> {
     fn find(compose: &Compose<'a>) -> Self {
-        let all = compose.world.seen_hosts().flat_map(|(host, seen)| seen.containers.iter().map(move |container| (host, container)));
+        let all =
+            compose.world.seen_hosts().flat_map(|(host, seen)| seen.containers.iter().map(move |container| (host, container)));
         let containers: Vec<_> = all.filter(|(_, container)| mounts(container).next().is_some()).collect();
         let names = |(host, container): &(&'a HostName, &'a Container)| {
             [((*host, container.id.as_str()), *container), ((*host, container.name.as_str()), *container)]

@@ -164,7 +164,8 @@ fn a_host_that_lost_power_gets_its_secrets_back_from_the_supervisor() {
     host.crash();
     let elsewhere = || project.running().get("unsealed-one-1").filter(|on| **on != name).cloned();
     wait_until("the replica that may go elsewhere has its secret there", || {
-        elsewhere().is_some_and(|on| fleet.host(&on).exec("unsealed-one-1", &["cat", "/run/secrets/key"]) == (0, SECRET.to_owned()))
+        elsewhere()
+            .is_some_and(|on| fleet.host(&on).exec("unsealed-one-1", &["cat", "/run/secrets/key"]) == (0, SECRET.to_owned()))
     });
     host.boot();
     let is_back = || project.running().into_iter().any(|(name, on)| on == host.name && name.contains("-web-"));

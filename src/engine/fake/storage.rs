@@ -36,7 +36,8 @@ impl FakeHostState {
 
     /// What is mounted from the host's memory must be there; of all other paths nothing is known.
     pub(super) fn check_sources(&self, spec: &ContainerSpec) -> Result<(), Fail> {
-        let sources = spec.host_config.mounts.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_deref());
+        let sources =
+            spec.host_config.mounts.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_deref());
         let mut paths = sources.filter_map(|source| Some((source, in_memory(source)?)));
         match paths.find(|(_, path)| !self.memory.contains_key(path)) {
             Some((source, _)) => {
