@@ -9,7 +9,7 @@ mod harness;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::{DEMO_IMAGE, Fleet, FleetHost, demo_image};
 use mcompose::engine::docker;
@@ -27,6 +27,8 @@ const NEW_MIB: usize = 1;
 /// Of the volume that moves: in one file, and in small ones.
 const LARGE_MIB: usize = 1000;
 const SMALL_FILES: usize = 1000;
+/// Between two questions whether its replica runs.
+const DOWN_POLL: Duration = Duration::from_millis(50);
 
 fn main() {
     let word = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
@@ -286,6 +288,7 @@ fn mv(fleet: &Fleet) {
                         }
                         _ => {}
                     }
+                    std::thread::sleep(DOWN_POLL);
                 }
                 away
             });

@@ -64,31 +64,35 @@ fn unnamed(digest: String, key: String) -> Content {
 }
 
 /// Containers that mount what was unsealed.
+#[derive(Default)]
 struct Mounting<'a> {
-    containers: Vec<(&'a HostName, &'a Container)>,
+    /// By the place of what they mount.
+    users: BTreeMap<Place, Vec<&'a Container>>,
     /// By host, and by id and name.
     by_reference: BTreeMap<(&'a HostName, &'a str), &'a Container>,
 }
 
 impl<'a> Mounting<'a> {
     fn find(compose: &Compose<'a>) -> Self {
-        let all =
-            compose.world.seen_hosts().flat_map(|(host, seen)| seen.containers.iter().map(move |container| (host, container)));
-        let containers: Vec<_> = all.filter(|(_, container)| mounts(container).next().is_some()).collect();
-        let names = |(host, container): &(&'a HostName, &'a Container)| {
-            [((*host, container.id.as_str()), *container), ((*host, container.name.as_str()), *container)]
-        };
-        let by_reference = containers.iter().flat_map(names).collect();
-        Self { containers, by_reference }
+        let mut found = Self::default();
+        for (host, seen) in compose.world.seen_hosts() {
+            for container in seen.containers.iter().filter(|container| !contents::is_carrier(container)) {
+                for volume in mounts(container) {
+                    found.users.entry((host.clone(), volume)).or_default().push(container);
+                    let names = [container.id.as_str(), container.name.as_str()];
+                    found.by_reference.extend(names.map(|name| ((host, name), container)));
+                }
+            }
+        }
+        found
     }
 
     fn container(&self, host: &HostName, container: &ContainerRef) -> Option<&'a Container> {
         self.by_reference.get(&(host, container.as_str())).copied()
     }
 
-    fn of<'m>(&'m self, (host, volume): &'m Place) -> impl Iterator<Item = &'a Container> + 'm {
-        let on_host = self.containers.iter().filter(move |(other, _)| *other == host).map(|(_, container)| *container);
-        on_host.filter(move |container| mounts(container).any(|other| other == *volume))
+    fn of(&self, place: &Place) -> &[&'a Container] {
+        self.users.get(place).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
@@ -126,7 +130,7 @@ fn unseal(compose: &Compose<'_>, draft: &mut Draft, known: &BTreeMap<Place, (Con
         let Some((content, delivery)) = known.get(&place) else { continue };
         // Where the key is not here, what is made is refused before; what stands already may find it there yet.
         let has_key = content.sealed.as_ref().is_some_and(|key| compose.here.contains(key));
-        if !has_key || mounting.of(&place).any(runs) {
+        if !has_key || mounting.of(&place).iter().any(|user| runs(user)) {
             continue;
         }
         let (op, subject) = (Op::Unseal { content: content.clone() }, Subject::Content(content.name.clone()));
@@ -136,16 +140,14 @@ fn unseal(compose: &Compose<'_>, draft: &mut Draft, known: &BTreeMap<Place, (Con
 }
 
 fn wipe(draft: &mut Draft, known: &BTreeMap<Place, (Content, Option<StepId>)>, mounting: &Mounting<'_>) {
-    let mut removals: BTreeMap<(&HostName, &str), StepId> = BTreeMap::new();
+    let mut removals: BTreeMap<&str, StepId> = BTreeMap::new();
     let mut volumes: BTreeMap<Place, StepId> = BTreeMap::new();
     let mut kept: BTreeSet<Place> = BTreeSet::new();
-    let steps = draft.steps().to_vec();
-    for (index, step) in steps.iter().enumerate() {
+    for (index, step) in draft.steps().iter().enumerate() {
         match &step.op {
             Op::Remove { container, .. } => {
-                if let Some(container) = mounting.container(&step.host, container) {
-                    removals.insert((&step.host, container.id.as_str()), StepId(index));
-                }
+                let container = mounting.container(&step.host, container);
+                removals.extend(container.map(|container| (container.id.as_str(), StepId(index))));
             }
             Op::RemoveVolume { name } => drop(volumes.insert((step.host.clone(), name.clone()), StepId(index))),
             Op::Create { .. } => kept.extend(needs(step, mounting).into_iter().map(|volume| (step.host.clone(), volume))),
@@ -153,8 +155,8 @@ fn wipe(draft: &mut Draft, known: &BTreeMap<Place, (Content, Option<StepId>)>, m
         }
     }
     for (place, (content, _)) in known.iter().filter(|(place, _)| !kept.contains(*place)) {
-        let users = mounting.of(place).filter(|container| !contents::is_carrier(container));
-        let gone: Option<Vec<StepId>> = users.map(|user| removals.get(&(&place.0, user.id.as_str())).copied()).collect();
+        let users = mounting.of(place).iter();
+        let gone: Option<Vec<StepId>> = users.map(|user| removals.get(user.id.as_str()).copied()).collect();
         let volume = volumes.get(place);
         let Some(gone) = gone.filter(|gone| !gone.is_empty() || volume.is_some()) else { continue };
         let (op, subject) = (Op::Wipe { content: content.clone() }, Subject::Content(content.name.clone()));
