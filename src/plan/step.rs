@@ -25,9 +25,8 @@ pub struct Plan {
 #[serde(transparent)]
 pub struct StepId(pub usize);
 
-/// One engine call, or one bounded wait, on one host; a delivery, its opening and wiping, a shipment, a build, and a creation beside containers whose ids it
-/// asks for, are the few calls that make one thing. A gate
-/// is neither: see `Op::Gate`.
+/// One engine call, or one bounded wait, on one host; a delivery, its opening and wiping, a shipment, a build, and a creation beside
+/// containers whose ids it asks for, are the few calls that make one thing. A gate is neither: see `Op::Gate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub host: HostName,
