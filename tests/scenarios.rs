@@ -41,6 +41,31 @@ fn every_scenario_goes_as_it_is_written() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// No story, since the name of what is left is another each time.
+#[test]
+fn a_carrier_that_wiping_left_goes_with_the_volume() {
+    let told = play(
+        "hosts alpha
+file
+  services: {web: {image: web:1, secrets: [{source: key}]}}
+  secrets: {key: {name: shop_key, file: /srv/shop/key}}
+key
+content sealed secret-key a secret key ::
+up
+apply
+fails remove container `mcompose_
+down
+apply
+down
+apply
+ps
+",
+    );
+    assert!(told.contains("> failed: wipe secret-key on alpha: unused: out of luck"), "{told}");
+    assert!(told.contains("> remove container mcompose_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_carrier_"), "{told}");
+    assert!(told.ends_with("apply\nps\n"), "{told}");
+}
+
 fn difference(expected: &str, actual: &str) -> String {
     let (expected, actual): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
     let same = expected.iter().zip(&actual).take_while(|(a, b)| a == b).count();

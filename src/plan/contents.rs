@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::volumes::volume_spec;
 use super::{Cause, Note, Op, Plan, StepId, Subject, sealed};
 use crate::project::{
-    Content, HostName, Mount, Project, Service, ServiceName, Volume, VolumeName, VolumeSpec, bind_key, grant_key,
+    Content, HostName, Mount, Project, Service, ServiceName, Volume, VolumeName, VolumeSpec, bind_key, carriers_of, grant_key,
 };
 use crate::world::{Container, SeenHost, VolumeSeen, keys};
 
@@ -275,7 +275,10 @@ pub(super) fn remove(
     mut after: Vec<StepId>,
     cause: &Cause,
 ) {
-    for carrier in seen.containers.iter().filter(|container| is_carrier(container) && mounts(container, &volume.name)) {
+    // One that wiped does not mount it.
+    let names = carriers_of(&volume.name);
+    let is_its = |container: &Container| mounts(container, &volume.name) || container.name.starts_with(&names);
+    for carrier in seen.containers.iter().filter(|container| is_carrier(container) && is_its(container)) {
         let container = super::ContainerRef::Id(carrier.id.clone());
         let op = Op::Remove { container, volumes: false, force: true };
         after.push(draft.step(host, Subject::Container(carrier.name.clone()), op, cause.clone(), Vec::new()));
