@@ -223,13 +223,13 @@ fn a_move_that_is_killed_anywhere_leaves_one_whole_copy_and_is_finished_by_the_n
     let first = Moved::new(&fleet, "points");
     let to = others(&fleet, &first.host()).remove(0);
     let whole = first.project.ok(&["volume", "mv", "data", "--to", &to]).stderr.lines().count();
+    let all = POINTS.map(|(name, points)| (Moved::new(&fleet, name), points));
     std::thread::scope(|scope| {
-        for (name, points) in POINTS {
+        for (moved, points) in &all {
             let fleet = &fleet;
             scope.spawn(move || {
-                let moved = Moved::new(fleet, name);
-                for (number, point) in points.into_iter().enumerate() {
-                    kill_and_finish(fleet, &moved, point, whole, number == 1);
+                for (number, point) in points.iter().enumerate() {
+                    kill_and_finish(fleet, moved, *point, whole, number == 1);
                 }
             });
         }
