@@ -251,7 +251,8 @@ fn bytes(fleet: &Fleet) -> u64 {
 /// A volume to another host and back while something writes into it, and for how long its replica does not run meanwhile.
 fn mv(fleet: &Fleet) {
     let file = fleet.folder.join("mv.yaml");
-    let writer = "n=$$(tail -n 1 /data/journal 2>/dev/null); while :; do n=$$((n+1)); echo $$n >> /data/journal; sleep 0.01; done";
+    let writer =
+        "n=$$(tail -n 1 /data/journal 2>/dev/null); while :; do n=$$((n+1)); echo $$n >> /data/journal; sleep 0.01; done";
     let compose = format!(
         "name: mv\nservices:\n  db: {{image: \"{DEMO_IMAGE}\", stop_grace_period: 1s, volumes: [\"data:/data\"], command: [sh, -c, \
          '{writer}']}}\nvolumes: {{data: }}\n"
