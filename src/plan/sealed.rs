@@ -140,14 +140,14 @@ fn unseal(compose: &Compose<'_>, draft: &mut Draft, known: &BTreeMap<Place, (Con
 }
 
 fn wipe(draft: &mut Draft, known: &BTreeMap<Place, (Content, Option<StepId>)>, mounting: &Mounting<'_>) {
-    let mut removals: BTreeMap<&str, StepId> = BTreeMap::new();
+    let mut removals: BTreeMap<(HostName, &str), StepId> = BTreeMap::new();
     let mut volumes: BTreeMap<Place, StepId> = BTreeMap::new();
     let mut kept: BTreeSet<Place> = BTreeSet::new();
     for (index, step) in draft.steps().iter().enumerate() {
         match &step.op {
             Op::Remove { container, .. } => {
                 let container = mounting.container(&step.host, container);
-                removals.extend(container.map(|container| (container.id.as_str(), StepId(index))));
+                removals.extend(container.map(|container| ((step.host.clone(), container.id.as_str()), StepId(index))));
             }
             Op::RemoveVolume { name } => drop(volumes.insert((step.host.clone(), name.clone()), StepId(index))),
             Op::Create { .. } => kept.extend(needs(step, mounting).into_iter().map(|volume| (step.host.clone(), volume))),
@@ -156,7 +156,7 @@ fn wipe(draft: &mut Draft, known: &BTreeMap<Place, (Content, Option<StepId>)>, m
     }
     for (place, (content, _)) in known.iter().filter(|(place, _)| !kept.contains(*place)) {
         let users = mounting.of(place).iter();
-        let gone: Option<Vec<StepId>> = users.map(|user| removals.get(user.id.as_str()).copied()).collect();
+        let gone: Option<Vec<StepId>> = users.map(|user| removals.get(&(place.0.clone(), user.id.as_str())).copied()).collect();
         let volume = volumes.get(place);
         let Some(gone) = gone.filter(|gone| !gone.is_empty() || volume.is_some()) else { continue };
         let (op, subject) = (Op::Wipe { content: content.clone() }, Subject::Content(content.name.clone()));
