@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::{Event, HostTurns, StepEnd};
-use crate::delivery::{Cargo, Freight, carry, copy_volume};
+use crate::delivery::{Cargo, Freight, carry, copy_volume, unseal, wipe};
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, LogQuery};
 use crate::image::{Harbour, Login, Shipment, login, ship};
 use crate::plan::{Op, Step, StepId};
@@ -134,6 +134,8 @@ async fn call(means: Means<'_>, step: &Step, id: StepId, events: &mpsc::Unbounde
         Op::Deliver { content, volume, from, left } => {
             carry(engines, Freight { to: &step.host, from: from.as_ref(), content, volume, left }, cargo).await
         }
+        Op::Unseal { content } => unseal(engine, content, cargo.keys()).await,
+        Op::Wipe { content } => wipe(engine, content).await,
         Op::CopyVolume { name, from, in_use } => {
             let source = engine_of(engines, from, &step.op)?;
             let tell = |text: String| drop(events.send(Event::Progress { step: id, text }));

@@ -63,6 +63,11 @@ const ADVICE: &[(&[&str], &str)] = &[
     ),
     (&["mcompose needs one of"], "HOST needs Docker 20.10 or newer"),
     (&["needs to be unlocked"], "the swarm of HOST is locked: `docker swarm unlock` there"),
+    (
+        &["/run/mcompose/secrets"],
+        "the secret lies encrypted on HOST: `mcompose start`, `up` or `supervise` where its key is, `mcompose.key` beside hosts.toml or \
+         MCOMPOSE_KEY, opens it",
+    ),
     (&["bind source path does not exist"], "the path must be there on HOST; a named volume is made by itself"),
     (&["no such image"], "no registry gave it and HOST does not have it: `mcompose image ship` brings it there"),
     (
@@ -131,6 +136,8 @@ mod tests {
         check(ErrorKind::Refused, "it speaks API 1.12 to 1.40; mcompose needs one of 1.41 to 1.51", "Docker 20.10");
         check(ErrorKind::NoLeader, "The swarm does not have a leader.", "most of its managers");
         check(ErrorKind::Unreachable, "connection refused", "hosts check h1");
+        let closed = "invalid mount config for type \"bind\": bind source path does not exist: /run/mcompose/secrets/1f/file";
+        check(ErrorKind::Refused, closed, "lies encrypted on h1");
         check(ErrorKind::NotFound, "No such image: x:1", "mcompose image ship");
     }
 

@@ -1,5 +1,6 @@
 //! `mcompose hosts …`: hands the verbs what they speak through.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
@@ -31,6 +32,10 @@ impl Stage for Terminal<'_> {
 
     fn note(&self, text: &str) {
         self.session.ui.note(text);
+    }
+
+    fn keys(&self) -> BTreeSet<String> {
+        self.session.cargo.keys().ids().map(str::to_owned).collect()
     }
 
     fn carry_out<'a>(

@@ -10,14 +10,14 @@ use super::files::Disk;
 use super::hosts::{Fleet, InventoryFile};
 use super::session::Session;
 use super::settings::Settings;
-use super::{Failure, Globals, exit, signals};
+use super::{Failure, Globals, exit, keys, signals};
 use crate::apply::Limits;
 use crate::composefile::{self, LoadFailure, LoadOptions, LoadRequest, Loaded, Model};
 use crate::delivery::{Cargo, PackError, adopt, survey, written};
 use crate::engine::{Engine, Engines, docker};
 use crate::inventory::{Context, Found, Inventory, Places, find, parse};
 use crate::plan::Selection;
-use crate::project::{Address, Host, HostName, Project, ProjectName, ServiceName};
+use crate::project::{Address, Content, Host, HostName, Project, ProjectName, ServiceName};
 use crate::transport::LinkOptions;
 use crate::ui::{Report, Ui};
 use crate::world::World;
@@ -72,6 +72,7 @@ pub fn project_file(globals: &Globals, services: &[String], ui: Ui) -> Result<Lo
 pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb: &str) -> Result<Session, Failure> {
     let fleet = fleet(globals, ui, project)?;
     let engines = fleet.engines();
+    let keys = keys::read(fleet.file.as_ref())?;
     let settings = Settings::of(globals);
     let total = globals.parallel.or_else(|| settings.text("COMPOSE_PARALLEL_LIMIT")?.parse().ok());
     let total = total.and_then(|total| usize::try_from(total).ok()).filter(|count| *count > 0);
@@ -84,7 +85,7 @@ pub async fn session(globals: &Globals, ui: Ui, project: Option<&Project>, verb:
         engines,
         limits,
         dry_run: globals.dry_run,
-        cargo: Cargo::default(),
+        cargo: Cargo::of_keys(keys),
         command: verb.to_owned(),
         interrupt: signals::Interrupt::listen(),
         patience: PATIENCE,
@@ -112,7 +113,7 @@ pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) ->
     let to_others = session.inventory.hosts.iter().any(|host| !host.is_local());
     let limit = globals.deliver_max.saturating_mul(1 << 20);
     adopt_folders(session, &mut loaded.project);
-    let found = survey(&loaded.project, to_others, &loaded.environment, limit);
+    let found = survey(&loaded.project, to_others, &loaded.environment, limit, session.cargo.keys());
     if !found.problems.is_empty() {
         for problem in &found.problems {
             let hint = match &problem.source {
@@ -124,6 +125,12 @@ pub fn provide(globals: &Globals, session: &mut Session, loaded: &mut Loaded) ->
             session.ui.error(&Report::of(problem, Some(hint.to_owned())));
         }
         return Err(Failure::Told(exit::COMPOSE_FILE));
+    }
+    let is_open = |content: &Content| content.sealed.is_none();
+    if to_others && found.contents.iter().any(|(key, content)| key.starts_with("secret ") && is_open(content)) {
+        session.ui.note(
+            "secrets lie on the hosts as they are: `mcompose secret init` makes a key, with which they are encrypted there",
+        );
     }
     loaded.project.contents = found.contents;
     for (key, content) in found.folders {

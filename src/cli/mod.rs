@@ -25,6 +25,7 @@ pub mod hosts;
 mod hosts_stage;
 mod image;
 mod images;
+mod keys;
 mod lifecycle;
 mod load;
 mod logs;
@@ -40,6 +41,7 @@ pub mod relocate;
 mod rollback;
 mod run;
 mod scale;
+mod secret;
 mod session;
 mod settings;
 mod signals;
@@ -171,6 +173,9 @@ enum Verb {
     Volume(volume::VolumeVerb),
     /// List volumes: `volume ls`, as docker compose calls it
     Volumes(volume::LsArgs),
+    /// The key that secrets are encrypted with on hosts
+    #[command(subcommand)]
+    Secret(secret::SecretVerb),
     Simulate(simulate::SimulateArgs),
     Config(config::ConfigArgs),
     Plan(plan::PlanArgs),
@@ -264,6 +269,7 @@ async fn verb(cli: &Cli, ui: Ui) -> Result<u8, Failure> {
         Verb::Commit(args) => commit::run(args, globals, ui).await,
         Verb::Volume(verb) => volume::run(verb, globals, ui).await,
         Verb::Volumes(args) => volume::run_list(args, globals, ui).await,
+        Verb::Secret(verb) => secret::run(verb, globals, ui),
         Verb::Simulate(args) => simulate::run(args, globals, ui).await,
         Verb::Logs(args) => logs::run(args, globals, ui).await,
         Verb::Config(args) => config::run(args, globals, ui).await,

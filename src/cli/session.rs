@@ -156,7 +156,7 @@ impl Session {
         // What is shown is shown as the newest record would have it done.
         let revision =
             revision.unwrap_or_else(|| known.map_or(1, |record| record.head.revision).max(world.newest_revision(&project.name)));
-        let here = self.cargo.digests().map(str::to_owned).collect();
+        let here = self.cargo.has().map(str::to_owned).collect();
         let inputs =
             Inputs { project, placement: &placement, hosts, world: &world, fabric, revision, here: &here, kept: kept.as_ref() };
         let plan = plan(goal, &inputs);

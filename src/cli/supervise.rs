@@ -93,6 +93,7 @@ pub async fn supervision(session: &Session, scope: Scope) -> Result<Supervision,
         scope,
         limits,
         holder: Holder::this_process(&session.command),
+        keys: session.cargo.keys().clone(),
         clock: Clock::OfMachine,
     })
 }

@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::timeout;
 
 use super::entries::{alone, noted};
-use super::pack::{PackError, pack};
+use super::pack::{Owner, PackError, Source, Summary, pack};
 use super::pipe::{Pipe, packed_into};
 use super::survey::Cargo;
 use crate::engine::{Engine, EngineError, Engines, ErrorKind, Pieces};
@@ -162,18 +162,23 @@ pub(super) async fn hold_mount(
     source: &str,
     label: &str,
 ) -> Result<(), EngineError> {
-    let spec = spec(kind, source, label);
+    make(engine, name, &spec(kind, source, label)).await
+}
+
+/// Makes a carrier, and before that the image that it needs.
+pub(super) async fn make(engine: &dyn Engine, name: &str, spec: &ContainerSpec) -> Result<(), EngineError> {
     for _ in 0..2 {
-        match engine.create(name, &spec).await {
+        match engine.create(name, spec).await {
             Err(error) if error.kind == ErrorKind::NotFound => engine.import_image(IMAGE.0, IMAGE.1, empty_archive()).await?,
             Err(error) if error.kind == ErrorKind::Conflict => engine.remove(name, false, true).await?,
             made => return made.map(drop),
         }
     }
-    engine.create(name, &spec).await.map(drop)
+    engine.create(name, spec).await.map(drop)
 }
 
-fn spec(kind: &str, source: &str, label: &str) -> ContainerSpec {
+/// A carrier of a volume or of a folder of the host.
+pub(super) fn spec(kind: &str, source: &str, label: &str) -> ContainerSpec {
     let mount = MountSpec {
         kind: kind.to_owned(),
         source: Some(source.to_owned()),
@@ -205,9 +210,21 @@ async fn from_here(
         let message = "its content is not on this machine any more: run the command again".to_owned();
         return Err(failed(host, content, ErrorKind::Refused, message));
     };
-    let pack = move |writer: &mut Pipe| match pack(&parcel.source, parcel.limit, writer)?.digest == parcel.archive_digest {
+    let (key, digest, keys) = (content.sealed.clone(), content.digest.clone(), cargo.keys().clone());
+    let checked = move |found: Summary| match found.digest == parcel.archive_digest {
         true => Ok(()),
         false => Err(PackError::Changed { path: "it".to_owned() }),
+    };
+    let pack = move |writer: &mut Pipe| match &key {
+        None => checked(pack(&parcel.source, parcel.limit, writer)?),
+        Some(key) => {
+            // In memory, since it is encrypted as one.
+            let mut plain = Vec::new();
+            checked(pack(&parcel.source, parcel.limit, &mut plain)?)?;
+            let text = keys.seal(key, &digest, plain).map_err(PackError::Sealing)?;
+            let owner = Owner { uid: Some(0), gid: Some(0), mode: Some(0o400) };
+            pack(&Source::Text { text, owner }, u64::MAX, writer).map(drop)
+        }
     };
     let sent = packed_into(pack, |pieces| unpack(target, carrier, pieces)).await;
     sent.unwrap_or_else(|error| Err(failed(host, content, ErrorKind::Refused, format!("{error}; run the command again"))))
@@ -216,14 +233,13 @@ async fn from_here(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Owner, Source};
     use crate::engine::fake::{Fake, Fault, FaultRule};
     use crate::world::{Question, SeenHost};
 
     const LIMIT: u64 = 1 << 20;
 
     fn content() -> Content {
-        Content { name: "config app".to_owned(), digest: "c".repeat(64), bytes: 2048, is_folder: false }
+        Content { name: "config app".to_owned(), digest: "c".repeat(64), bytes: 2048, is_folder: false, sealed: None }
     }
 
     fn host() -> HostName {

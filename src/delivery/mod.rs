@@ -11,7 +11,9 @@ mod pack;
 mod pipe;
 mod profile;
 mod scan;
+mod seal;
 mod survey;
+mod unseal;
 mod volume;
 
 pub use backup::{load_volume, save_volume};
@@ -22,5 +24,7 @@ pub use folders::{adopt, written};
 pub use pack::{Owner, PackError, Source, Summary, pack, summary};
 pub use pipe::{Pipe, Reader, packed_into, pipe};
 pub use scan::{Sighting, Stamp, scan};
+pub use seal::{Keys, SealError};
 pub use survey::{Cargo, Problem, Survey, survey};
+pub use unseal::{unseal, wipe};
 pub use volume::copy_volume;

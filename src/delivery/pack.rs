@@ -66,6 +66,8 @@ pub enum PackError {
     TooLarge { path: String, limit: u64 },
     #[error("`{path}` is not JSON")]
     NoJson { path: String, source: serde_json::Error },
+    #[error("it cannot be encrypted")]
+    Sealing(#[source] super::seal::SealError),
     /// Whoever takes the archive has had enough.
     #[error("the archive could not be passed on")]
     Unwanted(#[source] io::Error),

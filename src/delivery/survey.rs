@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use super::pack::{Owner, PackError, Source, Summary, summary};
 use super::profile;
+use super::seal::Keys;
 use crate::project::{Content, FileGrant, FileObject, Project, ServiceName, VolumeName, bind_key, grant_key, seccomp_file};
 
 /// Of the derivation of a secret's digest (PBKDF2-HMAC-SHA-256): it stands in labels and names, and must not serve to guess it.
@@ -39,6 +40,8 @@ pub struct Cargo {
     secrets: BTreeMap<String, Source>,
     /// The socket of the SSH agent of who runs this.
     agent: Option<PathBuf>,
+    /// What secrets are encrypted with on hosts.
+    keys: Keys,
 }
 
 #[derive(Debug, Clone)]
@@ -50,9 +53,18 @@ pub(super) struct Parcel {
 }
 
 impl Cargo {
-    /// The digests of what is here.
-    pub fn digests(&self) -> impl Iterator<Item = &str> {
-        self.parcels.keys().map(String::as_str)
+    /// Nothing but these keys.
+    pub fn of_keys(keys: Keys) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    /// What is here: the digests of what can be delivered, and the ids of the keys.
+    pub fn has(&self) -> impl Iterator<Item = &str> {
+        self.parcels.keys().map(String::as_str).chain(self.keys.ids())
+    }
+
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Takes something in, under the digest that it is asked for by. `limit`: bytes.
@@ -108,9 +120,11 @@ pub struct Problem {
 }
 
 /// Reads what the services need: bind mounts of what is below the project's folder, and configs and secrets. With `to_others`,
-/// some host is another machine than this one; without, only what is no file here has to be brought. `limit`: bytes of each.
-pub fn survey(project: &Project, to_others: bool, environment: &BTreeMap<String, String>, limit: u64) -> Survey {
-    let mut surveyor = Surveyor { project, environment, limit, found: Survey::default() };
+/// some host is another machine than this one; without, only what is no file here has to be brought. `limit`: bytes of each. Where there
+/// are keys, secrets are encrypted on their way.
+pub fn survey(project: &Project, to_others: bool, environment: &BTreeMap<String, String>, limit: u64, keys: &Keys) -> Survey {
+    let found = Survey { cargo: Cargo::of_keys(keys.clone()), ..Survey::default() };
+    let mut surveyor = Surveyor { project, environment, limit, found };
     for (name, service) in &project.services {
         for (option, path) in service.security_opt.iter().filter_map(|option| Some((option, seccomp_file(option)?))) {
             match profile::text(&Path::new(&project.working_dir).join(path)) {
@@ -230,9 +244,14 @@ impl Surveyor<'_> {
         let limit = self.limit;
         match summary(&source, limit) {
             Ok(found) => {
-                let digest = salt.map_or_else(|| found.digest.clone(), |salt| derived(&found.digest, salt));
+                let keyed = salt.and_then(|salt| self.found.cargo.keys.digest(&found.digest, salt));
+                let (sealed, digest) = match (keyed, salt) {
+                    (Some((key, digest)), _) => (Some(key), digest),
+                    (None, Some(salt)) => (None, derived(&found.digest, salt)),
+                    (None, None) => (None, found.digest.clone()),
+                };
                 self.found.cargo.parcels.insert(digest.clone(), Parcel { source, archive_digest: found.digest, limit });
-                Some(Content { name, digest, bytes: found.bytes, is_folder: found.is_folder })
+                Some(Content { name, digest, bytes: found.bytes, is_folder: found.is_folder, sealed })
             }
             Err(source) => {
                 self.found.problems.push(Problem { service: service.clone(), attribute: name, source });

@@ -8,7 +8,7 @@ use super::view::View;
 use super::{Inputs, spec};
 use crate::placement::Placement;
 use crate::project::{Availability, Condition, Host, HostName, Project, Service, ServiceName, Slot, SpecHash};
-use crate::world::{Container, Fabric, SeenHost, World};
+use crate::world::{Container, Fabric, SeenHost, World, keys};
 
 /// The inputs with what is looked up in them often.
 pub(super) struct Compose<'a> {
@@ -34,6 +34,8 @@ pub(super) struct Compose<'a> {
     awaited_to_complete: BTreeSet<&'a str>,
     /// The ids of all networks that were seen, once a stopped container asks.
     network_ids: OnceCell<HashSet<&'a str>>,
+    /// Whether something of the project is sealed on a host, once a secret asks.
+    has_sealed: OnceCell<bool>,
     /// Aliases that links of other services ask for, per service.
     link_aliases: OnceCell<BTreeMap<&'a str, BTreeSet<&'a str>>>,
 }
@@ -58,6 +60,7 @@ impl<'a> Compose<'a> {
             first_on_host: OnceCell::new(),
             awaited_to_complete: awaited_to_complete(inputs.project),
             network_ids: OnceCell::new(),
+            has_sealed: OnceCell::new(),
             link_aliases: OnceCell::new(),
         }
     }
@@ -193,6 +196,17 @@ impl<'a> Compose<'a> {
         // The engine's own networks it finds by name.
         let own = container.network_ids.iter().filter(|(name, _)| !matches!(name.as_str(), "bridge" | "host" | "none"));
         own.map(|(_, id)| id.as_str()).any(|id| !ids.contains(id))
+    }
+
+    /// Whether secrets of the project lie encrypted on hosts.
+    pub(super) fn has_sealed(&self) -> bool {
+        *self.has_sealed.get_or_init(|| {
+            let mut volumes = self.world.seen_hosts().flat_map(|(_, seen)| &seen.volumes);
+            volumes.any(|volume| {
+                let project = volume.labels.get(keys::CONTENT_PROJECT).map(String::as_str);
+                project == Some(self.project.name.as_str()) && volume.labels.contains_key(keys::SEALED)
+            })
+        })
     }
 
     /// The copy of an image that every host is to have; nothing where a registry gives it, or nobody has it.

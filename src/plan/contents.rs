@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::compose::Compose;
 use super::draft::Draft;
 use super::volumes::volume_spec;
-use super::{Cause, Note, Op, Plan, StepId, Subject};
+use super::{Cause, Note, Op, Plan, StepId, Subject, sealed};
 use crate::project::{
-    Content, HostName, Mount, Project, Service, ServiceName, Volume, VolumeName, VolumeSpec, bind_key, grant_key,
+    Content, HostName, Mount, Project, Service, ServiceName, Volume, VolumeName, VolumeSpec, bind_key, carriers_of, grant_key,
 };
 use crate::world::{Container, SeenHost, VolumeSeen, keys};
+
+const KEY_HINT: &str = "put the key into `mcompose.key` beside hosts.toml, or into MCOMPOSE_KEY";
 
 /// A content that a service mounts, and the attribute that asks for it.
 pub(super) struct Needed<'a> {
@@ -123,10 +125,11 @@ fn holders<'a>(compose: &Compose<'a>, content: &Content) -> impl Iterator<Item =
 }
 
 fn step(compose: &Compose<'_>, draft: &mut Draft, content: &Content, host: &HostName, from: Origin<'_>, cause: Cause) -> StepId {
-    let labels = BTreeMap::from([
+    let mut labels = BTreeMap::from([
         (keys::CONTENT.to_owned(), content.digest.clone()),
         (keys::CONTENT_PROJECT.to_owned(), compose.project.name.to_string()),
     ]);
+    labels.extend(content.sealed.as_ref().map(|key| (keys::SEALED.to_owned(), key.clone())));
     let from = match from {
         Origin::Here => None,
         Origin::Host(host) => Some(host.clone()),
@@ -180,12 +183,32 @@ pub(super) fn lacking(
     host: &HostName,
     seen: &SeenHost,
 ) -> Option<Note> {
-    let mut needed = of_service(compose.project, service).into_iter();
-    let is_lacking = |needed: &Needed<'_>| {
-        let content = needed.content;
-        (needed.is_value || !compose.is_local(host)) && !seen.holds(content) && origin(compose, content).is_none()
-    };
-    let lacking = needed.find(is_lacking)?;
+    let needed = of_service(compose.project, service);
+    let mut needed = needed.iter().filter(|needed| needed.is_value || !compose.is_local(host));
+    let mut sealed = needed.clone();
+    if let Some((needed, key)) = sealed.find_map(|needed| Some((needed, sealed::unknown_key(compose, needed.content, seen)?))) {
+        return Some(Note::Refused {
+            subject: name.to_string(),
+            attribute: needed.attribute.to_owned(),
+            why: format!("{} is encrypted on {host} with key {key}, which is not here", needed.content.name),
+            hint: KEY_HINT.to_owned(),
+        });
+    }
+    // What lies on a host as it is, of an older record, may go on to do so.
+    let is_from_here = |content: &Content| !seen.holds(content) && matches!(origin(compose, content), Some(Origin::Here));
+    let mut open = needed.clone().filter(|needed| needed.attribute == "secrets" && needed.content.sealed.is_none());
+    if let Some(needed) = open.find(|needed| is_from_here(needed.content)).filter(|_| compose.has_sealed()) {
+        return Some(Note::Refused {
+            subject: name.to_string(),
+            attribute: needed.attribute.to_owned(),
+            why: format!(
+                "the project's secrets lie encrypted on its hosts, and without a key {} would lie there as it is",
+                needed.content.name
+            ),
+            hint: format!("{KEY_HINT}; after `mcompose down` it goes without"),
+        });
+    }
+    let lacking = needed.find(|needed| !seen.holds(needed.content) && origin(compose, needed.content).is_none())?;
     Some(Note::Refused {
         subject: name.to_string(),
         attribute: lacking.attribute.to_owned(),
@@ -217,10 +240,11 @@ fn of_project<'a>(compose: &'a Compose<'_>, seen: &'a SeenHost) -> impl Iterator
     seen.volumes.iter().filter(is_ours).filter_map(|volume| Some((volume, volume.labels.get(keys::CONTENT)?)))
 }
 
-/// Whether a container mounts a volume, or a file in it.
+/// Whether a container mounts a volume, a file in it, or what was unsealed from it.
 fn mounts(container: &Container, volume: &str) -> bool {
     let in_volume = format!("/volumes/{volume}/");
-    container.mounts.iter().any(|mount| mount.name == volume || mount.source.contains(&in_volume))
+    let is_unsealed = |source: &str| Content::volume_of_unsealed(source).is_some_and(|of| of == volume);
+    container.mounts.iter().any(|mount| mount.name == volume || mount.source.contains(&in_volume) || is_unsealed(&mount.source))
 }
 
 /// Volumes of contents that the project is done with when it goes: on hosts where no container that stays mounts them, with the
@@ -251,7 +275,10 @@ pub(super) fn remove(
     mut after: Vec<StepId>,
     cause: &Cause,
 ) {
-    for carrier in seen.containers.iter().filter(|container| is_carrier(container) && mounts(container, &volume.name)) {
+    // One that wiped does not mount it.
+    let names = carriers_of(&volume.name);
+    let is_its = |container: &Container| mounts(container, &volume.name) || container.name.starts_with(&names);
+    for carrier in seen.containers.iter().filter(|container| is_carrier(container) && is_its(container)) {
         let container = super::ContainerRef::Id(carrier.id.clone());
         let op = Op::Remove { container, volumes: false, force: true };
         after.push(draft.step(host, Subject::Container(carrier.name.clone()), op, cause.clone(), Vec::new()));

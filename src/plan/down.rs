@@ -9,7 +9,7 @@ use super::order;
 use super::pre_start::is_hook;
 use super::relocate::marks_of;
 use super::teardown::Leaving;
-use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject, networks};
+use super::{Cause, Inputs, Note, Op, Plan, Rmi, Selection, StepId, Subject, networks, sealed};
 use crate::project::{HostName, Service, Slot};
 use crate::world::{Container, keys};
 
@@ -37,6 +37,7 @@ pub(super) fn plan(goal: &Downing<'_>, inputs: &Inputs<'_>) -> Plan {
         contents::leave(&compose, &mut down.draft, &down.removed);
     }
     down.images();
+    sealed::arrange(&compose, &mut down.draft);
     down.draft.finish(&compose.project.name)
 }
 

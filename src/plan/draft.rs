@@ -51,6 +51,10 @@ impl Draft {
         vec![self.step(&host, Subject::Service(service.clone()), Op::Gate, cause, ends)]
     }
 
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     pub(super) fn host_of(&self, step: StepId) -> Option<HostName> {
         self.steps.get(step.0).map(|step| step.host.clone())
     }

@@ -9,7 +9,7 @@ use super::pre_start;
 use super::teardown::Leaving;
 use super::view::Filler;
 use super::waits::{self, longest};
-use super::{Cause, ContainerRef, Goal, Inputs, Note, Op, Plan, Selection, StepId, Subject};
+use super::{Cause, ContainerRef, Goal, Inputs, Note, Op, Plan, Selection, StepId, Subject, sealed};
 use crate::project::{Condition, Service, ServiceName, Slot, Until};
 use crate::world::{Container, State};
 
@@ -36,6 +36,7 @@ pub(super) fn plan(goal: &Goal, inputs: &Inputs<'_>) -> Plan {
         }),
         Goal::Up(_) | Goal::Down { .. } | Goal::Pull { .. } | Goal::Build { .. } | Goal::Run(_) | Goal::Push { .. } => {}
     }
+    sealed::arrange(&compose, &mut life.draft);
     life.draft.finish(&compose.project.name)
 }
 

@@ -31,6 +31,7 @@ mod replace;
 mod resources;
 mod roll;
 mod run;
+mod sealed;
 mod slot_spec;
 mod spec;
 mod step;
@@ -69,7 +70,7 @@ pub struct Inputs<'a> {
     pub fabric: &'a Fabric,
     /// The record that new containers are made for.
     pub revision: u64,
-    /// Digests of the contents that this machine can deliver.
+    /// What this machine has: digests of the contents that it can deliver, and ids of the keys of what is encrypted.
     pub here: &'a BTreeSet<String>,
     /// Digests of contents that records of the project go back to. Nothing: not known, so that no content is collected.
     pub kept: Option<&'a BTreeSet<String>>,

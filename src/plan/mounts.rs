@@ -81,8 +81,11 @@ fn file_mount(source: String, target: String) -> Mount {
 }
 
 /// What was delivered: a folder as its volume, a file as the file in its volume, which engines before API 1.45 mount no other
-/// way. Never written to: who else needs the same content has the same volume.
+/// way. Never written to: who else needs the same content has the same volume. What is encrypted there is mounted from the host's memory.
 fn delivered(content: &Content, target: String, place: Place<'_>) -> Mount {
+    if content.sealed.is_some() {
+        return file_mount(content.unsealed_path(), target);
+    }
     if !content.is_folder {
         let folder = format!("{}/volumes/{}/_data", place.root_dir.trim_end_matches('/'), content.volume());
         return file_mount(format!("{folder}/{}", Content::FILE), target);

@@ -14,7 +14,7 @@ use super::refusals::Refusals;
 use super::resources::Resources;
 use super::up::{Rise, RiseSteps};
 use super::waits::{longest, meets};
-use super::{Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Run, SlotSpec, StepId, Subject};
+use super::{Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Run, SlotSpec, StepId, Subject, sealed};
 use crate::project::{Condition, Endpoint, HostName, Service, ServiceName, Slot, Until};
 use crate::world::keys;
 
@@ -35,6 +35,7 @@ pub(super) fn plan(goal: &Run, inputs: &Inputs<'_>) -> Plan {
         Some(_) => {}
         None => running.make(),
     }
+    sealed::arrange(&compose, &mut running.draft);
     running.draft.finish(&compose.project.name)
 }
 

@@ -25,9 +25,8 @@ pub struct Plan {
 #[serde(transparent)]
 pub struct StepId(pub usize);
 
-/// One engine call, or one bounded wait, on one host; a delivery, a shipment, a build, and a creation beside containers whose ids it
-/// asks for, are the few calls that make one thing. A gate
-/// is neither: see `Op::Gate`.
+/// One engine call, or one bounded wait, on one host; a delivery, its opening and wiping, a shipment, a build, and a creation beside
+/// containers whose ids it asks for, are the few calls that make one thing. A gate is neither: see `Op::Gate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub host: HostName,
@@ -133,6 +132,14 @@ pub enum Op {
         from: Option<HostName>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<String>,
+    },
+    /// Opens what lies encrypted in its volume on the host, into the memory of the host, for containers to mount. Needs its key.
+    Unseal {
+        content: Content,
+    },
+    /// Takes what was unsealed out of the memory of the host.
+    Wipe {
+        content: Content,
     },
     /// What the host `from` has of the volume. `in_use`: while it may still be written to, so that some of it may be missing; else
     /// all that differs, and it ends well only if both are the same.

@@ -54,6 +54,8 @@ fn kind(op: &Op) -> u8 {
         Op::Delay { .. } => 3,
         Op::CopyVolume { in_use: true, .. } => 5,
         Op::CopyVolume { in_use: false, .. } => 6,
+        Op::Unseal { .. } => 7,
+        Op::Wipe { .. } => 8,
         _ => 0,
     }
 }
@@ -170,6 +172,8 @@ fn verb(op: &Op) -> String {
         Op::Pull { .. } => "pull",
         Op::Push { .. } => "push",
         Op::Deliver { .. } => "deliver",
+        Op::Unseal { .. } => "unseal",
+        Op::Wipe { .. } => "wipe",
         Op::CopyVolume { .. } => "copy",
         Op::Ship { .. } => "ship",
         Op::Build(_) => "build",

@@ -19,7 +19,7 @@ use super::view::Filler;
 use super::volumes::OutdatedVolumes;
 use super::waits::{longest, meets};
 use super::{
-    Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals, roll,
+    Cause, ContainerRef, Inputs, Note, Op, Plan, Recreate, Selection, StepId, Subject, Up, follow, ports, refusals, roll, sealed,
 };
 use crate::placement::Why;
 use crate::project::{Condition, Dependency, HostName, Service, ServiceName, Slot, Until};
@@ -34,6 +34,7 @@ pub(super) fn plan(goal: &Up, inputs: &Inputs<'_>) -> Plan {
         OutdatedVolumes::find(&compose, &mut up.rises, &mut up.draft, goal.renew_volumes, goal.remove_orphans);
     follow::let_dependents_follow(&compose, &mut up.rises, goal.start, &mut up.draft);
     up.emit();
+    sealed::arrange(&compose, &mut up.draft);
     up.draft.finish(&compose.project.name)
 }
 

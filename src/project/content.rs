@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::service::FileGrant;
 
+/// Of a digest in names.
+const DIGEST_CHARS: usize = 40;
+/// How names of volumes of contents begin.
+const VOLUME: &str = "mcompose_";
+
 /// Of a volume's name in those of its carriers: it may be as long as the engine allows.
 const CARRIED_CHARS_MAX: usize = 200;
 
@@ -18,15 +23,36 @@ pub struct Content {
     pub bytes: u64,
     /// A folder is mounted whole, of a file's volume only `FILE`.
     pub is_folder: bool,
+    /// The id of the key that it is encrypted with in its volume, as `FILE` there; it is mounted from the memory of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 impl Content {
     /// What a file is called in its volume.
     pub const FILE: &str = "file";
+    /// Where hosts have what was sealed: a folder in their memory.
+    pub const UNSEALED: &str = "/run/mcompose/secrets";
 
     /// The volume that holds it on a host: the same for whoever needs the same.
     pub fn volume(&self) -> String {
-        format!("mcompose_{}", self.digest.get(..40).unwrap_or(&self.digest))
+        format!("{VOLUME}{}", self.unsealed_folder())
+    }
+
+    /// Its folder below `UNSEALED`, in which it is called `FILE`.
+    pub fn unsealed_folder(&self) -> &str {
+        self.digest.get(..DIGEST_CHARS).unwrap_or(&self.digest)
+    }
+
+    /// What containers mount once it is unsealed.
+    pub fn unsealed_path(&self) -> String {
+        format!("{}/{}/{}", Self::UNSEALED, self.unsealed_folder(), Self::FILE)
+    }
+
+    /// The volume of the content that something mounted was unsealed from.
+    pub fn volume_of_unsealed(source: &str) -> Option<String> {
+        let (folder, _) = source.strip_prefix(Self::UNSEALED)?.strip_prefix('/')?.split_once('/')?;
+        Some(format!("{VOLUME}{folder}"))
     }
 
     /// How the names of all its carriers begin.
@@ -39,7 +65,7 @@ impl Content {
 /// empty volume, which says that it is not whole. Each delivery adds a word of its own, since an engine may keep the container of one
 /// that was cut off to itself.
 pub fn carriers_of(volume: &str) -> String {
-    let own = if volume.starts_with("mcompose_") { "" } else { "mcompose_" };
+    let own = if volume.starts_with(VOLUME) { "" } else { VOLUME };
     let name: String = volume.chars().take(CARRIED_CHARS_MAX).collect();
     format!("{own}{name}_carrier_")
 }

@@ -13,7 +13,7 @@ use super::machine::{Deployment, Event};
 use super::run::{ByProject, Message, Scope, is_true};
 use super::updates;
 use crate::apply::{self, HostTurns, Limits, Outcome, StepEnd, apply_in_turns};
-use crate::delivery::Cargo;
+use crate::delivery::{Cargo, Keys};
 use crate::engine::{EngineError, Engines, ErrorKind};
 use crate::plan::{Op, Plan, StepId, Subject, step_text};
 use crate::project::{HostName, ProjectName, RecordState, Slot};
@@ -35,6 +35,8 @@ pub(super) struct Projects {
     /// Those of each host, for the plans of all projects.
     turns: HostTurns,
     holder: Holder,
+    /// Nothing but keys: the project's files are elsewhere.
+    cargo: Cargo,
     sender: mpsc::UnboundedSender<Message>,
     held: ByProject<Locked>,
     interrupts: ByProject<watch::Sender<bool>>,
@@ -55,11 +57,13 @@ impl Projects {
         scope: Scope,
         limits: Limits,
         holder: Holder,
+        keys: Keys,
         sender: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let (held, interrupts) = (BTreeMap::new(), BTreeMap::new());
         let turns = HostTurns::new(limits.per_host);
-        Self { store, scope, limits, turns, holder, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
+        let cargo = Cargo::of_keys(keys);
+        Self { store, scope, limits, turns, holder, cargo, sender, held, interrupts, tasks: JoinSet::new(), locks_asked: 0 }
     }
 
     /// Where records and locks are from now on; what is under way ends where it began.
@@ -135,6 +139,7 @@ impl Projects {
         let (interrupt, interrupted) = watch::channel(false);
         self.interrupts.insert(project.clone(), interrupt);
         let (store, limits, sender) = (Arc::clone(&self.store), (self.limits, self.turns.clone()), self.sender.clone());
+        let cargo = self.cargo.clone();
         self.tasks.spawn(async move {
             let began = Instant::now();
             let kept = match record.as_ref().filter(|record| record.seats != seats) {
@@ -142,7 +147,7 @@ impl Projects {
                 None => Ok(()),
             };
             let (tried, mut errors, outcome) = match kept {
-                Ok(()) => carry_out(&engines, &plan, &limits, interrupted, lock.lost()).await,
+                Ok(()) => carry_out(&engines, &plan, &limits, &cargo, interrupted, lock.lost()).await,
                 Err(error) => (BTreeSet::new(), BTreeSet::from([chain(&error)]), None),
             };
             let slots = outcome.as_ref().map(|outcome| unlucky(&plan, outcome)).unwrap_or_default();
@@ -262,13 +267,13 @@ async fn carry_out(
     engines: &Engines,
     plan: &Plan,
     (limits, turns): &(Limits, HostTurns),
+    cargo: &Cargo,
     mut interrupted: watch::Receiver<bool>,
     mut lost: watch::Receiver<bool>,
 ) -> (BTreeSet<Slot>, BTreeSet<String>, Option<Outcome>) {
     let (events, mut told) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
-    let nothing = Cargo::default();
-    let walk = apply_in_turns(engines, plan, limits, turns, &nothing, events, stopped);
+    let walk = apply_in_turns(engines, plan, limits, turns, cargo, events, stopped);
     let halt = async {
         tokio::select! {
             biased;
@@ -395,7 +400,7 @@ mod tests {
         let (_interrupt, interrupted) = watch::channel(is_interrupted);
         let (_lose, lost) = watch::channel(is_lost);
         let limits = (Limits::default(), HostTurns::new(6));
-        carry_out(&fake.engines(), &plan, &limits, interrupted, lost).await;
+        carry_out(&fake.engines(), &plan, &limits, &Cargo::default(), interrupted, lost).await;
         assert_eq!(fake.host("h1").containers().len(), expect, "interrupted {is_interrupted}, lock lost {is_lost}");
     }
 

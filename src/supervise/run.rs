@@ -12,6 +12,7 @@ use super::hosts::Hosts;
 use super::machine::{Command, Event, Machine, Notice, Settings};
 use super::projects::{Locked, Projects};
 use crate::apply::Limits;
+use crate::delivery::Keys;
 use crate::engine::Engines;
 use crate::project::{Host, HostName, ProjectName};
 use crate::store::{Clock, Holder, Says, Store};
@@ -48,6 +49,8 @@ pub struct Supervision {
     pub scope: Scope,
     pub limits: Limits,
     pub holder: Holder,
+    /// Of what lies encrypted on hosts.
+    pub keys: Keys,
     pub clock: Clock,
 }
 
@@ -77,15 +80,16 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let Supervision { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of, scope, limits, holder, clock } =
+    let Supervision { hosts: inventory, engines, fabric, store, settings, lost_after_ms_of, scope, limits, holder, keys, clock } =
         supervision;
     let began = clock.now();
     let now_ms = || u64::try_from(clock.since(began).as_millis()).unwrap_or(u64::MAX);
     let mut fabric_now = fabric.clone();
     let (stores, store_now) = watch::channel(Arc::clone(&store));
     let mut machine = Machine::new(settings, fabric, inventory, now_ms()).with_lost_after(lost_after_ms_of);
+    machine = machine.with_keys(keys.ids().map(str::to_owned).collect());
     let mut hosts = Hosts::new(engines, sender.clone());
-    let mut projects = Projects::new(store, scope.clone(), limits, holder.clone(), sender.clone());
+    let mut projects = Projects::new(store, scope.clone(), limits, holder.clone(), keys, sender.clone());
     let again = sender.clone();
     let mut lease = JoinSet::new();
     let (say, said) = watch::channel(String::new());

@@ -146,6 +146,8 @@ fn words(op: &Op) -> (&'static str, &'static str) {
         Op::Ship { .. } => ("Shipping", "Shipped"),
         Op::Build(_) => ("Building", "Built"),
         Op::Deliver { .. } => ("Delivering", "Delivered"),
+        Op::Unseal { .. } => ("Unsealing", "Unsealed"),
+        Op::Wipe { .. } => ("Wiping", "Wiped"),
         Op::CopyVolume { .. } => ("Copying", "Copied"),
         Op::Connect { .. } => ("Connecting", "Connected"),
         Op::Start { .. } => ("Starting", "Started"),

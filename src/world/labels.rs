@@ -31,6 +31,8 @@ pub mod keys {
     pub const RESERVATION: &str = "io.mcompose.reservation";
     /// On a volume of delivered content and its carriers: the content's digest.
     pub const CONTENT: &str = "io.mcompose.content";
+    /// On such a volume of something encrypted: the id of its key.
+    pub const SEALED: &str = "io.mcompose.content.sealed";
     /// On the mark that such a volume is not whole: its name.
     pub const CONTENT_OF: &str = "io.mcompose.content.of";
     /// On such a volume: the project that it was made for.

@@ -36,6 +36,7 @@ mod reference;
 mod refusals;
 mod registry;
 mod same_container;
+mod secrets;
 mod settings;
 mod supervise;
 mod swarm;

@@ -1,4 +1,5 @@
 //! Volumes that move from host to host while something writes into them.
+#![expect(clippy::disallowed_methods, reason = "a test reads the disks of hosts")]
 
 use serde_json::Value;
 
@@ -181,4 +182,95 @@ fn a_move_that_is_killed_leaves_the_data_whole_in_one_place_and_goes_on() {
     assert!(!has(&from, "killed_data") && !has(&from, "mcompose"), "{:?}", volumes(fleet.host(&from)));
     project.ok(&["down", "-v"]);
     project.assert_gone();
+}
+
+/// When a move is killed.
+#[derive(Debug, Clone, Copy)]
+enum Point {
+    /// It has said so many of the ten parts of what a whole one says.
+    Said(usize),
+    /// So many MiB of the large file are on the new host.
+    Arrived(u64),
+}
+
+/// Two each, one after the other: who was killed leaves a lock, which the next one waits for.
+const POINTS: [(&str, [Point; 2]); 5] = [
+    ("points-1", [Point::Said(0), Point::Said(5)]),
+    ("points-2", [Point::Said(2), Point::Said(6)]),
+    ("points-3", [Point::Arrived(1), Point::Said(7)]),
+    ("points-4", [Point::Arrived(20), Point::Said(8)]),
+    ("points-5", [Point::Said(4), Point::Said(9)]),
+];
+
+/// What is on a host's disk of the volume is whole: what stays as it was, and a journal without a gap.
+fn assert_whole(host: &FleetHost, volume: &str, bulk: &[u8], least: u64) {
+    let read = |name: &str| {
+        std::fs::read(file_of(host, volume, name)).unwrap_or_else(|error| panic!("{name} on {}: {error}", host.name))
+    };
+    assert!(read("bulk") == bulk, "bulk on {} is another", host.name);
+    assert_eq!(read("a/b c/file"), b"text\n");
+    let journal = String::from_utf8(read("journal")).expect("they are numbers");
+    // The last line may be under way.
+    let lines: Vec<&str> = journal.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+    let is_next = |(index, line): (usize, &&str)| line.trim_end().parse() == Ok(index + 1);
+    assert!(lines.iter().enumerate().all(is_next), "the journal on {} has a gap: {journal}", host.name);
+    assert!(lines.len() as u64 >= least, "{} lines on {}, and there were {least}", lines.len(), host.name);
+}
+
+#[test]
+fn a_move_that_is_killed_anywhere_leaves_one_whole_copy_and_is_finished_by_the_next() {
+    let fleet = own(2);
+    let first = Moved::new(&fleet, "points");
+    let to = others(&fleet, &first.host()).remove(0);
+    let whole = first.project.ok(&["volume", "mv", "data", "--to", &to]).stderr.lines().count();
+    let all = POINTS.map(|(name, points)| (Moved::new(&fleet, name), points));
+    std::thread::scope(|scope| {
+        for (moved, points) in &all {
+            let fleet = &fleet;
+            scope.spawn(move || {
+                for (number, point) in points.iter().enumerate() {
+                    kill_and_finish(fleet, moved, *point, whole, number == 1);
+                }
+            });
+        }
+    });
+}
+
+/// Kills a move at a point. `up`: the replica starts where its data is, before the same move is made again.
+fn kill_and_finish(fleet: &Fleet, moved: &Moved<'_>, point: Point, whole: usize, up: bool) {
+    let project = &moved.project;
+    let volume = format!("{}_data", project.name);
+    let (outgoing, incoming) = (format!("mcompose_outgoing_{volume}"), format!("mcompose_incoming_{volume}"));
+    let has = |host: &FleetHost, name: &str| volumes(host).iter().any(|volume| volume == name);
+    let from = fleet.host(&moved.host());
+    let to = fleet.host(&others(fleet, &from.name).remove(0));
+    let bulk = std::fs::read(file_of(from, &volume, "bulk")).expect("tests run as root");
+    let before = moved.lines();
+
+    let running = project.start(&["volume", "mv", "data", "--to", &to.name]);
+    wait_until(&format!("{point:?} of {whole} lines"), || match point {
+        Point::Said(tenths) => running.stderr().lines().count() >= whole * tenths / 10,
+        Point::Arrived(mib) => std::fs::metadata(file_of(to, &volume, "bulk")).is_ok_and(|bulk| bulk.len() >= mib << 20),
+    });
+    let said = running.stderr();
+    drop(running);
+    // Where the data lives is said by the mark; while there is a copy on one host alone, it lives there.
+    let home = if has(from, &outgoing) || !has(from, &volume) { to } else { from };
+    assert_whole(home, &volume, &bulk, before);
+    if up {
+        project.ok(&["up", "-d"]);
+        assert_eq!(moved.host(), home.name, "{point:?}: {said}");
+        moved.assert_goes_on(before);
+    }
+    let ended = project.ok(&["volume", "mv", "data", "--to", &to.name]);
+    assert_eq!(moved.host(), to.name, "{point:?}: {}", ended.everything());
+    assert_whole(to, &volume, &bulk, before);
+    moved.assert_goes_on(before);
+    let left: Vec<&String> =
+        [&volume, &outgoing, &incoming].into_iter().filter(|name| has(from, name) || has(to, name)).collect();
+    assert!(!has(from, &volume) && left == [&volume], "{point:?}: {left:?}: {}", ended.everything());
+}
+
+fn file_of(host: &FleetHost, volume: &str, name: &str) -> std::path::PathBuf {
+    host.folder.join("data/volumes").join(volume).join("_data").join(name)
 }

@@ -124,6 +124,7 @@ impl<'a> Project<'a> {
             .env_remove("DOCKER_CONTEXT")
             .env_remove("SSH_AUTH_SOCK")
             .env_remove("MCOMPOSE_INVENTORY")
+            .env_remove("MCOMPOSE_KEY")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -179,7 +179,7 @@ impl Bed {
             world,
             fabric: &fabric,
             revision: self.revision,
-            here: &self.cargo.digests().map(str::to_owned).collect(),
+            here: &self.cargo.has().map(str::to_owned).collect(),
             kept: self.kept.as_ref(),
         };
         mcompose::plan::plan(goal, &inputs)

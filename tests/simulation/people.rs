@@ -83,6 +83,7 @@ impl Process {
             scope: Scope::All,
             limits: Limits { per_host: 6, ..Limits::default() },
             holder: holder(name, token),
+            keys: mcompose::delivery::Keys::default(),
             clock: store::Clock::Simulated(Arc::default()),
         };
         let tell = move |notice: Notice| clock.say(Said::Notice(notice));

@@ -20,6 +20,8 @@ pub(super) use moving::{Moving, Scene};
 
 pub use fleet::{Fleet, InventoryFile, look_again, look_for, steps_to_form};
 
+use std::collections::BTreeSet;
+
 use clap::Subcommand;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -51,6 +53,10 @@ pub trait Stage: Send + Sync {
     fn table(&self, headings: &[&str], rows: &[Vec<String>]);
     /// What else is to be said.
     fn note(&self, text: &str);
+    /// Ids of the keys of what lies encrypted on hosts.
+    fn keys(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
     /// Carries out a plan and shows how it goes. Nothing new begins once `stop` is true: the lock was lost.
     fn carry_out<'a>(
         &'a self,

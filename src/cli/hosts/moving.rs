@@ -94,7 +94,7 @@ impl Moving<'_> {
             world: &world,
             fabric: self.fabric,
             revision: record.head.revision,
-            here: &BTreeSet::new(),
+            here: &self.stage.keys(),
             kept: None,
         };
         Ok(plan(&Goal::Up(up), &inputs))

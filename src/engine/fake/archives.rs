@@ -15,6 +15,8 @@ use crate::world::MountSeen;
 
 /// The engine's name for a volume's own folder.
 pub(super) const DATA: &str = "_data";
+/// A folder of a host, and no name that a volume may have.
+const MEMORY: &str = "/run/mcompose";
 
 /// What is in the folder that the engine keeps for a volume, by path.
 pub(super) type Files = BTreeMap<String, FakeFile>;
@@ -47,7 +49,7 @@ impl Cluster {
     pub(super) fn put_archive(&mut self, host: &HostName, container: &str, path: &str, archive: &[u8]) -> Result<(), Fail> {
         let mounts = self.host_mut(host)?.container(container)?.mounts.clone();
         let Some(state) = self.hosts.get_mut(host) else { return Ok(()) };
-        unpack(&mut state.volumes, &mounts, path, archive).map_err(|error| Fail::failed(error.to_string()))
+        unpack((&mut state.volumes, &mut state.memory), &mounts, path, archive).map_err(|error| Fail::failed(error.to_string()))
     }
 
     pub(super) fn get_archive(&mut self, host: &HostName, container: &str, path: &str) -> Result<Bytes, Fail> {
@@ -72,10 +74,16 @@ fn place(mounts: &[MountSeen], path: &str) -> Option<(String, String)> {
         let rest = path.strip_prefix(mount.target.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
         let (volume, folder) = match mount.kind.as_str() {
             "volume" => (mount.name.clone(), DATA),
+            _ if in_memory(&mount.source).is_some() => (MEMORY.to_owned(), mount.source.as_str()),
             _ => (volume_of_folder(&mount.source)?, ""),
         };
         Some((volume, normal(&format!("{folder}{rest}"))))
     })
+}
+
+/// The path in a host's memory of something that is mounted from there.
+pub(super) fn in_memory(source: &str) -> Option<String> {
+    source.starts_with(&format!("{MEMORY}/")).then(|| normal(source))
 }
 
 fn normal(path: &str) -> String {
@@ -87,12 +95,21 @@ fn joined(folder: &str, path: &str) -> String {
 }
 
 /// What is not for a volume is the container's own, and passed over.
-fn unpack(volumes: &mut BTreeMap<String, FakeVolume>, mounts: &[MountSeen], folder: &str, archive: &[u8]) -> std::io::Result<()> {
+fn unpack(
+    (volumes, memory): (&mut BTreeMap<String, FakeVolume>, &mut Files),
+    mounts: &[MountSeen],
+    folder: &str,
+    archive: &[u8],
+) -> std::io::Result<()> {
     for entry in Archive::new(archive).entries()? {
         let mut entry = entry?;
         let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
         let Some((volume, path)) = place(mounts, &joined(folder, &name)) else { continue };
-        let Some(files) = volumes.get_mut(&volume).map(|volume| &mut volume.files) else { continue };
+        let files = match volume.as_str() {
+            MEMORY => Some(&mut *memory),
+            volume => volumes.get_mut(volume).map(|volume| &mut volume.files),
+        };
+        let Some(files) = files else { continue };
         let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned()).unwrap_or_default();
         let mut file = FakeFile { header: entry.header().clone(), target, bytes: Vec::new() };
         let kind = file.header.entry_type();
@@ -156,6 +173,12 @@ impl super::FakeHost {
             self.with(|host, _| host.volumes.get(volume).map(|volume| volume.files.clone())).flatten().unwrap_or_default();
         let named = |(path, file): (String, FakeFile)| Some((path.strip_prefix("_data/")?.to_owned(), file.bytes));
         files.into_iter().filter(|(_, file)| file.is_file()).filter_map(named).collect()
+    }
+
+    /// The regular files in the host's memory with what is in them, by path.
+    pub fn memory(&self) -> BTreeMap<String, Vec<u8>> {
+        let files = self.with(|host, _| host.memory.clone()).unwrap_or_default();
+        files.into_iter().filter(|(_, file)| file.is_file()).map(|(path, file)| (path, file.bytes)).collect()
     }
 
     /// Something on the host writes a file into a volume, or without bytes removes it.

@@ -82,6 +82,8 @@ impl Cluster {
         let behaviour = self.behaviour(&image);
         let state = self.host_mut(host)?;
         state.check_namespaces(id)?;
+        let spec = state.container(id)?.spec.clone();
+        state.check_sources(&spec)?;
         let ports = state.allocate_ports(id)?;
         if let Some(message) = behaviour.start_error {
             let container = state.container(id)?;

@@ -207,6 +207,8 @@ pub(super) struct FakeHostState {
     pub(super) next_addr: u32,
     pub(super) boots: u32,
     pub(super) saved: Option<Disk>,
+    /// What is in its memory, below `/run/mcompose`, until it loses power.
+    pub(super) memory: super::archives::Files,
 }
 
 /// What a host keeps without power.
@@ -268,6 +270,7 @@ impl FakeHostState {
             next_addr: 1,
             boots: 0,
             saved: None,
+            memory: super::archives::Files::new(),
         }
     }
 

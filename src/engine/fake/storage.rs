@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::archives::FakeFile;
+use super::archives::{FakeFile, in_memory};
 use super::state::{Cluster, Fail, FakeHostState, FakeVolume, mixed};
 use super::time::rfc3339;
 use crate::engine::ErrorKind;
@@ -21,6 +21,7 @@ impl FakeHostState {
             let source = second.map(|_| first.to_owned()).unwrap_or_default();
             self.mount(id, &mut mounts, kind, &source, target);
         }
+        self.check_sources(spec)?;
         for mount in &spec.host_config.mounts {
             let source = mount.source.clone().unwrap_or_default();
             self.mount(id, &mut mounts, &mount.kind, &source, mount.target.clone());
@@ -31,6 +32,19 @@ impl FakeHostState {
             }
         }
         Ok(mounts)
+    }
+
+    /// What is mounted from the host's memory must be there; of all other paths nothing is known.
+    pub(super) fn check_sources(&self, spec: &ContainerSpec) -> Result<(), Fail> {
+        let sources =
+            spec.host_config.mounts.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_deref());
+        let mut paths = sources.filter_map(|source| Some((source, in_memory(source)?)));
+        match paths.find(|(_, path)| !self.memory.contains_key(path)) {
+            Some((source, _)) => {
+                Err(Fail::refused(format!("invalid mount config for type \"bind\": bind source path does not exist: {source}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The volumes of the containers that `VolumesFrom` names.

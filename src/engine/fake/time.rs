@@ -121,6 +121,7 @@ impl Cluster {
         let Some(host) = self.hosts.get_mut(&name).filter(|host| host.reach == Reach::Crashed) else { return };
         host.reach = Reach::Up;
         host.boots += 1;
+        host.memory.clear();
         let mut restarts = Vec::new();
         for container in host.containers.values_mut() {
             if container.state.is_up() {

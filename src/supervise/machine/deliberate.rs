@@ -87,7 +87,7 @@ impl Machine {
             fabric: &self.fabric,
             revision: deployment.revision,
             // The project's files are elsewhere, but for what the hosts have.
-            here: &BTreeSet::new(),
+            here: &self.keys,
             kept: None,
         };
         let plan = plan::plan(&Goal::Up(up.clone()), &inputs);

@@ -78,6 +78,8 @@ const ROUNDS_AT_ONCE: u32 = 5;
 
 pub struct Machine {
     settings: Settings,
+    /// Ids of the keys of what lies encrypted on hosts.
+    keys: BTreeSet<String>,
     fabric: Fabric,
     hosts: BTreeMap<HostName, Host>,
     /// Those of the hosts that answer and are not in the swarm that they are to be in.
@@ -102,6 +104,7 @@ impl Machine {
     pub fn new(settings: Settings, fabric: Fabric, hosts: Vec<Host>, now_ms: u64) -> Self {
         let mut machine = Self {
             settings,
+            keys: BTreeSet::new(),
             fabric,
             hosts: BTreeMap::new(),
             outside: BTreeSet::new(),
@@ -124,6 +127,12 @@ impl Machine {
     /// The same with hosts that count as lost after a time of their own, in milliseconds.
     pub fn with_lost_after(mut self, lost_after_ms_of: BTreeMap<HostName, u64>) -> Self {
         self.watches.set_lost_after(lost_after_ms_of);
+        self
+    }
+
+    /// The same with the keys of these ids.
+    pub fn with_keys(mut self, keys: BTreeSet<String>) -> Self {
+        self.keys = keys;
         self
     }
 
