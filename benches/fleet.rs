@@ -1,4 +1,4 @@
-//! What mcompose adds to the engines' own time: a deployment, calls over SSH, an image or a volume on its way. As root, like the tests.
+//! What mcompose adds to the engines' own time: a deployment, calls over SSH, an image on its way. As root, like the tests.
 //!
 //! `cargo bench --bench fleet` prints medians; `-- WORD` runs those whose names have the word. Needs the docker command for `ship`.
 #![expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a bench runs programs, measures and prints")]
@@ -9,7 +9,7 @@ mod harness;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use harness::{DEMO_IMAGE, Fleet, FleetHost, demo_image};
 use mcompose::engine::docker;
@@ -24,21 +24,15 @@ const CALLS: usize = 100;
 /// Of the image that is shipped: what every host has, and what is new.
 const COMMON_MIB: usize = 200;
 const NEW_MIB: usize = 1;
-/// Of the volume that moves: in one file, and in small ones.
-const LARGE_MIB: usize = 1000;
-const SMALL_FILES: usize = 1000;
-/// Between two questions whether its replica runs.
-const DOWN_POLL: Duration = Duration::from_millis(50);
 
 fn main() {
     let word = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let fleet = Fleet::start(3);
     fleet.load_demo_image();
-    for name in ["up", "calls", "ship", "mv"].into_iter().filter(|name| name.contains(&word)) {
+    for name in ["up", "calls", "ship"].into_iter().filter(|name| name.contains(&word)) {
         match name {
             "up" => up(&fleet),
             "calls" => calls(&fleet),
-            "mv" => mv(&fleet),
             _ => ship(&fleet),
         }
     }
@@ -246,67 +240,4 @@ fn save_and_load_by_ssh(fleet: &Fleet, from: &FleetHost, to: &FleetHost, image: 
 
 fn bytes(fleet: &Fleet) -> u64 {
     fleet.hosts.iter().map(FleetHost::received_bytes).sum()
-}
-
-/// A volume to another host and back while something writes into it, and for how long its replica does not run meanwhile.
-fn mv(fleet: &Fleet) {
-    let file = fleet.folder.join("mv.yaml");
-    let writer =
-        "n=$$(tail -n 1 /data/journal 2>/dev/null); while :; do n=$$((n+1)); echo $$n >> /data/journal; sleep 0.01; done";
-    let compose = format!(
-        "name: mv\nservices:\n  db: {{image: \"{DEMO_IMAGE}\", stop_grace_period: 1s, volumes: [\"data:/data\"], command: [sh, -c, \
-         '{writer}']}}\nvolumes: {{data: }}\n"
-    );
-    fs::write(&file, compose).expect("the fleet's folder is writable");
-    let inventory = fleet.inventory();
-    mcompose(fleet, &inventory, &file, &["up", "-d"]);
-    let fill = format!(
-        "dd if=/dev/urandom of=/data/bulk bs=1M count={LARGE_MIB} 2>/dev/null; mkdir /data/small; n=0; while [ $n -lt {SMALL_FILES} ]; \
-         do n=$((n+1)); dd if=/dev/urandom of=/data/small/$n bs=16k count=1 2>/dev/null; done"
-    );
-    let sums = "cd /data; sha256sum bulk small/* | sha256sum";
-    // Where it writes now: the host, its journal's length, and what stays as it is.
-    let running = || fleet.hosts.iter().find(|host| host.running().iter().any(|(_, name)| name == "mv-db-1"));
-    let ask = |script: &str| running().expect("it runs").exec("mv-db-1", &["sh", "-c", script]).1;
-    let lines = || ask("wc -l < /data/journal").trim().parse::<u64>().expect("a number");
-    assert_eq!(ask(&fill), "");
-    let before = ask(sums);
-    let (mut whole, mut down, mut read) = (Vec::new(), Vec::new(), Vec::new());
-    // There and back.
-    for _ in 0..2 {
-        let from = running().expect("it runs");
-        let to = fleet.hosts.iter().find(|host| host.name != from.name).expect("there are three");
-        let written = lines();
-        let is_over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let watched = scope.spawn(|| {
-                let (mut stopped, mut away) = (None, 0.0);
-                while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
-                    match (running().is_some(), stopped) {
-                        (false, None) => stopped = Some(Instant::now()),
-                        (true, Some(since)) => {
-                            away += Instant::now().duration_since(since).as_secs_f64() * 1000.0;
-                            stopped = None;
-                        }
-                        _ => {}
-                    }
-                    std::thread::sleep(DOWN_POLL);
-                }
-                away
-            });
-            whole.push(timed(|| mcompose(fleet, &inventory, &file, &["volume", "mv", "data", "--to", &to.name])));
-            is_over.store(true, std::sync::atomic::Ordering::SeqCst);
-            down.push(watched.join().expect("it counts"));
-        });
-        assert_eq!(running().expect("it runs").name, to.name);
-        assert_eq!(ask(sums), before, "every byte arrived");
-        assert!(lines() >= written);
-        let gap = "awk 'NR != $1 { bad = 1 } END { exit bad }' /data/journal";
-        assert_eq!(running().expect("it runs").exec("mv-db-1", &["sh", "-c", gap]), (0, String::new()), "no line is missing");
-        read.push(timed(|| drop(ask(sums))));
-    }
-    report(&format!("volume mv of {LARGE_MIB} MiB and {SMALL_FILES} small files, written to, over SSH"), whole);
-    report("its replica does not run meanwhile", down);
-    report("one reading of it, with SHA-256, in its container", read);
-    mcompose(fleet, &inventory, &file, &["down", "-v"]);
 }
