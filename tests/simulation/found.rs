@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mcompose::project::{HostName, Project, RecordState, ServiceName, Slot};
-use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
+use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Notice, Settings, State};
 use mcompose::world::{Fabric, SeenHost, Swarm, SwarmMember};
 
 use super::planning;
@@ -222,4 +222,39 @@ fn what_a_suspended_supervisor_slept_through_is_nobodys_silence() {
     assert_eq!(state(&machine), Some(State::Doubtful), "a second of silence before, and four after");
     pass(&mut machine, 65_200, 65_200);
     assert_eq!(state(&machine), Some(State::Lost), "silence that was listened to is a loss");
+}
+
+/// What is said of slots that are held, or fit nowhere.
+fn unmet(commands: &[Command]) -> Vec<&str> {
+    let text = |command| match command {
+        &Command::Tell(Notice::Unmet { ref text, .. }) => Some(text.as_str()),
+        _ => None,
+    };
+    commands.iter().filter_map(text).collect()
+}
+
+/// Faults that overlapped on five engines: a host that missed one answer was followed by a line for each of its ten replicas.
+#[test]
+fn nothing_is_said_of_who_is_held_on_a_host_that_is_in_doubt_and_the_volume_of_one_that_is_lost_is() {
+    let store =
+        planning::project("services: {store: {image: 'store:1', volumes: [{type: volume, source: data, target: /data}]}}");
+    let slot = Slot::new(ServiceName::new("store").expect("a name"), 1).expect("not 0");
+    let deployed = Deployment { seats: BTreeMap::from([(slot, host_name("gamma"))]), ..deployment(store) };
+    let mut machine = machine(&["alpha", "beta", "gamma"], planning::project("services: {}"));
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    let mut commands = Vec::new();
+    let silence = || Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() };
+    commands.extend(machine.step(silence(), 300));
+    commands.extend(machine.step(Event::Records(BTreeMap::from([(shop(), deployed)])), 400));
+    for now_ms in (500..=4_900).step_by(200) {
+        commands.extend(machine.step(Event::Tick, now_ms));
+    }
+    assert_eq!(unmet(&commands), [""; 0], "it may answer any moment");
+    for now_ms in (5_000..=6_000).step_by(200) {
+        commands.extend(machine.step(Event::Tick, now_ms));
+    }
+    assert_eq!(unmet(&commands), ["held: store.1 on gamma: host `gamma` is lost, and volume `shop_data` with it"]);
 }

@@ -8,7 +8,7 @@ use super::misfortune::{elsewhere, shunned};
 use super::newcomers::newcomers;
 use super::watches::Watches;
 use super::{Care, Deployment};
-use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
+use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings, State};
 use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
 use crate::plan::{self, Goal, Inputs, Note, Op, Plan, Recreate, Selection, Step, Subject, Up};
 use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, RecordState, ServiceName, Slot};
@@ -256,9 +256,13 @@ impl Machine {
         self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });
     }
 
-    /// Tells what is held, fits nowhere, or is backed off, once.
+    /// Tells what is held, fits nowhere, or is backed off, once. What waits for a host that is only in doubt is not worth a word.
     fn unmet(&mut self, project: &ProjectName, deliberation: &Deliberation) {
-        let is_unmet = |note: &&Note| matches!(note, Note::Held { .. } | Note::Unplaced { .. } | Note::Refused { .. });
+        let is_doubtful = |host: &HostName| self.watches.get(host.as_str()).is_some_and(|watch| watch.state == State::Doubtful);
+        let is_unmet = |note: &&Note| match note {
+            Note::Held { host, .. } => !is_doubtful(host),
+            note => matches!(note, Note::Unplaced { .. } | Note::Refused { .. }),
+        };
         let of_plan = deliberation.plan.notes.iter().filter(is_unmet).map(ToString::to_string);
         let mut now: BTreeSet<String> = of_plan.chain(deliberation.troubles.iter().cloned()).collect();
         let Some(care) = self.cares.get_mut(project) else { return };
