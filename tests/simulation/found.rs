@@ -258,3 +258,21 @@ fn nothing_is_said_of_who_is_held_on_a_host_that_is_in_doubt_and_the_volume_of_o
     }
     assert_eq!(unmet(&commands), ["held: store.1 on gamma: host `gamma` is lost, and volume `shop_data` with it"]);
 }
+
+#[test]
+fn where_a_slot_came_from_is_told_for_as_long_as_the_supervisor_lives() {
+    let web = planning::project("services: {web: {image: 'web:1', deploy: {}}}");
+    let slot = Slot::new(ServiceName::new("web").expect("a name"), 1).expect("not 0");
+    let deployed = Deployment { seats: BTreeMap::from([(slot, host_name("gamma"))]), ..deployment(web) };
+    let mut machine = machine(&["alpha", "beta", "gamma"], deployed.project.clone());
+    machine.step(Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() }, 50);
+    for name in ["alpha", "beta"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    machine.step(Event::Records(BTreeMap::from([(shop(), deployed.clone())])), 300);
+    pass(&mut machine, 500, 6_000);
+    machine.step(Event::Locked { project: shop(), deployment: Some(Box::new(deployed)), looks: BTreeMap::new() }, 6_100);
+    let told: Vec<String> = machine.told().map(|(project, text)| format!("{project} {text}")).collect();
+    assert_eq!(told, ["shop moved: web.1 came from gamma, which was lost: no answer"]);
+}

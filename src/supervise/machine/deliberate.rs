@@ -194,6 +194,8 @@ impl Machine {
                 let Deliberation { plan, seats, is_evening, .. } = deliberation;
                 care.evening_rounds = care.evening_rounds.saturating_sub(u32::from(is_evening));
                 care.phase = Phase::Applying { slots: slots_of(&plan), interrupted: false, is_evening };
+                let lost = |host: &HostName| self.watches.get(host.as_str()).filter(|watch| watch.state == State::Lost);
+                care.moves(&seats, |host| Some(lost(host)?.why.clone()));
                 let causes = causes_of(&plan);
                 self.tell(Notice::Repairs { project: project.clone(), causes });
                 let look = hosts_of(&plan);
