@@ -120,6 +120,36 @@ fn what_needs_a_network_that_no_container_of_its_host_is_on_waits_until_a_lost_h
     assert_eq!(asked_at(Fabric::Overlay { managers: vec![host_name("alpha")] }), Some(9_500));
 }
 
+/// Two of five engines were lost at once, and starts on two others took 24 s: those that were put off for the fifth waited for them.
+#[test]
+fn a_plan_that_lasts_is_interrupted_when_those_are_due_that_waited_until_a_lost_host_is_missed() {
+    let services = "services: {web: {image: 'web:1', deploy: {}}, alone: {image: 'alone:1', network_mode: none, deploy: {}}}";
+    let project = planning::project(services);
+    let fabric = Fabric::Overlay { managers: vec![host_name("alpha")] };
+    let mut machine = machine_on(fabric, &["alpha", "beta", "gamma"], project.clone());
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+    }
+    machine.step(Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() }, 200);
+    for name in ["alpha", "beta"] {
+        looked(&mut machine, name, 300);
+    }
+    pass(&mut machine, 500, 5_500);
+    let deployment = Some(Box::new(deployment(project)));
+    let commands = machine.step(Event::Locked { project: shop(), deployment, looks: BTreeMap::new() }, 5_600);
+    let begun: Vec<&String> = commands
+        .iter()
+        .flat_map(|command| match command {
+            Command::Tell(Notice::Repairs { causes, .. }) => causes.iter().collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert!(!begun.is_empty() && !begun.iter().any(|cause| cause.starts_with("web")), "{begun:?}");
+    let interrupt = Command::Interrupt { project: shop() };
+    let mut interrupted_at = |now_ms: &u64| machine.step(Event::Tick, *now_ms).contains(&interrupt);
+    assert_eq!((6_000..20_000).step_by(500).filter(|now_ms| interrupted_at(now_ms)).collect::<Vec<_>>(), [9_500], "once");
+}
+
 #[test]
 fn a_plan_under_way_is_interrupted_when_a_host_is_lost_or_back() {
     let project = planning::project("services: {web: {image: 'web:1', deploy: {replicas: 3}}}");

@@ -68,6 +68,8 @@ pub struct Care {
     pub dirty: bool,
     /// When to look at it again without anything happening.
     pub wake_ms: Option<u64>,
+    /// When slots are due that the plan which is thought of leaves out, since their hosts have yet to come to a network.
+    pub(super) newcomers_due_ms: Option<u64>,
     /// Until when nothing is tried, since the last tries failed.
     pub retry_at_ms: u64,
     /// Plans in a row after which there still was something to do.
@@ -130,6 +132,7 @@ impl Care {
             phase: Phase::Idle,
             dirty: true,
             wake_ms: None,
+            newcomers_due_ms: None,
             retry_at_ms: 0,
             rounds: 0,
             histories: BTreeMap::new(),

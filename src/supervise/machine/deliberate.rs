@@ -61,8 +61,10 @@ impl Machine {
         if let Some(other) = elsewhere(&deployment.project, &hosts, &world, &request, &placement, &shunned) {
             placement = other;
         }
+        care.newcomers_due_ms = None;
         if unnoticed_until_ms.is_some() {
             let newcomers = newcomers(&deployment.project, &placement, &world);
+            care.newcomers_due_ms = unnoticed_until_ms.filter(|_| !newcomers.is_empty());
             newcomers.iter().for_each(|slot| judgement.rest(slot, unnoticed_until_ms));
         }
         let up = Up {
@@ -124,6 +126,7 @@ impl Machine {
         if !self.leads || self.holds || now_ms < self.watches.eyes_open_ms() {
             return;
         }
+        self.interrupt_for_newcomers(now_ms);
         let due = |care: &Care| {
             let is_due = care.dirty || care.wake_ms.is_some_and(|wake_ms| wake_ms <= now_ms);
             care.phase == Phase::Idle && is_due && care.retry_at_ms <= now_ms
