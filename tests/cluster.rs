@@ -14,7 +14,8 @@ use mcompose::project::{Host, HostName, ProjectName, Role};
 use mcompose::world::{EngineInfo, SeenHost, Sight, Swarm, SwarmMember, World};
 
 /// Hosts h1, h2 … as words: `-` in no swarm, `away`, `SWARM:m` manager or `SWARM:w` worker of a swarm, `SWARM:q` a manager without
-/// a leader, `SWARM:gone` one that does not answer, `SWARM:wiped` one that came back with another disk, `SWARM:new` the same as a worker by now,
+/// a leader, `SWARM:gone` one that does not answer, `SWARM:wiped` one that came back with another disk, `SWARM:new` the same as a worker
+/// by now,
 /// `live` with live-restore, `locked`. A word may begin with `manager=` or `worker=` for the role in the inventory.
 fn fleet(words: &str) -> (Vec<Host>, World) {
     let words: Vec<&str> = words.split_whitespace().collect();

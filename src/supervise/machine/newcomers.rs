@@ -22,7 +22,8 @@ impl Machine {
         silent.max().filter(|until_ms| *until_ms > now_ms && matches!(self.fabric, Fabric::Overlay { .. }))
     }
 
-    /// A plan that was begun without them may last: an engine whose manager is lost takes up to 20 s to put a container on a network.
+    /// Interrupts plans that were begun without slots that are due by now. Such a plan may last: an engine whose manager is lost takes
+    /// up to 20 s to put a container on a network.
     pub(super) fn interrupt_for_newcomers(&mut self, now_ms: u64) {
         let is_due = |care: &Care| {
             let is_applying = matches!(care.phase, Phase::Applying { .. });
