@@ -14,7 +14,8 @@ use mcompose::project::{Host, HostName, ProjectName, Role};
 use mcompose::world::{EngineInfo, SeenHost, Sight, Swarm, SwarmMember, World};
 
 /// Hosts h1, h2 … as words: `-` in no swarm, `away`, `SWARM:m` manager or `SWARM:w` worker of a swarm, `SWARM:q` a manager without
-/// a leader, `SWARM:gone` one that does not answer,
+/// a leader, `SWARM:gone` one that does not answer, `SWARM:wiped` one that came back with another disk, `SWARM:new` the same as a worker
+/// by now,
 /// `live` with live-restore, `locked`. A word may begin with `manager=` or `worker=` for the role in the inventory.
 fn fleet(words: &str) -> (Vec<Host>, World) {
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -25,15 +26,23 @@ fn fleet(words: &str) -> (Vec<Host>, World) {
     };
     let states: Vec<(Option<Role>, String)> = words.iter().map(|word| split(word)).collect();
     let managers_of = |swarm: &str| -> BTreeMap<String, String> {
-        let is_manager = |state: &str| ["m", "q", "gone"].iter().any(|kind| state == format!("{swarm}:{kind}"));
-        let numbered = states.iter().enumerate().filter(|(_, (_, state))| is_manager(state));
-        numbered.map(|(index, _)| (format!("n{}", index + 1), format!("10.0.0.{}:2377", index + 1))).collect()
+        let kind_of = |state: &str| Some(state.strip_prefix(swarm)?.strip_prefix(':')?.to_owned());
+        let node = |(index, (_, state)): (usize, &(Option<Role>, String))| {
+            let letter = match kind_of(state)?.as_str() {
+                "m" | "q" | "gone" => 'n',
+                "wiped" | "new" => 'o',
+                _ => return None,
+            };
+            Some((format!("{letter}{}", index + 1), format!("10.0.0.{}:2377", index + 1)))
+        };
+        states.iter().enumerate().filter_map(node).collect()
     };
     let mut hosts = Vec::new();
     let mut world = World::default();
     for (index, (role, state)) in states.iter().enumerate() {
         let host = host(index + 1, *role);
         let swarm = match state.split_once(':') {
+            Some((_, "wiped")) => Swarm::Inactive,
             Some((swarm, kind)) => Swarm::Active(SwarmMember {
                 cluster_id: if kind == "m" { swarm.to_owned() } else { String::new() },
                 node_id: format!("n{}", index + 1),
@@ -220,6 +229,30 @@ fn hosts_outside_join_the_swarm_that_is_there() {
     );
     check_form("A:m manager=A:w", "0 h1: n2 becomes manager");
     check_form("A:m away -", "0 h3: join as manager 10.0.0.3 via h1 10.0.0.1:2377");
+}
+
+#[test]
+fn a_manager_whose_host_came_back_with_another_disk_is_followed_by_another() {
+    check_form(
+        "A:m A:wiped A:m A:w",
+        "0 h1: o2 becomes worker
+         1 h1: remove o2 (after 0)
+         2 h2: join as manager 10.0.0.2 via h1 10.0.0.1:2377 (after 1)",
+    );
+    check_form(
+        "A:m A:m A:new A:w",
+        "0 h1: o3 becomes worker
+         1 h1: remove o3 (after 0)
+         2 h1: n3 becomes manager (after 1)",
+    );
+    check_form(
+        "manager=A:m manager=A:m manager=A:m A:wiped",
+        "0 h1: o4 becomes worker
+         1 h1: remove o4 (after 0)
+         2 h4: join as worker 10.0.0.4 via h1 10.0.0.1:2377 (after 1)",
+    );
+    // Who only does not answer may come back.
+    check_form("A:m A:m A:gone -", "0 h4: join as worker 10.0.0.4 via h1 10.0.0.1:2377");
 }
 
 #[test]

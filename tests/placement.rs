@@ -85,7 +85,7 @@ fn a_slot_on_an_unreachable_host_is_held_when_the_record_knows_it() {
     cut(&mut world, "alpha");
     let project = project("services: {web: {scale: 2}}");
     let request = known(&[("web.1", "alpha")]);
-    check(&project, &hosts, &world, &request, "web.1 alpha (held: host `alpha` is unreachable)\nweb.2 beta (best of 1/2)\n");
+    check(&project, &hosts, &world, &request, "web.1 alpha (held: its host does not answer)\nweb.2 beta (best of 1/2)\n");
     let request = Request { lost: [name("alpha")].into(), ..request };
     check(&project, &hosts, &world, &request, "web.1 beta (best of 1/2)\nweb.2 beta (best of 1/2)\n");
     check(&project, &hosts, &world, &Request::default(), "web.1 beta (best of 1/2)\nweb.2 beta (best of 1/2)\n");
@@ -101,7 +101,7 @@ fn a_container_that_a_slot_left_behind_is_not_started_while_its_host_is_silent()
     let project = project("services: {web: }");
     check(&project, &hosts, &world, &request, "web.1 beta (stays)");
     at(&mut world, "beta").containers[0].state = State::Exited { code: Some(0) };
-    check(&project, &hosts, &world, &request, "web.1 alpha (held: host `alpha` is unreachable)");
+    check(&project, &hosts, &world, &request, "web.1 alpha (held: its host does not answer)");
     let request = Request { lost: [name("alpha")].into(), ..request };
     check(&project, &hosts, &world, &request, "web.1 beta (stays)");
 }
@@ -498,11 +498,17 @@ fn a_volume_on_an_unreachable_host_is_never_started_empty_elsewhere() {
     let request = known(&[("db.1", "alpha"), ("db.2", "alpha")]);
     let expect = "
         backup.1 nowhere: 1 host is unreachable, 1 does not have volume `p_data`, which lives on `alpha`
-        db.1 alpha (held: host `alpha` is unreachable)
-        db.2 alpha (held: host `alpha` is unreachable)";
+        db.1 alpha (held: its host does not answer)
+        db.2 alpha (held: its host does not answer)";
     check(&project, &hosts, &world, &request, expect);
     let request = Request { lost: [name("alpha")].into(), ..request };
-    check(&project, &hosts, &world, &request, &expect.replace("unreachable)", "lost, and volume `p_data` with it)"));
+    check(
+        &project,
+        &hosts,
+        &world,
+        &request,
+        &expect.replace("its host does not answer", "host `alpha` is lost, and volume `p_data` with it"),
+    );
 }
 
 #[test]
@@ -571,7 +577,7 @@ fn a_volume_that_moves_lives_where_its_marks_say() {
     cut(&mut away, "alpha");
     let expect = "db.1 nowhere: 2 hosts do not have volume `p_data`, which lives on `alpha`, 1 is unreachable";
     check(&project, &hosts, &away, &Request::default(), expect);
-    check(&project, &hosts, &away, &known(&[("db.1", "alpha")]), "db.1 alpha (held: host `alpha` is unreachable)");
+    check(&project, &hosts, &away, &known(&[("db.1", "alpha")]), "db.1 alpha (held: its host does not answer)");
     // It has moved.
     mark(&mut world, "alpha", Way::Outgoing);
     check(&project, &hosts, &world, &known(&[("db.1", "alpha")]), "db.1 beta (volume p_data)");
@@ -853,7 +859,7 @@ fn a_global_service_keeps_numbers_and_gives_new_hosts_the_next_free_one() {
     let expect = "
         agent.1 beta (stays)
         agent.2 alpha (global)
-        agent.3 gamma (held: host `gamma` is unreachable)
+        agent.3 gamma (held: its host does not answer)
         agent.7 delta (global)";
     check(&project, &hosts, &world, &request, expect);
 }
@@ -993,7 +999,7 @@ fn data_is_found_again_after_nobody_asked_for_it_for_a_while() {
     let seats = seats_to_remember(&db(0), &nothing, &beta);
     cut(&mut world, "beta");
     let again = place(&db(1), &hosts, &world, &Request { known: seats.clone(), ..Request::default() });
-    assert!(told(&again).starts_with("db.1 beta (held: host `beta` is unreachable)"), "{}", told(&again));
+    assert!(told(&again).starts_with("db.1 beta (held: its host does not answer)"), "{}", told(&again));
     // Without a volume there is nothing to come back to.
     assert_eq!(seats.keys().map(|slot| slot.service.as_str()).collect::<Vec<_>>(), ["db", "web"]);
     let without = project("services: {web: {scale: 0}}");

@@ -12,6 +12,7 @@ use super::session::Session;
 use crate::placement::{Request, place, unmet};
 use crate::project::{HostName, ProjectName, Slot};
 use crate::store::Supervisor;
+use crate::supervise::machine::MOVED;
 use crate::world::{Fabric, SeenHost, Swarm, World};
 
 /// A swarm without a leader answers late, and the answer is not worth the wait.
@@ -25,6 +26,8 @@ pub struct Told {
     supervisor: Option<String>,
     /// Of replicas that do not run as they should, by slot: what is seen, and what the supervisor says.
     pub of_slots: BTreeMap<Slot, Vec<String>>,
+    /// Where the supervisor says that slots came from.
+    pub moved: BTreeMap<Slot, String>,
     /// What the supervisor says of the project beside that.
     others: Vec<String>,
 }
@@ -92,9 +95,14 @@ impl Told {
         if ["held: ", "unplaced: "].iter().any(|word| said.starts_with(word)) {
             return;
         }
-        let of_slot = slots.iter().find_map(|slot| Some((*slot, said.strip_prefix(&format!("{slot} "))?)));
-        match of_slot {
-            Some((slot, text)) => self.of_slots.entry(slot.clone()).or_default().push(text.to_owned()),
+        let of_slot =
+            |said: &str| slots.iter().find_map(|slot| Some((*slot, said.strip_prefix(&format!("{slot} "))?.to_owned())));
+        if let Some(moved) = said.strip_prefix(MOVED) {
+            self.moved.extend(of_slot(moved).map(|(slot, text)| (slot.clone(), text)));
+            return;
+        }
+        match of_slot(said) {
+            Some((slot, text)) => self.of_slots.entry(slot.clone()).or_default().push(text),
             None => self.others.push(said.to_owned()),
         }
     }
@@ -129,11 +137,14 @@ mod tests {
     fn what_the_supervisor_says_of_a_replica_stands_with_it_and_nothing_is_said_twice() {
         let slots = [1, 11].map(|number| Slot::new(ServiceName::new("web").expect("a name"), number).expect("not 0"));
         let mut told = Told::default();
-        for said in ["web.11 is in a crash loop", "held: web.1 on h1: its host does not answer", "refused: web: build: no"] {
+        let came = "moved: web.1 came from h3, which was lost: no answer";
+        for said in ["web.11 is in a crash loop", "held: web.1 on h1: its host does not answer", "refused: web: build: no", came]
+        {
             told.hear(&slots.iter().collect::<Vec<_>>(), said);
         }
         assert_eq!(told.of_slots.into_iter().collect::<Vec<_>>(), [(slots[1].clone(), vec!["is in a crash loop".to_owned()])]);
         assert_eq!(told.others, ["refused: web: build: no"]);
+        assert_eq!(told.moved.get(&slots[0]).map(String::as_str), Some("came from h3, which was lost: no answer"));
     }
 
     fn check(renewed_at: Option<&str>, expected: &str) {

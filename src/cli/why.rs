@@ -65,7 +65,9 @@ pub async fn run(args: &WhyArgs, globals: &Globals, ui: Ui) -> Result<u8, Failur
         let past: Vec<&Happening> =
             happened.iter().filter(|one| one.labels.slot().as_ref() == Some(slot) && is_of_its_life(&one.event.action)).collect();
         let said = told.iter().flat_map(|told| told.of_slots.get(slot)).flatten();
-        let notes = notes(slot, &planned.plan).into_iter().chain(said.map(|text| format!("{slot} {text}")));
+        let moved = told.iter().filter_map(|told| told.moved.get(slot));
+        let said = moved.chain(said).map(|text| format!("{slot} {text}"));
+        let notes = notes(slot, &planned.plan).into_iter().chain(said);
         let story = Story {
             notes: notes.collect(),
             containers: inspected(&session, &world, &project, slot).await,

@@ -1,6 +1,6 @@
 //! The steps that make one swarm of the hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::SWARM_PORT;
@@ -18,7 +18,8 @@ use crate::world::{Swarm, World};
 ///
 /// The first manager begins the swarm, the other managers join one after the other, since each joining manager changes
 /// the quorum; workers join beside them. Hosts that are in a swarm together are used as they are: roles change only for
-/// an explicit `role = "manager"`, or when hosts join and the managers would be fewer than three.
+/// an explicit `role = "manager"`, or when hosts join and the managers would be fewer than three. A manager whose host came back with
+/// another disk leaves the quorum first.
 pub fn form(hosts: &[Host], network: &NetworkSettings, world: &World, addresses: &Addresses) -> Result<Vec<Step>, ClusterError> {
     if !wants_swarm(hosts, network) {
         return Ok(Vec::new());
@@ -100,22 +101,46 @@ fn grow(
         .filter(|(name, member)| !member.is_manager && managers.iter().any(|host| host.name == **name))
         .map(|(name, member)| (*name, member.node_id.clone()))
         .collect();
-    if outside.is_empty() && (!by_role || to_promote.is_empty()) {
+    let gone = replaced(swarm, outside, addresses);
+    if outside.is_empty() && gone.is_empty() && (!by_role || to_promote.is_empty()) {
         return Ok(Vec::new());
     }
     let manager = managers_of(swarm)?[0];
     let via = Via { host: manager.clone(), remote: remote_of(swarm, manager) };
     // Beyond what the rule asks for, managers of the swarm's own count too, wherever they stand in the inventory.
-    let missing = if by_role { usize::MAX } else { managers.len().saturating_sub(swarm.known_managers().len()) };
+    let known = swarm.known_managers().len().saturating_sub(gone.len());
+    let mut missing = if by_role { usize::MAX } else { managers.len().saturating_sub(known) };
     let mut steps = Vec::new();
+    for node_id in gone.into_iter().map(str::to_owned) {
+        steps.push(step(&via.host, Op::NodeRole { node_id: node_id.clone(), role: Role::Worker }, last(&steps)));
+        steps.push(step(&via.host, Op::NodeRemove { node_id, force: true }, last(&steps)));
+    }
     for (_, node_id) in to_promote.into_iter().take(missing) {
         steps.push(step(&via.host, Op::NodeRole { node_id, role: Role::Manager }, last(&steps)));
+        missing -= 1;
     }
     let joining = managers.iter().filter(|host| outside.iter().any(|outsider| outsider.name == host.name));
-    let managers: Vec<&Host> = joining.take(missing - steps.len()).copied().collect();
+    let managers: Vec<&Host> = joining.take(missing).copied().collect();
     let managers = managers.as_slice();
     join(outside, managers, &via, addresses, &mut steps)?;
     Ok(steps)
+}
+
+/// Node ids of managers that will not come back: at their address is a host that answers and is another node, or none yet. It lost its
+/// disk. Each would count in the quorum for ever, so that two managers that work could not lose one.
+fn replaced<'a>(swarm: &SwarmSeen<'a>, outside: &[&Host], addresses: &Addresses) -> Vec<&'a str> {
+    let of_outside = outside.iter().filter_map(|host| addresses.get(&host.name)?.as_ref().ok().copied());
+    let of_members = swarm.members.iter().filter_map(|(_, member)| member.node_addr.parse::<IpAddr>().ok());
+    let taken: BTreeSet<IpAddr> = of_outside.chain(of_members).collect();
+    let is_member = |node_id: &str| swarm.members.iter().any(|(_, member)| member.node_id == node_id);
+    let is_taken = |address: &str| ip_of(address).parse::<IpAddr>().is_ok_and(|address| taken.contains(&address));
+    let known = swarm.known_managers().into_iter();
+    known.filter(|(node_id, address)| !is_member(node_id) && is_taken(address)).map(|(node_id, _)| node_id).collect()
+}
+
+/// The address of a manager's `address:port`.
+pub(super) fn ip_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(ip, _)| ip.trim_matches(['[', ']']))
 }
 
 /// Whom joining hosts ask, and at which address.

@@ -43,7 +43,7 @@ pub fn lost_managers(hosts: &[Host], world: &World) -> BTreeSet<String> {
 
 /// The host at a manager's `address:port`, or the address.
 fn name_of(hosts: &[Host], address: &str) -> String {
-    let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip.trim_matches(['[', ']']));
+    let ip = form::ip_of(address);
     let found: Option<&HostName> = hosts.iter().find(|host| form::texts_of(host).contains(&ip)).map(|host| &host.name);
     found.map_or_else(|| ip.to_owned(), ToString::to_string)
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claims::Holding;
 use super::filters::{self, Query, Stance};
+use super::keep::AWAY;
 use super::place::{Draft, SeatDraft, Stuck, WhyDraft};
 use super::{Misfit, Refusal};
 
@@ -41,8 +42,7 @@ impl<'a> Draft<'a> {
         for (number, site) in self.known_unreachable(service) {
             if !self.scene.sites[site].is_lost && !sites.contains(&site) && numbers.insert(number) {
                 sites.insert(site);
-                let because = format!("host `{}` is unreachable", self.scene.sites[site].host.name);
-                self.seat(Query { service, number, site, stance: Stance::Keep }, WhyDraft::Held(because));
+                self.seat(Query { service, number, site, stance: Stance::Keep }, WhyDraft::Held(AWAY.to_owned()));
             }
         }
         self.scene.undecided[service] = 1;

@@ -17,6 +17,9 @@ use crate::world::MountSeen;
 /// What can be done about data on a host that the inventory does not list.
 const WHAT_HELPS: &str = "list the host again, or give up what it has with `mcompose hosts rm --force`";
 
+/// Why a replica is held whose host may be back any moment.
+pub(super) const AWAY: &str = "its host does not answer";
+
 impl<'a> Draft<'a> {
     /// Goes through all services, those that others must be beside first; and before all, through those replicas whose containers
     /// hold what they need already: who wants another port or more memory than before comes after them.
@@ -213,7 +216,7 @@ impl<'a> Draft<'a> {
                 Some(Thing::Network(_)) | None => return false,
             }
         } else {
-            format!("host `{name}` is unreachable")
+            AWAY.to_owned()
         };
         self.seat(Query { service, number, site, stance: Stance::Keep }, WhyDraft::Held(because));
         true

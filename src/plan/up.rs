@@ -277,7 +277,7 @@ impl<'a, 'c> Upping<'a, 'c> {
     fn hold(&mut self, name: &ServiceName, number: u32, host: &HostName) {
         if let Some(slot) = Slot::new(name.clone(), number) {
             let because = match self.compose.placement.seats.get(&slot).map(|seat| &seat.why) {
-                Some(Why::Held { because }) if !self.compose.world.hosts.contains_key(host) => because.clone(),
+                Some(Why::Held { because }) => because.clone(),
                 _ => "its host does not answer".to_owned(),
             };
             self.draft.note(Note::Held { slot, host: host.clone(), because });

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::harness::{Fleet, wait_until};
+use crate::harness::wait_until;
 use crate::program::{Project, Running, own};
 
 const COMPOSE: &str = "services:
@@ -26,13 +26,6 @@ fn supervised(project: &Project<'_>) -> Running {
     let supervisor = project.start(&["supervise", "--format", "json"]);
     wait_until("the supervisor leads", || supervisor.stdout().contains(r#""what":"leads""#));
     supervisor
-}
-
-/// The inventory with the first hosts only.
-fn first_hosts(fleet: &Fleet, count: usize) -> String {
-    let all = fs::read_to_string(fleet.inventory()).expect("the fleet wrote it");
-    let end = all.find(&format!("[hosts.h{}]", count + 1)).unwrap_or(all.len());
-    all[..end].to_owned()
 }
 
 /// Slots of `web` of which a container runs on a host, or on any.
@@ -65,10 +58,10 @@ fn a_drained_host_gives_up_nothing_before_it_is_ready_elsewhere_while_a_supervis
 #[test]
 fn a_host_that_is_taken_out_of_the_file_gives_up_its_replicas_and_keeps_its_volume() {
     let fleet = own(3);
-    let project = Project::new(&fleet, "unlisted", COMPOSE).with_inventory(&first_hosts(&fleet, 3));
+    let project = Project::new(&fleet, "unlisted", COMPOSE).with_inventory(&fleet.inventory_of(3));
     let supervisor = supervised(&project);
     let whole = fs::read_to_string(&project.inventory).expect("it was written");
-    fs::write(&project.inventory, first_hosts(&fleet, 2)).expect("the fleet's folder is writable");
+    fs::write(&project.inventory, fleet.inventory_of(2)).expect("the fleet's folder is writable");
     wait_until("its replicas run elsewhere", || {
         assert_eq!(webs(&project, None).len(), 6, "each runs somewhere: {}", supervisor.stdout());
         webs(&project, Some("h3")).is_empty()
@@ -90,9 +83,9 @@ fn a_host_that_is_taken_out_of_the_file_gives_up_its_replicas_and_keeps_its_volu
 fn a_second_host_makes_a_swarm_of_them_and_gets_its_share_while_a_supervisor_watches() {
     let fleet = own(2);
     let compose = "services: {agent: {image: 'mcompose-demo:1', deploy: {mode: global}}}";
-    let project = Project::new(&fleet, "grown", compose).with_inventory(&first_hosts(&fleet, 1));
+    let project = Project::new(&fleet, "grown", compose).with_inventory(&fleet.inventory_of(1));
     let supervisor = supervised(&project);
-    fs::write(&project.inventory, first_hosts(&fleet, 2)).expect("the fleet's folder is writable");
+    fs::write(&project.inventory, fleet.inventory_of(2)).expect("the fleet's folder is writable");
     wait_until("the second host has its agent", || project.spread("agent") == "h1:1 h2:1");
     assert!(supervisor.stdout().matches(r#""what":"leads""#).count() == 2, "the lease is the swarm's: {}", supervisor.stdout());
     // Its record went to the swarm, as the next one there.

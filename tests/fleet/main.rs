@@ -18,6 +18,7 @@ mod engine;
 mod examples_for_real;
 mod exec;
 mod fake_agrees;
+mod faults;
 mod folders;
 mod harness_itself;
 mod hosts;

@@ -125,8 +125,13 @@ fn a_lost_hosts_replicas_start_elsewhere_and_its_own_are_gone_when_it_is_back() 
 
 fn loses(fleet: &Fleet, project: &Project<'_>, worker: &str) {
     let host = fleet.host(worker);
+    let (moved, _) = replicas(project, "web").into_iter().find(|(_, home)| home == worker).expect("it has one of nine");
     host.crash();
     wait_until("its replicas run elsewhere", || is_whole(project));
+    let moved = moved.replacen(&format!("{}-web-", project.name), "web.", 1);
+    let says = format!("{moved} came from {worker}, which was lost: ");
+    wait_until("it is remembered where it came from", || project.ok(&["why", &moved]).stdout.contains(&says));
+    assert!(!project.ok(&["ps"]).stderr.contains("came from"), "that is no trouble");
     host.boot();
     wait_until("its old ones are gone", || host.containers_of(&project.name).is_empty());
     assert!(is_whole(project));

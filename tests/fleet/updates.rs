@@ -1,6 +1,9 @@
 //! Rolling updates on real engines: what fails is paused or taken back, and records say how far each came.
+#![expect(clippy::disallowed_methods, reason = "times of engines and of a container are compared")]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -133,16 +136,41 @@ fn an_update_that_a_supervisor_goes_on_with_is_paused_or_taken_back_by_it() {
     assert_eq!(levels(&paused), ["three", "three"]);
 }
 
-/// `asker` asks `web` by name all the while, one request after the other, from a host that has none of its replicas.
+/// `asker` asks `web` by name all the while, one request after the other, from a host that has none of its replicas; and notes with the
+/// machine's uptime whom the name stands for.
 fn asked(level: &str) -> String {
     format!(
         "services:\n  web:\n    image: mcompose-demo:1\n    environment: {{LEVEL: {level}}}\n    healthcheck: \
          {{test: [CMD, demo, get, \"http://127.0.0.1/health\"], interval: 300ms, retries: 3}}\n    deploy:\n      replicas: 3\n      \
          update_config: {{order: start-first, monitor: 1s}}\n      placement: {{constraints: [node.hostname != h3]}}\n  asker:\n    \
-         image: mcompose-demo:1\n    depends_on: {{web: {{condition: service_healthy}}}}\n    command: [sh, -c, \"while :; do demo \
-         any http://web/ >/dev/null 2>>/tmp/failed || true; echo >>/tmp/asked; done\"]\n    stop_grace_period: 0s\n    deploy: \
-         {{placement: {{constraints: [node.hostname == h3]}}}}\n"
+         image: mcompose-demo:1\n    depends_on: {{web: {{condition: service_healthy}}}}\n    command: [sh, -c, \"while :; do read -r \
+         up rest </proc/uptime; echo $$up $$(nslookup web) >>/tmp/known; done & while :; do demo any http://web/ >/dev/null \
+         2>>/tmp/failed || true; echo >>/tmp/asked; done\"]\n    stop_grace_period: 0s\n    deploy: {{placement: \
+         {{constraints: [node.hostname == h3]}}}}\n"
     )
+}
+
+/// Id and address of each replica of `web`.
+fn addresses(project: &Project) -> Vec<(String, String)> {
+    let replica = |number| {
+        let seen = project.inspect(&format!("web-{number}"));
+        let networks = seen["NetworkSettings"]["Networks"].as_object().and_then(|networks| networks.values().next().cloned());
+        let address = networks.unwrap_or_default()["IPAddress"].as_str().expect("it has an address").to_owned();
+        (seen["Id"].as_str().expect("it has an id").to_owned(), address)
+    };
+    (1..=3).map(replica).collect()
+}
+
+/// When a container was told to end, in seconds of the machine's uptime.
+fn told_to_end(project: &Project, id: &str) -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970").as_secs_f64();
+    let uptime = fs::read_to_string("/proc/uptime").expect("the kernel tells");
+    let uptime: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).expect("a number");
+    let path = format!("/events?since=0&until={}", now.ceil());
+    let told: Vec<String> = project.fleet.hosts.iter().map(|host| host.api("GET", &path, None).text()).collect();
+    let events = told.iter().flat_map(|told| told.lines()).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let kill = events.into_iter().find(|event| event["id"] == id && event["Action"] == "kill").expect("it was told to end");
+    uptime - now + kill["timeNano"].as_f64().expect("a time") / 1e9
 }
 
 #[test]
@@ -152,10 +180,20 @@ fn who_asks_a_service_by_name_while_it_is_updated_start_first_sees_no_error() {
     project.ok(&["up", "-d"]);
     let asked_so_far = || project.exec("asker-1", &["sh", "-c", "wc -l </tmp/asked"]).1.trim().parse::<u32>().unwrap_or_default();
     wait_until("it is asked", || asked_so_far() > 0);
+    let old = addresses(&project);
     project.rewrite(&asked("two"));
     let before = asked_so_far();
     project.ok(&["up", "-d"]);
     assert_eq!(levels(&project), ["two", "two", "two"]);
+    // Each old replica's name was gone before it was told to end: without that, chance alone would often see no error.
+    let known = project.exec("asker-1", &["cat", "/tmp/known"]).1;
+    for (id, address) in old {
+        let is_known = |line: &&str| line.split(' ').any(|word| word == address);
+        let last = known.lines().rfind(is_known).and_then(|line| line.split(' ').next()?.parse::<f64>().ok());
+        let (last, stopped) = (last.expect("it was known by its name"), told_to_end(&project, &id));
+        assert!(last < stopped - 0.1, "{address} was known at {last}, and told to end at {stopped}");
+    }
+
     let requests = asked_so_far() - before;
     let failed = project.exec("asker-1", &["sort", "/tmp/failed"]).1;
     assert!(requests > 50, "{requests} requests only");

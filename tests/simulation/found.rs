@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mcompose::project::{HostName, Project, RecordState, ServiceName, Slot};
-use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Settings, State};
+use mcompose::supervise::machine::{Care, Command, Deployment, Event, Machine, Notice, Settings, State};
 use mcompose::world::{Fabric, SeenHost, Swarm, SwarmMember};
 
 use super::planning;
@@ -120,6 +120,36 @@ fn what_needs_a_network_that_no_container_of_its_host_is_on_waits_until_a_lost_h
     assert_eq!(asked_at(Fabric::Overlay { managers: vec![host_name("alpha")] }), Some(9_500));
 }
 
+/// Two of five engines were lost at once, and starts on two others took 24 s: those that were put off for the fifth waited for them.
+#[test]
+fn a_plan_that_lasts_is_interrupted_when_those_are_due_that_waited_until_a_lost_host_is_missed() {
+    let services = "services: {web: {image: 'web:1', deploy: {}}, alone: {image: 'alone:1', network_mode: none, deploy: {}}}";
+    let project = planning::project(services);
+    let fabric = Fabric::Overlay { managers: vec![host_name("alpha")] };
+    let mut machine = machine_on(fabric, &["alpha", "beta", "gamma"], project.clone());
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+    }
+    machine.step(Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() }, 200);
+    for name in ["alpha", "beta"] {
+        looked(&mut machine, name, 300);
+    }
+    pass(&mut machine, 500, 5_500);
+    let deployment = Some(Box::new(deployment(project)));
+    let commands = machine.step(Event::Locked { project: shop(), deployment, looks: BTreeMap::new() }, 5_600);
+    let begun: Vec<&String> = commands
+        .iter()
+        .flat_map(|command| match command {
+            Command::Tell(Notice::Repairs { causes, .. }) => causes.iter().collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert!(!begun.is_empty() && !begun.iter().any(|cause| cause.starts_with("web")), "{begun:?}");
+    let interrupt = Command::Interrupt { project: shop() };
+    let mut interrupted_at = |now_ms: &u64| machine.step(Event::Tick, *now_ms).contains(&interrupt);
+    assert_eq!((6_000..20_000).step_by(500).filter(|now_ms| interrupted_at(now_ms)).collect::<Vec<_>>(), [9_500], "once");
+}
+
 #[test]
 fn a_plan_under_way_is_interrupted_when_a_host_is_lost_or_back() {
     let project = planning::project("services: {web: {image: 'web:1', deploy: {replicas: 3}}}");
@@ -222,4 +252,57 @@ fn what_a_suspended_supervisor_slept_through_is_nobodys_silence() {
     assert_eq!(state(&machine), Some(State::Doubtful), "a second of silence before, and four after");
     pass(&mut machine, 65_200, 65_200);
     assert_eq!(state(&machine), Some(State::Lost), "silence that was listened to is a loss");
+}
+
+/// What is said of slots that are held, or fit nowhere.
+fn unmet(commands: &[Command]) -> Vec<&str> {
+    let text = |command| match command {
+        &Command::Tell(Notice::Unmet { ref text, .. }) => Some(text.as_str()),
+        _ => None,
+    };
+    commands.iter().filter_map(text).collect()
+}
+
+/// Faults that overlapped on five engines: a host that missed one answer was followed by a line for each of its ten replicas.
+#[test]
+fn nothing_is_said_of_who_is_held_on_a_host_that_is_in_doubt_and_the_volume_of_one_that_is_lost_is() {
+    let store =
+        planning::project("services: {store: {image: 'store:1', volumes: [{type: volume, source: data, target: /data}]}}");
+    let slot = Slot::new(ServiceName::new("store").expect("a name"), 1).expect("not 0");
+    let deployed = Deployment { seats: BTreeMap::from([(slot, host_name("gamma"))]), ..deployment(store) };
+    let mut machine = machine(&["alpha", "beta", "gamma"], planning::project("services: {}"));
+    for name in ["alpha", "beta", "gamma"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    let mut commands = Vec::new();
+    let silence = || Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() };
+    commands.extend(machine.step(silence(), 300));
+    commands.extend(machine.step(Event::Records(BTreeMap::from([(shop(), deployed)])), 400));
+    for now_ms in (500..=4_900).step_by(200) {
+        commands.extend(machine.step(Event::Tick, now_ms));
+    }
+    assert_eq!(unmet(&commands), [""; 0], "it may answer any moment");
+    for now_ms in (5_000..=6_000).step_by(200) {
+        commands.extend(machine.step(Event::Tick, now_ms));
+    }
+    assert_eq!(unmet(&commands), ["held: store.1 on gamma: host `gamma` is lost, and volume `shop_data` with it"]);
+}
+
+#[test]
+fn where_a_slot_came_from_is_told_for_as_long_as_the_supervisor_lives() {
+    let web = planning::project("services: {web: {image: 'web:1', deploy: {}}}");
+    let slot = Slot::new(ServiceName::new("web").expect("a name"), 1).expect("not 0");
+    let deployed = Deployment { seats: BTreeMap::from([(slot, host_name("gamma"))]), ..deployment(web) };
+    let mut machine = machine(&["alpha", "beta", "gamma"], deployed.project.clone());
+    machine.step(Event::Silent { host: host_name("gamma"), refused: false, why: "no answer".to_owned() }, 50);
+    for name in ["alpha", "beta"] {
+        answers(&mut machine, name, 100);
+        looked(&mut machine, name, 200);
+    }
+    machine.step(Event::Records(BTreeMap::from([(shop(), deployed.clone())])), 300);
+    pass(&mut machine, 500, 6_000);
+    machine.step(Event::Locked { project: shop(), deployment: Some(Box::new(deployed)), looks: BTreeMap::new() }, 6_100);
+    let told: Vec<String> = machine.told().map(|(project, text)| format!("{project} {text}")).collect();
+    assert_eq!(told, ["shop moved: web.1 came from gamma, which was lost: no answer"]);
 }

@@ -42,6 +42,9 @@ pub(super) const EVENING_ROUNDS: u32 = 50;
 /// What a deployment brought runs for this long before it counts as deployed well: as long as an update watches a replica.
 const SETTLES_MS: u64 = 5_000;
 
+/// What is told of whence a slot came begins so: it is no trouble.
+pub const MOVED: &str = "moved: ";
+
 /// What the supervisor is doing about a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -65,6 +68,8 @@ pub struct Care {
     pub dirty: bool,
     /// When to look at it again without anything happening.
     pub wake_ms: Option<u64>,
+    /// When slots are due that the plan which is thought of leaves out, since their hosts have yet to come to a network.
+    pub(super) newcomers_due_ms: Option<u64>,
     /// Until when nothing is tried, since the last tries failed.
     pub retry_at_ms: u64,
     /// Plans in a row after which there still was something to do.
@@ -82,6 +87,8 @@ pub struct Care {
     pub(super) to_see: Option<BTreeSet<HostName>>,
     /// What was told of it last, so that it is told once.
     pub told: BTreeSet<String>,
+    /// Slots that came to another host, with where they came from and why, for who asks later.
+    pub(super) moved: BTreeMap<Slot, String>,
 }
 
 /// What supervision holds back, and what it wants renewed.
@@ -125,6 +132,7 @@ impl Care {
             phase: Phase::Idle,
             dirty: true,
             wake_ms: None,
+            newcomers_due_ms: None,
             retry_at_ms: 0,
             rounds: 0,
             histories: BTreeMap::new(),
@@ -134,6 +142,7 @@ impl Care {
             well_since_ms: None,
             to_see: None,
             told: BTreeSet::new(),
+            moved: BTreeMap::new(),
         }
     }
 
@@ -209,6 +218,16 @@ impl Care {
         let services = self.deployment.project.services.values();
         let watched_ms = services.filter_map(monitor_ms).max().unwrap_or_default().max(SETTLES_MS);
         Some(self.well_since_ms.get_or_insert(now_ms).saturating_add(watched_ms))
+    }
+
+    /// Slots are to be elsewhere than the record has them. `why_lost` tells of a host that is lost why it is.
+    pub(super) fn moves(&mut self, seats: &BTreeMap<Slot, HostName>, why_lost: impl Fn(&HostName) -> Option<String>) {
+        for (slot, to) in seats {
+            let Some(from) = self.deployment.seats.get(slot).filter(|from| *from != to) else { continue };
+            let why = why_lost(from).map(|why| format!(", which was lost: {why}")).unwrap_or_default();
+            self.moved.insert(slot.clone(), format!("{MOVED}{slot} came from {from}{why}"));
+        }
+        self.moved.retain(|slot, _| seats.contains_key(slot));
     }
 
     /// A plan about these slots was carried out, well or not.

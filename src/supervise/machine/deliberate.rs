@@ -8,7 +8,7 @@ use super::misfortune::{elsewhere, shunned};
 use super::newcomers::newcomers;
 use super::watches::Watches;
 use super::{Care, Deployment};
-use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings};
+use super::{Command, Machine, Notice, Phase, RETRY_MS, RETRY_MS_MAX, ROUNDS_AT_ONCE, Settings, State};
 use crate::placement::{Placement, Request, place, rebalance, seats_to_remember};
 use crate::plan::{self, Goal, Inputs, Note, Plan, Recreate, Selection, Step, Subject, Up};
 use crate::project::{Availability, Host, HostName, ProjectName, Rebalancing, RecordState, ServiceName, Slot};
@@ -61,8 +61,10 @@ impl Machine {
         if let Some(other) = elsewhere(&deployment.project, &hosts, &world, &request, &placement, &shunned) {
             placement = other;
         }
+        care.newcomers_due_ms = None;
         if unnoticed_until_ms.is_some() {
             let newcomers = newcomers(&deployment.project, &placement, &world);
+            care.newcomers_due_ms = unnoticed_until_ms.filter(|_| !newcomers.is_empty());
             newcomers.iter().for_each(|slot| judgement.rest(slot, unnoticed_until_ms));
         }
         let up = Up {
@@ -124,6 +126,7 @@ impl Machine {
         if !self.leads || self.holds || now_ms < self.watches.eyes_open_ms() {
             return;
         }
+        self.interrupt_for_newcomers(now_ms);
         let due = |care: &Care| {
             let is_due = care.dirty || care.wake_ms.is_some_and(|wake_ms| wake_ms <= now_ms);
             care.phase == Phase::Idle && is_due && care.retry_at_ms <= now_ms
@@ -194,6 +197,8 @@ impl Machine {
                 let Deliberation { plan, seats, is_evening, .. } = deliberation;
                 care.evening_rounds = care.evening_rounds.saturating_sub(u32::from(is_evening));
                 care.phase = Phase::Applying { slots: slots_of(&plan), interrupted: false, is_evening };
+                let lost = |host: &HostName| self.watches.get(host.as_str()).filter(|watch| watch.state == State::Lost);
+                care.moves(&seats, |host| Some(lost(host)?.why.clone()));
                 let causes = causes_of(&plan);
                 self.tell(Notice::Repairs { project: project.clone(), causes });
                 let look = hosts_of(&plan);
@@ -256,9 +261,13 @@ impl Machine {
         self.tell(Notice::Failed { project: project.clone(), errors, retry_in_ms });
     }
 
-    /// Tells what is held, fits nowhere, or is backed off, once.
+    /// Tells what is held, fits nowhere, or is backed off, once. What waits for a host that is only in doubt is not worth a word.
     fn unmet(&mut self, project: &ProjectName, deliberation: &Deliberation) {
-        let is_unmet = |note: &&Note| matches!(note, Note::Held { .. } | Note::Unplaced { .. } | Note::Refused { .. });
+        let is_doubtful = |host: &HostName| self.watches.get(host.as_str()).is_some_and(|watch| watch.state == State::Doubtful);
+        let is_unmet = |note: &&Note| match note {
+            Note::Held { host, .. } => !is_doubtful(host),
+            note => matches!(note, Note::Unplaced { .. } | Note::Refused { .. }),
+        };
         let of_plan = deliberation.plan.notes.iter().filter(is_unmet).map(ToString::to_string);
         let mut now: BTreeSet<String> = of_plan.chain(deliberation.troubles.iter().cloned()).collect();
         let Some(care) = self.cares.get_mut(project) else { return };

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use care::EVENING_ROUNDS;
-pub use care::{Care, Deployment, Judgement, Phase, on_unlisted};
+pub use care::{Care, Deployment, Judgement, MOVED, Phase, on_unlisted};
 pub use deliberate::Deliberation;
 pub use event::{Command, Event};
 use leaving::Leaving;
@@ -193,9 +193,11 @@ impl Machine {
         self.cares.get(project)
     }
 
-    /// What was told of each project and is so still: what is held, fits nowhere, or is backed off.
+    /// What was told of each project and is so still: what is held, fits nowhere, or is backed off; then whence slots came.
     pub fn told(&self) -> impl Iterator<Item = (&ProjectName, &str)> {
-        self.cares.iter().flat_map(|(project, care)| care.told.iter().map(move |text| (project, text.as_str())))
+        let troubles = self.cares.iter().flat_map(|(project, care)| care.told.iter().map(move |text| (project, text.as_str())));
+        let moves = self.cares.iter().flat_map(|(project, care)| care.moved.values().map(move |text| (project, text.as_str())));
+        troubles.chain(moves)
     }
 
     /// Nothing is under way and nothing is waiting to be put right, but what is backed off.

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Machine, Watch};
+use super::{Care, Machine, Phase, Watch};
 use crate::placement::Placement;
-use crate::project::{HostName, Project, Service, Slot};
+use crate::project::{HostName, Project, ProjectName, Service, Slot};
 use crate::world::{Fabric, World};
 
 /// The hosts on an overlay network miss one after 5 to 8 s (seven losses among five hosts with 20.10).
@@ -20,6 +20,18 @@ impl Machine {
         let missed_ms = |watch: &Watch| watch.heard_ms.saturating_add(MISSED_AFTER_MS);
         let silent = self.watches.values().filter(|watch| watch.is_silent()).map(missed_ms);
         silent.max().filter(|until_ms| *until_ms > now_ms && matches!(self.fabric, Fabric::Overlay { .. }))
+    }
+
+    /// Interrupts plans that were begun without slots that are due by now. Such a plan may last: an engine whose manager is lost takes
+    /// up to 20 s to put a container on a network.
+    pub(super) fn interrupt_for_newcomers(&mut self, now_ms: u64) {
+        let is_due = |care: &Care| {
+            let is_applying = matches!(care.phase, Phase::Applying { .. });
+            is_applying && care.newcomers_due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+        };
+        let due = self.cares.iter().filter(|(_, care)| is_due(care));
+        let due: Vec<ProjectName> = due.map(|(project, _)| project.clone()).collect();
+        due.iter().for_each(|project| self.interrupt(project));
     }
 }
 

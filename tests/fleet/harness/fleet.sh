@@ -76,10 +76,11 @@ daemon() {
         $(cat "$host/labels") >>"$host/dockerd.log" 2>&1
 }
 
+# The daemon's parent ends at once: one that waited for it would stop when it is frozen, never go on, and hold up the host's end.
 daemon_up() {
     rm -f "$host/docker.sock"
     setsid nsenter --target "$(first_process)" --mount --uts --ipc --net --pid \
-        sh "$dir/fleet.sh" daemon "$dir" "$number" </dev/null >>"$host/log" 2>&1 &
+        sh -c 'sh "$0" daemon "$1" "$2" &' "$dir/fleet.sh" "$dir" "$number" </dev/null >>"$host/log" 2>&1
 }
 
 # The host's first process, if it lives: a number alone could belong to somebody else by now.

@@ -187,6 +187,12 @@ impl FleetHost {
         self.script("crash");
     }
 
+    /// A host that is off loses its disk.
+    pub fn wipe(&self) {
+        assert!(!self.is_running(), "{} is off", self.name);
+        std::fs::remove_dir_all(self.folder.join("data")).expect("nothing holds the files of a host that is off");
+    }
+
     pub fn boot(&self) {
         self.script("host-up");
         self.wait_until_up();

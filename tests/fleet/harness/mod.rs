@@ -95,6 +95,13 @@ impl Fleet {
         self.folder.join("hosts.toml")
     }
 
+    /// The text of that inventory, with the first hosts only.
+    pub fn inventory_of(&self, count: usize) -> String {
+        let all = read(&self.inventory());
+        let end = all.find(&format!("[hosts.h{}]", count + 1)).unwrap_or(all.len());
+        all[..end].to_owned()
+    }
+
     /// An inventory with `tcp://` addresses.
     pub fn inventory_tcp(&self) -> PathBuf {
         self.folder.join("hosts-tcp.toml")
