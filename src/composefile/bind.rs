@@ -18,6 +18,8 @@ pub(super) struct Surroundings<'a> {
     pub environment_files: &'a [String],
     /// Services that are left out.
     pub disabled: Option<&'a Map>,
+    /// Secrets that images of those are built with, and nothing else is given.
+    pub base_secrets: Option<&'a Map>,
     /// The label files of services.
     pub label_files: Option<&'a Map>,
     pub compatibility: bool,
@@ -49,6 +51,10 @@ pub(super) fn bind(document: &Node, surroundings: &Surroundings<'_>) -> Result<P
     for (name, service) in surroundings.disabled.into_iter().flat_map(|disabled| super::profiles::bases(document, disabled)) {
         let service = read(service, &format!("services.{name}"), &mut faults);
         project.bases.extend(ServiceName::new(name).ok().zip(service));
+    }
+    for (name, entry) in surroundings.base_secrets.into_iter().flatten() {
+        let secret = read(&entry.node, &format!("secrets.{name}"), &mut faults);
+        project.secrets.extend(secret.map(|secret| (name.clone(), secret)));
     }
     for (name, service) in document.entries("services") {
         faults.extend(nameless(name, service));

@@ -27,6 +27,8 @@ pub(super) struct Finished {
     pub document: Node,
     /// Services that are left out, by profile or by selection.
     pub disabled: Map,
+    /// Secrets that only images of services that are left out are built with.
+    pub base_secrets: Map,
     /// What each service's `label_file` named, by service: merged into `labels`, and part of docker compose's hash.
     pub label_files: Map,
     /// Every profile that a service names, the ones left out among them.
@@ -58,7 +60,8 @@ pub(super) fn finish(
     }
     if !options.interpolate {
         let profiles = profiles::names(&document);
-        return Some(Finished { profiles, document, disabled: Map::new(), label_files: Map::new() });
+        let (disabled, base_secrets, label_files) = Default::default();
+        return Some(Finished { profiles, document, disabled, base_secrets, label_files });
     }
     for section in ["networks", "volumes"] {
         for (_, object) in document.entries_mut(section).filter(|(_, object)| object.is_null()) {
@@ -81,10 +84,9 @@ pub(super) fn finish(
     let label_files = environment::label_files(&document);
     environment::merge_label_files(&mut document, request.environment, files, faults);
     profiles::select(&mut document, &mut disabled, request.selection, faults);
-    if !options.all_resources {
-        profiles::prune(&mut document, &disabled);
-    }
-    if has_errors(faults) { None } else { Some(Finished { document, disabled, label_files, profiles: all_profiles }) }
+    let base_secrets = if options.all_resources { Map::new() } else { profiles::prune(&mut document, &disabled) };
+    let finished = Finished { document, disabled, base_secrets, label_files, profiles: all_profiles };
+    if has_errors(faults) { None } else { Some(finished) }
 }
 
 fn has_errors(faults: &[Diagnostic]) -> bool {

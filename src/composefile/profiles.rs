@@ -110,8 +110,8 @@ pub(super) fn bases<'a>(document: &'a Node, disabled: &'a Map) -> BTreeMap<&'a s
     found
 }
 
-/// Takes out what no service uses.
-pub(super) fn prune(document: &mut Node, disabled: &Map) {
+/// Takes out what no service uses. Returns those of the secrets among it that builds of `bases` are given.
+pub(super) fn prune(document: &mut Node, disabled: &Map) -> Map {
     let granted = |service: &Node| -> Vec<String> {
         let build = service.get("build").map(|build| build.items("secrets")).unwrap_or_default();
         let grants = service.items("secrets").iter().chain(build);
@@ -129,7 +129,9 @@ pub(super) fn prune(document: &mut Node, disabled: &Map) {
         secrets.1.extend(granted(service));
         configs.1.extend(service.items("configs").iter().filter_map(|grant| grant.text_at("source")).map(str::to_owned));
     }
-    used[2].1.extend(of_bases);
+    let spared = |(name, _): &(&str, &super::Entry)| !used[2].1.contains(*name) && of_bases.iter().any(|base| base == name);
+    let spared: Map =
+        entries_of(document, "secrets").filter(spared).map(|(name, entry)| (name.to_owned(), entry.clone())).collect();
     for (section, used) in &used {
         if let Some(objects) = document.get_mut(section).and_then(Node::as_map_mut) {
             objects.retain(|name, _| used.contains(name));
@@ -140,4 +142,10 @@ pub(super) fn prune(document: &mut Node, disabled: &Map) {
             }
         }
     }
+    spared
+}
+
+fn entries_of<'a>(document: &'a Node, section: &str) -> impl Iterator<Item = (&'a str, &'a super::Entry)> {
+    let map = document.get(section).and_then(Node::as_map);
+    map.into_iter().flatten().map(|(name, entry)| (name.as_str(), entry))
 }
