@@ -137,7 +137,11 @@ impl<'a> Down<'_, 'a> {
                 } else {
                     let remover = if crosses { self.manager(&network.name).unwrap_or(host) } else { host };
                     let cause = if after.is_empty() { Cause::Unused } else { Cause::Requested };
-                    networks::remove(compose, &mut self.draft, remover, network, &cause, after);
+                    let removal = networks::remove(compose, &mut self.draft, remover, network, &cause, after);
+                    if crosses {
+                        // A swarm may count a container of a host that crashed as on it for long after; the next `down` or `up` finds it.
+                        self.draft.tolerate(removal.step);
+                    }
                 }
                 if crosses {
                     done.insert(network.name.as_str());

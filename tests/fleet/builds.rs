@@ -206,7 +206,7 @@ fn a_build_that_is_interrupted_ends_on_its_host() {
         RUN sleep {SECONDS}
 "
     );
-    let project = Project::new(shared(), "interrupted", &compose);
+    let project = Project::new(shared(), "cancelled", &compose);
     let sleeps = || {
         let found = Command::new("pgrep").args(["-x", "-f", &format!("sleep {SECONDS}")]).output();
         found.expect("pgrep is there").status.success()
