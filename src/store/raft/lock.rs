@@ -29,6 +29,9 @@ const LEASE_POLL: Duration = Duration::from_millis(500);
 /// A gap between two looks counts for at most this much of the time that the lock was seen unchanged.
 const POLL_COUNTS_MAX: Duration = Duration::from_secs(1);
 
+/// How often a lock is tried to be given back.
+const GIVE_BACK_TRIES: u32 = 5;
+
 /// Without renewal, a holder goes on for this much shorter than others wait.
 const HELD_SHORTER: Duration = Duration::from_secs(2);
 
@@ -308,22 +311,29 @@ impl Claim {
 
     /// First marked, then removed: the mark fails if another took the lock over, and nobody takes over what is marked until
     /// it has been so for its time to live. Thus what is removed is never another's.
-    async fn give_back(&self, object: ConfigObject) {
+    ///
+    /// What fails is tried again: a renewal that was under way may make a new version at any moment, and an answer may be lost. Who
+    /// comes later would wait for the lock's time to live, and without anybody it would stay in the swarm for ever.
+    async fn give_back(&self, mut object: ConfigObject) {
         let mut labels = self.labels(0);
         labels.insert(labels::RELEASED.to_owned(), "true".to_owned());
-        let mut marked = self.relabel(&object, labels.clone()).await;
-        if marked.is_err() {
-            // A renewal may have been under way and have made a new version.
-            let Ok(Some(newer)) = self.read().await else { return };
-            if !self.is_ours(&newer) {
+        for _ in 0..GIVE_BACK_TRIES {
+            let is_marked = self.relabel(&object, labels.clone()).await.is_ok();
+            if is_marked && self.remove(&object.id).await {
                 return;
             }
-            marked = self.relabel(&newer, labels).await;
+            match self.read().await {
+                Ok(Some(newer)) if newer.labels.get(labels::TOKEN) == Some(&self.holder.token) => object = newer,
+                Ok(_) => return,
+                Err(_) => {}
+            }
         }
-        if marked.is_ok() {
-            let id = object.id.as_str();
-            let _ = with_leader(&self.managers, |engine| async move { engine.config_remove(id).await }).await;
-        }
+    }
+
+    /// Whether it is gone.
+    async fn remove(&self, id: &str) -> bool {
+        let removed = with_leader(&self.managers, |engine| async move { engine.config_remove(id).await }).await;
+        removed.map_or_else(|error| error.kind == ErrorKind::NotFound, |()| true)
     }
 }
 
