@@ -113,15 +113,19 @@ impl<'a> Life<'_, 'a> {
         }
     }
 
+    /// Whether its replicas are done once they have ended well.
+    fn completes(&self, name: &ServiceName, service: &Service) -> bool {
+        service.mode().is_job() || self.compose.is_awaited_to_complete(name)
+    }
+
     fn await_ready(&mut self, name: &ServiceName, service: &Service, filler: &Filler<'a>, started: Option<StepId>, secs: u64) {
-        let completes = service.mode().is_job() || self.compose.is_awaited_to_complete(name);
-        let until = if completes { Until::Completed } else { Until::Ready };
+        let until = if self.completes(name, service) { Until::Completed } else { Until::Ready };
         let op = Op::Await { container: reference(filler), until, at_most_secs: secs };
         self.draft.step(filler.host, subject(name, filler), op, Cause::Requested, started.into_iter().collect());
     }
 
     fn start_one(&mut self, (name, service): Chosen<'a>, filler: &Filler<'a>, before: &[StepId]) -> Option<StepId> {
-        let completes = service.mode().is_job() || self.compose.is_awaited_to_complete(name);
+        let completes = self.completes(name, service);
         let is_startable = match filler.container.state {
             State::Exited { code: Some(0) } => !completes,
             State::Created | State::Exited { .. } | State::Other(_) => true,

@@ -65,14 +65,16 @@ impl<'a> Upping<'a, '_> {
         last.extend(steps.prepared);
         for (index, hook) in hooks.iter().enumerate() {
             let each = hook.per_replica == Some(true);
-            if if each { is_fresh(stage.turn) } else { runs_once } {
-                let replica = each.then_some(stage.turn.number);
-                let name = name_of(self.compose.project, stage.wanted.name, index + 1, replica);
-                let end = self.run_hook(stage, hook, container, &name, last);
-                last = vec![end];
-                if !each {
-                    steps.prepared = Some(end);
-                }
+            let runs = if each { is_fresh(stage.turn) } else { runs_once };
+            if !runs {
+                continue;
+            }
+            let replica = each.then_some(stage.turn.number);
+            let name = name_of(self.compose.project, stage.wanted.name, index + 1, replica);
+            let end = self.run_hook(stage, hook, container, &name, last);
+            last = vec![end];
+            if !each {
+                steps.prepared = Some(end);
             }
         }
         last

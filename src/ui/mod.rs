@@ -19,7 +19,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 pub struct Ui {
     pub color: bool,
     pub progress: Mode,
-    /// Progress goes to standard output, too.
+    /// Progress goes to standard output in the place of standard error.
     pub status_on_stdout: bool,
 }
 
